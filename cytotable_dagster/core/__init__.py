@@ -1,0 +1,1 @@
+"""The converter: plates in, Parquet out. Knows nothing of Dagster."""

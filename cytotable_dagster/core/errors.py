@@ -1,0 +1,60 @@
+"""What can go wrong, as a small tree: each error is also the builtin that a caller would expect.
+
+A message is one line: what is wrong, where, and what to do about it.
+"""
+
+
+class CytoTableError(Exception):
+    """Anything this package raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would show the message's repr; the first argument is the message everywhere.
+        return str(self.args[0]) if self.args else ""
+
+
+class SourceNotFoundError(CytoTableError, FileNotFoundError):
+    """The source does not exist, or its folder holds no plate."""
+
+
+class SourceFormatError(CytoTableError, ValueError):
+    """The source is not what its name or `source_datatype` says: empty, not SQLite, no table of any preset."""
+
+
+class DamagedSourceError(CytoTableError, ValueError):
+    """The source is SQLite but broken; the message names table and page. Trying again does not help."""
+
+
+class SourceChangedError(CytoTableError, RuntimeError):
+    """The source was written to while it was being read. Trying again may help."""
+
+
+class SourceAccessError(CytoTableError, PermissionError):
+    """The store refused: no credentials, no permission, no such bucket."""
+
+
+class DownloadError(CytoTableError, OSError):
+    """A download failed or arrived with the wrong size or checksum. Trying again may help."""
+
+
+class KeyColumnError(CytoTableError, KeyError):
+    """A table lacks a column that identifies its rows, or rows lack a value in it, or share one."""
+
+
+class TargetError(CytoTableError, KeyError):
+    """A table asked for by name is not in the source."""
+
+
+class PresetError(CytoTableError, ValueError):
+    """No preset of that name, or a preset that does not fit the source."""
+
+
+class SchemaError(CytoTableError, TypeError):
+    """A value or column that does not fit its type."""
+
+
+class OptionError(CytoTableError, ValueError):
+    """An option with a value that means nothing here."""
+
+
+class DestinationExistsError(CytoTableError, FileExistsError):
+    """The destination exists and `overwrite` was not given."""

@@ -1,0 +1,75 @@
+"""The nouns: small frozen records that pass between steps, cheap to pickle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One physical plate and where its measurements are.
+
+    `name` is the barcode, taken from the file's name; `uri` is a path or an `s3://` address.
+    """
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A plate that lies on this machine, with the facts that identify its content.
+
+    `etag` is the store's (None for a plain file), `md5` of the content where it is known;
+    `size` is in bytes. `fingerprint` changes whenever the content may have changed.
+    """
+
+    plate: str
+    uri: str
+    path: Path
+    size: int
+    etag: str | None
+    md5: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column as its table declares it; `affinity` as in https://sqlite.org/datatype3.html#determination_of_column_affinity."""
+
+    name: str
+    declared: str
+    affinity: str
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table of a source: `compartment` is `Image`, `Cells`, ...; `name` is what the file calls it."""
+
+    compartment: str
+    name: str
+    columns: tuple[SourceColumn, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True)
+class Coercion:
+    """Values of one column that did not fit its type and became null: how many, and one of them."""
+
+    column: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A Parquet file (or folder of them) that a step wrote; `size` in bytes, `seconds` of wall time."""
+
+    path: Path
+    rows: int
+    columns: int
+    size: int
+    seconds: float
+    coercions: tuple[Coercion, ...] = ()
