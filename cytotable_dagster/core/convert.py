@@ -1,0 +1,167 @@
+"""The whole way from a plate to its Parquet files, as one function."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cytotable_dagster.core.cache import checked_cloud_options, crc32_of, fetch, md5_of
+from cytotable_dagster.core.discover import find_plate, is_remote
+from cytotable_dagster.core.errors import DestinationExistsError, OptionError
+from cytotable_dagster.core.executors import runner
+from cytotable_dagster.core.files import scratch_folder
+from cytotable_dagster.core.plan import Options, make_plan, resolved_preset
+from cytotable_dagster.core.presets import Preset
+from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published
+
+if TYPE_CHECKING:
+    from parsl import Config
+
+
+def convert(
+    source_path: str | Path,
+    dest_path: str | Path,
+    dest_datatype: str = "parquet",
+    source_datatype: str | None = None,
+    preset: str | Preset | None = None,
+    targets: Iterable[str] | None = None,
+    metadata: Iterable[str] | None = None,
+    compartments: Iterable[str] | None = None,
+    identifying_columns: Iterable[str] | None = None,
+    concat: bool = True,
+    join: bool | None = None,
+    joins: str | None = None,
+    chunk_size: int | None = None,
+    drop_null: bool = False,
+    data_type_cast_map: Mapping[str, str] | None = None,
+    add_tablenumber: bool | None = None,
+    sort_output: bool = True,
+    overwrite: bool = False,
+    parsl_config: "Config | None" = None,
+    *,
+    image_features: bool = False,
+    progress: Progress | None = None,
+    **cloud: Any,
+) -> ConversionResult:
+    """Convert a plate to Parquet: one file for each compartment, or the joined single cells.
+
+    Args:
+        source_path: a SQLite file, or a folder or prefix that holds one; local or `s3://`.
+        dest_path: a folder for `Image.parquet`, `Cells.parquet`, ...; or a name that ends in `.parquet` for the
+            joined single cells.
+        dest_datatype: `parquet`.
+        source_datatype: `sqlite`; None takes what is there.
+        preset: a preset or its name; None detects the dialect.
+        targets: the tables wanted (`["cells", "Nuclei"]`, in any case); None is all of them.
+        metadata: the tables that describe images; an empty list leaves the image table out.
+        compartments: the object tables, instead of the preset's.
+        identifying_columns: source columns that become `Metadata_...`, instead of the preset's.
+        concat: False leaves each result as a folder of chunk files, to be read as one dataset.
+        join: whether the result is the joined table; None infers it from `dest_path`.
+        joins: a DuckDB query over `'cells.parquet'` and so on, instead of the preset's join.
+        chunk_size: objects that a chunk aims at (an image is never divided); None chooses by width.
+        drop_null: leave out joined rows in which any column is null.
+        data_type_cast_map: types to write, as in `{"float": "float32", "integer": "int32"}`.
+        add_tablenumber: True adds the CRC-32 of the source file as `Metadata_TableNumber`.
+        sort_output: rows are always in key order; False merely does not ask for it.
+        overwrite: replace results that exist.
+        parsl_config: where the work runs; None is threads of this machine, or the Parsl kernel that is loaded.
+        image_features: put all columns of the image table into the joined table, not only those that name images.
+        progress: called with (step, done, total) as work proceeds.
+        cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
+
+    Returns:
+        The files written; prints as a table, and is a path where there is one output.
+
+    Raises:
+        CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
+        TypeError: an argument that neither this function nor the cloud client knows.
+    """
+    started = time.perf_counter()
+    cloud = checked_cloud_options(cloud)
+    dest = _checked_destination(dest_path, dest_datatype)
+    joined = _is_joined(dest, join, joins)
+    if joined:
+        _check_free([joined_path(dest)], overwrite)
+    options = Options.checked(
+        data_type_cast_map,
+        chunk_size=_checked_chunk_size(chunk_size),
+        targets=tuple(targets) if targets is not None else None,
+        drop_null=drop_null,
+        image_features=image_features,
+    )
+    source = fetch(find_plate(source_path, source_datatype, cloud), cloud)
+    chosen = resolved_preset(
+        source, preset, metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
+    )
+    with scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
+        # The digest of a local file costs a pass over it, which runs beside the work.
+        digest = run.submit(md5_of, source.path) if source.md5 is None else None
+        if digest is not None and not concat:
+            source = replace(source, md5=digest.result())
+        if add_tablenumber:
+            options = replace(options, table_number=crc32_of(source.path))
+        plan = make_plan(source, chosen, options, scratch / "plan")
+        if not joined:
+            _check_free([compartment_path(dest, name, concat) for name in plan.compartments], overwrite)
+        work = Work(plan, run, scratch, concat, digest, progress or _silent)
+        if joins is not None:
+            outputs = ((joined_path(dest), work.joined_by_sql(joins)),)
+        elif joined:
+            outputs = ((joined_path(dest), work.single_cells()),)
+        else:
+            made = work.compartments()
+            outputs = tuple((compartment_path(dest, name, concat), facts) for name, facts in made.items())
+        return ConversionResult(
+            outputs=tuple(published(facts, path) for path, facts in outputs),
+            source=source,
+            preset=chosen.name,
+            readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),
+            seconds=time.perf_counter() - started,
+        )
+
+
+def joined_path(dest: Path) -> Path:
+    """Where the joined table goes: the destination itself, or a file in it."""
+    return dest if dest.suffix == ".parquet" else dest / f"{SINGLE_CELLS}.parquet"
+
+
+def compartment_path(dest: Path, compartment: str, concat: bool) -> Path:
+    """Where a compartment goes: a file in the destination, or a folder of chunk files."""
+    return dest / (f"{compartment}.parquet" if concat else compartment)
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _is_joined(dest: Path, join: bool | None, joins: str | None) -> bool:
+    if join is None:
+        return joins is not None or dest.suffix == ".parquet"
+    if joins is not None and not join:
+        raise OptionError("joins= was given with join=False; leave one of them out")
+    return join
+
+
+def _checked_destination(dest_path: str | Path, dest_datatype: str) -> Path:
+    if dest_datatype != "parquet":
+        raise OptionError(f"dest_datatype {dest_datatype!r} is not known; there is: parquet")
+    if is_remote(str(dest_path)):
+        raise OptionError(f"{dest_path}: results are written to this machine's files; name a local dest_path")
+    return Path(dest_path).expanduser().absolute()
+
+
+def _checked_chunk_size(chunk_size: int | None) -> int | None:
+    if chunk_size is not None and chunk_size < 1:
+        raise OptionError(f"chunk_size {chunk_size} is no number of objects; give 1 or more, or None")
+    return chunk_size
+
+
+def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
+    for path in paths:
+        if path.parent.exists() and not path.parent.is_dir():
+            raise DestinationExistsError(f"{path.parent}: a file, where a folder is to be; name another dest_path")
+        if path.exists() and not overwrite:
+            raise DestinationExistsError(f"{path}: exists; pass overwrite=True to replace it, or another dest_path")

@@ -1,0 +1,84 @@
+"""How Parquet files are written here: settings, footers, batches to files, files to one file."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.parquet_concat import concat_files
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+PREFIX = "cytotable_dagster:"
+_COMPRESSION = "zstd"
+_COMPRESSION_LEVEL = 1
+
+
+@contextmanager
+def parquet_writer(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) -> "Iterator[pq.ParquetWriter]":
+    """A writer whose file appears when the block ends well; each table written is one row group.
+
+    Measurements hardly repeat, so only text columns get a dictionary.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = [field.name for field in schema if pa.types.is_string(field.type)]
+    with whole_file(path) as temporary, pq.ParquetWriter(
+        temporary,
+        schema.with_metadata(footer(facts)),
+        compression=_COMPRESSION,
+        compression_level=_COMPRESSION_LEVEL,
+        use_dictionary=text,
+        store_schema=True,
+    ) as writer:
+        yield writer
+
+
+def write_batches(
+    path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]
+) -> int:
+    """Write tables as the row groups of one file; the number of rows."""
+    rows = 0
+    with parquet_writer(path, schema, facts) as writer:
+        for batch in batches:
+            if batch.num_rows:
+                writer.write_table(batch, row_group_size=batch.num_rows)
+                rows += batch.num_rows
+    return rows
+
+
+def concat(parts: Sequence[Path], path: Path, facts: Mapping[str, str]) -> None:
+    """Make one file of several, in order; see `parquet_concat`."""
+    with whole_file(path) as temporary, temporary.open("wb") as out:
+        concat_files(parts, out, footer(facts))
+
+
+def footer(facts: Mapping[str, str]) -> dict[str, str]:
+    """Entries of a file's footer: nothing that changes from run to run."""
+    return {
+        "data-producer": "cytotable_dagster",
+        "data-producer-version": facts["version"],
+        **{PREFIX + name: value for name, value in facts.items()},
+    }
+
+
+def read_facts(path: Path) -> dict[str, str]:
+    """What `footer` wrote, without its prefix; empty for a file of another producer."""
+    import pyarrow.parquet as pq
+
+    entries = pq.read_metadata(path).metadata or {}
+    return {
+        name.decode().removeprefix(PREFIX): value.decode()
+        for name, value in entries.items()
+        if name.decode().startswith(PREFIX)
+    }
+
+
+def row_count(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path).num_rows

@@ -1,0 +1,273 @@
+"""Several Parquet files of one schema as one file, without decoding them.
+
+The encoded row groups are copied as they are; only the footer is made anew, with every file offset shifted by where
+the row group now lies. The footer is Thrift's compact protocol:
+https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift,
+https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
+The parts are files of our own writing (no page index, no bloom filter, no encryption).
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from cytotable_dagster.core.errors import SchemaError
+
+MAGIC = b"PAR1"
+_COPY_BYTES = 8 << 20
+
+# Thrift compact types.
+_I64, _BINARY, _LIST, _STRUCT = 6, 8, 9, 12
+# Fields of FileMetaData, RowGroup, ColumnChunk and ColumnMetaData.
+_SCHEMA, _NUM_ROWS, _ROW_GROUPS, _KEY_VALUES = 2, 3, 4, 5
+_COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7
+_CHUNK_OFFSET, _META_DATA = 2, 3
+_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE = 9, 10, 11
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file's footer: its bytes, the span of each top-level field's value, and the encoded data's length."""
+
+    footer: bytes
+    fields: Mapping[int, tuple[int, int, int]]
+    data: int
+
+    def value(self, field: int) -> bytes:
+        _, start, end = self.fields[field]
+        return self.footer[start:end]
+
+
+def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, str]) -> None:
+    """Write the row groups of `parts`, in order, as one Parquet file.
+
+    Args:
+        out: an empty file open for writing, at its start.
+        metadata: entries for the footer, beside those of the first part.
+
+    Raises:
+        SchemaError: the parts differ in schema; the message names two.
+    """
+    out.write(MAGIC)
+    at, rows, groups, count = len(MAGIC), 0, bytearray(), 0
+    first = _read_part(parts[0])
+    for path in parts:
+        part = _read_part(path)
+        if part.value(_SCHEMA) != first.value(_SCHEMA):
+            raise SchemaError(f"{path}: its columns or types differ from those of {parts[0]}")
+        with path.open("rb") as file:
+            file.seek(len(MAGIC))
+            _copy(file, out, part.data)
+        shift = at - len(MAGIC)
+        for start, end in _list_items(part.footer, part.fields[_ROW_GROUPS][1]):
+            groups += _shifted_group(part.footer, start, end, shift, count)
+            count += 1
+        at += part.data
+        rows += _zigzag_decode(_varint(part.footer, part.fields[_NUM_ROWS][1])[0])
+    footer = _footer(first, rows, bytes(groups), count, metadata)
+    out.write(footer)
+    out.write(len(footer).to_bytes(4, "little"))
+    out.write(MAGIC)
+
+
+def _read_part(path: Path) -> _Part:
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        size = file.tell() + 8
+        tail = file.read(8)
+        if tail[4:] != MAGIC:
+            raise SchemaError(f"{path}: not a whole Parquet file")
+        length = int.from_bytes(tail[:4], "little")
+        file.seek(size - 8 - length)
+        footer = file.read(length)
+    fields = {field: (kind, start, end) for field, kind, start, end in _fields(footer, 0)}
+    return _Part(footer, fields, size - 8 - length - len(MAGIC))
+
+
+def _copy(source: BinaryIO, out: BinaryIO, count: int) -> None:
+    while count:
+        block = source.read(min(count, _COPY_BYTES))
+        out.write(block)
+        count -= len(block)
+
+
+def _footer(first: _Part, rows: int, groups: bytes, count: int, metadata: Mapping[str, str]) -> bytes:
+    entries = {**_key_values(first), **{k.encode(): v.encode() for k, v in metadata.items()}}
+    made = {
+        _NUM_ROWS: (_I64, _zigzag(rows)),
+        _ROW_GROUPS: (_LIST, _list_header(count) + groups),
+        _KEY_VALUES: (_LIST, _list_header(len(entries)) + b"".join(map(_key_value, entries.items()))),
+    }
+    kept = {field: (kind, first.value(field)) for field, (kind, _, _) in first.fields.items()}
+    result, last = bytearray(), 0
+    for field, (kind, value) in sorted({**kept, **made}.items()):
+        result += _field_header(field, last, kind) + value
+        last = field
+    return bytes(result + b"\0")
+
+
+def _shifted_group(footer: bytes, start: int, end: int, shift: int, ordinal: int) -> bytes:
+    """A RowGroup whose offsets are moved by `shift` bytes and whose ordinal is new."""
+    result, last = bytearray(), 0
+    for field, kind, at, to in _fields(footer, start):
+        if field == _COLUMNS:
+            items = list(_list_items(footer, at))
+            value = _list_header(len(items)) + b"".join(_shifted_column(footer, a, shift) for a, _ in items)
+        elif field == _GROUP_OFFSET:
+            value = _moved(footer, at, shift)
+        elif field == _ORDINAL:
+            value = _zigzag(ordinal)
+        else:
+            value = footer[at:to]
+        result += _field_header(field, last, kind) + value
+        last = field
+    return bytes(result + b"\0")
+
+
+def _shifted_column(footer: bytes, start: int, shift: int) -> bytes:
+    result, last = bytearray(), 0
+    for field, kind, at, to in _fields(footer, start):
+        if field == _META_DATA:
+            value = _shifted_meta_data(footer, at, shift)
+        elif field == _CHUNK_OFFSET:
+            # 0 where the writer leaves the deprecated field empty.
+            value = _moved(footer, at, shift if _varint(footer, at)[0] else 0)
+        else:
+            value = footer[at:to]
+        result += _field_header(field, last, kind) + value
+        last = field
+    return bytes(result + b"\0")
+
+
+def _shifted_meta_data(footer: bytes, start: int, shift: int) -> bytes:
+    result, copied = bytearray(), start
+    end = start
+    for field, _, at, to in _fields(footer, start):
+        if field in (_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE):
+            result += footer[copied:at] + _moved(footer, at, shift)
+            copied = to
+        end = to
+    return bytes(result + footer[copied : end + 1])
+
+
+def _moved(footer: bytes, at: int, shift: int) -> bytes:
+    return _zigzag(_zigzag_decode(_varint(footer, at)[0]) + shift)
+
+
+def _key_values(part: _Part) -> dict[bytes, bytes]:
+    if _KEY_VALUES not in part.fields:
+        return {}
+    result = {}
+    for start, _ in _list_items(part.footer, part.fields[_KEY_VALUES][1]):
+        texts = {}
+        for field, _, at, to in _fields(part.footer, start):
+            texts[field] = part.footer[_varint(part.footer, at)[1] : to]
+        result[texts[1]] = texts.get(2, b"")
+    return result
+
+
+def _key_value(entry: tuple[bytes, bytes]) -> bytes:
+    key, value = (_unsigned(len(text)) + text for text in entry)
+    return _field_header(1, 0, _BINARY) + key + _field_header(2, 1, _BINARY) + value + b"\0"
+
+
+def _fields(buffer: bytes, at: int) -> Iterator[tuple[int, int, int, int]]:
+    """Fields of the struct that starts at `at`: number, type, and the span of the value."""
+    field = 0
+    while head := buffer[at]:
+        at += 1
+        if head >> 4:
+            field += head >> 4
+        else:
+            value, at = _varint(buffer, at)
+            field = _zigzag_decode(value)
+        end = _skip(buffer, at, head & 15)
+        yield field, head & 15, at, end
+        at = end
+
+
+def _list_items(buffer: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Spans of the items of the list that starts at `at`."""
+    count, kind, at = _list_start(buffer, at)
+    for _ in range(count):
+        end = _skip(buffer, at, kind, in_list=True)
+        yield at, end
+        at = end
+
+
+def _skip(buffer: bytes, at: int, kind: int, *, in_list: bool = False) -> int:
+    """Where the value of this type that starts at `at` ends."""
+    if kind <= 2:  # a boolean: in a struct its type says it all
+        return at + in_list
+    if kind == 3:
+        return at + 1
+    if kind <= _I64:
+        while buffer[at] & 128:
+            at += 1
+        return at + 1
+    if kind == 7:
+        return at + 8
+    if kind == _BINARY:
+        length, at = _varint(buffer, at)
+        return at + length
+    if kind == _LIST:
+        count, item, at = _list_start(buffer, at)
+        for _ in range(count):
+            at = _skip(buffer, at, item, in_list=True)
+        return at
+    if kind == _STRUCT:
+        while head := buffer[at]:
+            at += 1
+            if not head >> 4:
+                at = _varint(buffer, at)[1]
+            at = _skip(buffer, at, head & 15)
+        return at + 1
+    raise SchemaError(f"a Parquet footer holds a Thrift type {kind}, which no Parquet footer does")
+
+
+def _list_start(buffer: bytes, at: int) -> tuple[int, int, int]:
+    head = buffer[at]
+    if head >> 4 == 15:
+        count, after = _varint(buffer, at + 1)
+        return count, head & 15, after
+    return head >> 4, head & 15, at + 1
+
+
+def _list_header(count: int) -> bytes:
+    return bytes([count << 4 | _STRUCT]) if count < 15 else bytes([0xF0 | _STRUCT]) + _unsigned(count)
+
+
+def _field_header(field: int, last: int, kind: int) -> bytes:
+    if 0 < field - last <= 15:
+        return bytes([(field - last) << 4 | kind])
+    return bytes([kind]) + _zigzag(field)
+
+
+def _varint(buffer: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = buffer[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+
+
+def _unsigned(value: int) -> bytes:
+    result = bytearray()
+    while value > 127:
+        result.append(value & 127 | 128)
+        value >>= 7
+    result.append(value)
+    return bytes(result)
+
+
+def _zigzag(value: int) -> bytes:
+    return _unsigned(value << 1 if value >= 0 else (-value << 1) - 1)
+
+
+def _zigzag_decode(value: int) -> int:
+    return value >> 1 if not value & 1 else -(value >> 1) - 1

@@ -1,0 +1,182 @@
+"""Presets: named descriptions of source dialects. A preset is data; what it means is done elsewhere."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from cytotable_dagster.core.errors import PresetError, SourceFormatError
+
+IMAGE = "Image"
+
+# What of the image table goes into the joined table; the rest only with `image_features=True`.
+IMAGE_COLUMNS = (
+    r"(Image_)?Metadata_(Plate|Well|Site)",
+    r"Image_(FileName|PathName|URL|MD5Digest)_.*",
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A source dialect.
+
+    `table` and `object_number` are templates in which `{compartment}` stands for `Cells` and so on.
+    `parents` names, for each partner compartment, the column of the base compartment that holds the
+    partner's object number. `base_order` lists what the joined table has one row for, the first present.
+    `image_columns` are regular expressions over column names of the result.
+    """
+
+    name: str
+    table: str
+    object_number: str
+    identifying_columns: tuple[str, ...]
+    table_number: str | None = None
+    image_number: str = "ImageNumber"
+    metadata: tuple[str, ...] = (IMAGE,)
+    compartments: tuple[str, ...] = ("Cells", "Cytoplasm", "Nuclei")
+    parents: tuple[tuple[str, str], ...] = (
+        ("Cells", "Cytoplasm_Parent_Cells"),
+        ("Nuclei", "Cytoplasm_Parent_Nuclei"),
+    )
+    base_order: tuple[str, ...] = ("Cytoplasm", "Cells", "Nuclei")
+    image_columns: tuple[str, ...] = IMAGE_COLUMNS
+    image_marker: str | None = None
+    """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
+
+    def table_of(self, compartment: str) -> str:
+        return self.table.format(compartment=compartment)
+
+    def object_number_of(self, compartment: str) -> str | None:
+        return None if compartment == IMAGE else self.object_number.format(compartment=compartment)
+
+    def keys_of(self, compartment: str) -> tuple[str, ...]:
+        """Source columns that identify a row: (TableNumber,) ImageNumber (, ObjectNumber)."""
+        keys = (self.table_number, self.image_number, self.object_number_of(compartment))
+        return tuple(key for key in keys if key is not None)
+
+    def with_options(
+        self,
+        *,
+        metadata: Iterable[str] | None = None,
+        compartments: Iterable[str] | None = None,
+        identifying_columns: Iterable[str] | None = None,
+    ) -> "Preset":
+        """This preset with other tables or identifying columns; PresetError where it has no place for them."""
+        changes: dict[str, tuple[str, ...]] = {}
+        if metadata is not None:
+            changes["metadata"] = tuple(name[:1].upper() + name[1:] for name in metadata)
+            for name in set(changes["metadata"]) - {IMAGE}:
+                raise PresetError(f"metadata: {name} is no table that describes images; there is: {IMAGE}")
+        if compartments is not None:
+            changes["compartments"] = tuple(name[:1].upper() + name[1:] for name in compartments)
+        if identifying_columns is not None:
+            changes["identifying_columns"] = tuple(identifying_columns)
+        return replace(self, **changes)
+
+
+_EXPORT_TO_DATABASE = Preset(
+    name="cellprofiler_sqlite",
+    table="Per_{compartment}",
+    object_number="{compartment}_Number_Object_Number",
+    identifying_columns=("ImageNumber", "Metadata_Well", "Parent_Cells", "Parent_Nuclei"),
+)
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        _EXPORT_TO_DATABASE,
+        replace(
+            _EXPORT_TO_DATABASE,
+            name="cellprofiler_sqlite_pycytominer",
+            identifying_columns=(
+                *_EXPORT_TO_DATABASE.identifying_columns,
+                "Cytoplasm_Parent_Cells",
+                "Cytoplasm_Parent_Nuclei",
+                "Cells_Number_Object_Number",
+                "Nuclei_Number_Object_Number",
+            ),
+        ),
+        Preset(
+            name="cellprofiler_sqlite_cpg0016_jump",
+            table="{compartment}",
+            object_number="ObjectNumber",
+            table_number="TableNumber",
+            identifying_columns=(
+                "TableNumber",
+                "ImageNumber",
+                "ObjectNumber",
+                "Metadata_Well",
+                "Metadata_Plate",
+                "Parent_Cells",
+                "Parent_Nuclei",
+            ),
+            image_columns=(*IMAGE_COLUMNS, r"Image_Metadata_Row"),
+        ),
+        Preset(
+            name="cell-health-cellprofiler-to-cytominer-database",
+            table="{compartment}",
+            object_number="ObjectNumber",
+            table_number="TableNumber",
+            identifying_columns=(
+                "TableNumber",
+                "ImageNumber",
+                "Metadata_Well",
+                "Parent_Cells",
+                "Parent_Nuclei",
+                "Cytoplasm_Parent_Cells",
+                "Cytoplasm_Parent_Nuclei",
+                "Cells_ObjectNumber",
+                "Nuclei_ObjectNumber",
+            ),
+            image_marker="Image_",
+        ),
+    )
+}
+
+# The dialects that detection tells apart, most particular first; the pycytominer preset is a matter of taste.
+DETECTABLE = (
+    "cellprofiler_sqlite",
+    "cell-health-cellprofiler-to-cytominer-database",
+    "cellprofiler_sqlite_cpg0016_jump",
+)
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of this name.
+
+    Raises:
+        PresetError: there is none; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise PresetError(f"no preset is named {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def detect_preset(tables: Mapping[str, Iterable[str]], where: str) -> Preset:
+    """The preset whose tables and key columns these are.
+
+    Args:
+        tables: table name -> its column names, as the source has them.
+        where: the source, for the message.
+
+    Raises:
+        SourceFormatError: no preset fits; the message lists the tables.
+    """
+    columns = {name.lower(): set(names) for name, names in tables.items()}
+    for name in DETECTABLE:
+        if _fits(PRESETS[name], columns):
+            return PRESETS[name]
+    found = ", ".join(sorted(tables)) or "none"
+    raise SourceFormatError(
+        f"{where}: its tables are those of no preset (tables: {found}); name one with preset="
+    )
+
+
+def _fits(preset: Preset, columns: Mapping[str, set[str]]) -> bool:
+    present = [c for c in preset.compartments if preset.table_of(c).lower() in columns]
+    if not present:
+        return False
+    if not all(set(preset.keys_of(c)) <= columns[preset.table_of(c).lower()] for c in present):
+        return False
+    if preset.image_marker is None:
+        return True
+    image = columns.get(preset.table_of(IMAGE).lower(), set())
+    return any(column.startswith(preset.image_marker) for column in image)

@@ -1,0 +1,200 @@
+"""Reading any table or view through DuckDB's SQLite scanner: the way for what is out of the ordinary.
+
+A scan reads the whole table whatever part of it is wanted, so one scan serves all the batches of a task. Rows are
+numbered by their place in key order, which both DuckDB and SQLite can sort by without a rowid.
+The scanner stops at a value whose storage class is not the declared one; SQLite itself then reads the rest.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.errors import DamagedSourceError, SourceChangedError
+from cytotable_dagster.core.schema import BLOB, INTEGER, NULL, REAL, TEXT
+from cytotable_dagster.core.sqlite_file import connection, quoted
+from cytotable_dagster.core.types import Coercion, SourceColumn
+from cytotable_dagster.core.values import typed_array
+
+if TYPE_CHECKING:
+    import duckdb
+    import numpy as np
+    import pyarrow as pa
+
+_CLASSES = {"null": NULL, "integer": INTEGER, "real": REAL, "text": TEXT, "blob": BLOB}
+# Result types that the scanner's own types become without a look at the values.
+_SCANNED = {("BIGINT", "int64"), ("BIGINT", "double"), ("DOUBLE", "double"), ("VARCHAR", "string")}
+# The scanner sorts what it reads; past this it uses the scratch folder.
+_MEMORY_LIMIT = "1GB"
+# SQLite allows 2,000 columns in a result, and a profile takes two a column.
+_PROFILED_AT_ONCE = 900
+
+
+@dataclass(frozen=True)
+class ScanTable:
+    """A table or view read by scanning; `reason` says why it is not decoded from its pages."""
+
+    path: Path
+    table: str
+    columns: tuple[SourceColumn, ...]
+    keys: tuple[str, ...]
+    scratch: Path
+    reason: str
+
+    reader = "scan"
+
+    def read_keys(self) -> "tuple[np.ndarray, list[pa.Array]]":
+        """Row numbers from 0, and the key columns' values in key order: int64, or string where text is no number."""
+        import numpy as np
+        import pyarrow as pa
+
+        with connection(self.path) as link:
+            names = ", ".join(map(quoted, self.keys))
+            rows = link.execute(f"SELECT {names} FROM {quoted(self.table)} ORDER BY {self._order()}").fetchall()
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.keys)
+        arrays = []
+        for name, values in zip(self.keys, columns, strict=True):
+            array, unfit = typed_array(values, name, pa.int64())
+            arrays.append(typed_array(values, name, pa.string())[0] if unfit else array)
+        return np.arange(len(rows)), arrays
+
+    def profile(self) -> "np.ndarray":
+        """Which storage classes occur in each column, shape (columns, 5); where several do, each counts at least 1."""
+        import numpy as np
+
+        counts = np.zeros((len(self.columns), len(_CLASSES)), dtype=np.int64)
+        with connection(self.path) as link:
+            for start in range(0, len(self.columns), _PROFILED_AT_ONCE):
+                part = self.columns[start : start + _PROFILED_AT_ONCE]
+                # Classes sort as blob, integer, null, real, text: the ends, and whether both numbers are there, decide.
+                terms = ", ".join(
+                    f"min(typeof({name})), max(typeof({name}))" for name in (quoted(c.name) for c in part)
+                )
+                ends = link.execute(f"SELECT {terms} FROM {quoted(self.table)}").fetchone()
+                for index in range(len(part)):
+                    for found in self._between(link, part[index].name, ends[2 * index], ends[2 * index + 1]):
+                        counts[start + index, _CLASSES[found]] += 1
+        return counts
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        """For each array of ascending row numbers, those rows' columns; all of them in one scan.
+
+        Raises:
+            SourceChangedError: the table now has fewer rows than when its keys were read.
+        """
+        given = 0
+        if self._scannable(columns, types):
+            import duckdb
+
+            try:
+                for batch in self._cut(self._scanned(columns, types), wanted):
+                    yield batch
+                    given += 1
+                return
+            except (duckdb.TypeMismatchException, duckdb.ConversionException):
+                pass
+            except duckdb.Error as error:
+                raise DamagedSourceError(f"{self.path}: {self.table} cannot be read ({error})") from error
+        yield from self._cut(self._fetched(columns, types), wanted[given:])
+
+    def _between(self, link, column: str, low: str | None, high: str | None) -> list[str]:
+        if low is None or low == high:
+            return [] if low is None else [low]
+        query = f"SELECT DISTINCT typeof({quoted(column)}) FROM {quoted(self.table)}"
+        return [low, high] if {low, high} <= {"null", "real"} else [found for (found,) in link.execute(query)]
+
+    def _order(self) -> str:
+        """The order of the keys, numbers as numbers even where they are stored as text."""
+        terms = []
+        with connection(self.path) as link:
+            for key in map(quoted, self.keys):
+                odd = link.execute(
+                    f"SELECT 1 FROM {quoted(self.table)} WHERE typeof({key}) = 'text' "
+                    f"AND CAST(CAST({key} AS INTEGER) AS TEXT) <> {key} LIMIT 1"
+                ).fetchone()
+                terms.append(key if odd else f"CAST({key} AS BIGINT)")
+        return ", ".join(terms)
+
+    def _scannable(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> bool:
+        declared = {column.name: _scanner_type(column) for column in self.columns}
+        return all((declared[name], str(type)) in _SCANNED for name, type in zip(columns, types, strict=True))
+
+    def _scanned(self, columns: Sequence[str], types: "Sequence[pa.DataType]"):
+        import pyarrow as pa
+
+        schema = pa.schema(list(zip(columns, types, strict=True)))
+        with _duckdb(self.scratch) as duck:
+            duck.execute(f"ATTACH '{str(self.path).replace(chr(39), chr(39) * 2)}' AS source (TYPE sqlite, READ_ONLY)")
+            names = ", ".join(map(quoted, columns))
+            query = f"SELECT {names} FROM source.{quoted(self.table)} ORDER BY {self._order()}"
+            for batch in duck.execute(query).to_arrow_reader(2048):
+                yield pa.Table.from_batches([batch]).cast(schema), ()
+
+    def _fetched(self, columns: Sequence[str], types: "Sequence[pa.DataType]"):
+        import pyarrow as pa
+
+        names = ", ".join(map(quoted, columns))
+        with connection(self.path) as link:
+            cursor = link.execute(f"SELECT {names} FROM {quoted(self.table)} ORDER BY {self._order()}")
+            while rows := cursor.fetchmany(1024):
+                made = [
+                    typed_array(values, name, type)
+                    for values, name, type in zip(zip(*rows, strict=True), columns, types, strict=True)
+                ]
+                table = pa.Table.from_arrays([array for array, _ in made], names=list(columns))
+                yield table, tuple(coercion for _, coercion in made if coercion)
+
+    def _cut(self, tables, wanted: "Sequence[np.ndarray]"):
+        """Cut a stream of tables, rows numbered from 0, into the wanted batches."""
+        import numpy as np
+        import pyarrow as pa
+
+        held, start, coercions = None, 0, []
+        for rows in wanted:
+            last = int(rows[-1]) if len(rows) else -1
+            while held is None or start + held.num_rows <= last:
+                table, found = next(tables, (None, ()))
+                if table is None:
+                    raise SourceChangedError(f"{self.path}: {self.table} lost rows while it was read; try again")
+                # Rows before the next wanted one are never asked for again.
+                first = int(rows[0]) if len(rows) else 0
+                if held is not None:
+                    keep = min(max(first - start, 0), held.num_rows)
+                    start, held = start + keep, pa.concat_tables([held.slice(keep), table])
+                else:
+                    held = table
+                coercions.extend(found)
+            part = held.take(pa.array(np.asarray(rows) - start))
+            yield [column.combine_chunks() for column in part.columns], tuple(coercions)
+            coercions = []
+
+
+def _scanner_type(column: SourceColumn) -> str:
+    """What the scanner makes of a declared type; only those whose values it gives as they are."""
+    declared = column.declared.upper()
+    if column.affinity == "INTEGER":
+        return "BIGINT"
+    if column.affinity == "REAL":
+        return "DOUBLE"
+    return "VARCHAR" if column.affinity == "TEXT" and "BLOB" not in declared else "other"
+
+
+def _duckdb(scratch: Path) -> "duckdb.DuckDBPyConnection":
+    """A connection with the scanner loaded from its Python package: nothing is fetched from the network."""
+    import duckdb
+    import duckdb_extension_sqlite_scanner as package
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    duck = duckdb.connect(
+        config={
+            "memory_limit": _MEMORY_LIMIT,
+            "temp_directory": str(scratch),
+            "autoinstall_known_extensions": "false",
+        }
+    )
+    built_for = resources.files(package) / "extensions" / f"v{duckdb.__version__}"
+    duck.load_extension(str(built_for / "sqlite_scanner.duckdb_extension"))
+    return duck
