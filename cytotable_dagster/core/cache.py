@@ -67,7 +67,9 @@ def checked_cloud_options(options: Mapping[str, Any]) -> dict[str, Any]:
     known = [name for name in inspect.signature(S3Client.__init__).parameters if name != "self"]
     for name in options:
         if name not in known:
-            raise TypeError(f"convert() got an unexpected keyword argument {name!r}; the cloud client takes: {', '.join(known)}")
+            raise TypeError(
+                f"convert() got an unexpected keyword argument {name!r}; the cloud client takes: {', '.join(known)}"
+            )
     return dict(options)
 
 

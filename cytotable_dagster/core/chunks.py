@@ -169,9 +169,7 @@ def _runs(table: "np.ndarray", image: "np.ndarray") -> "tuple[np.ndarray, np.nda
     return pairs[:, starts], np.diff(np.append(starts, pairs.shape[1]))
 
 
-def _row_order(
-    key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | None", images: int
-) -> RowOrder:
+def _row_order(key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | None", images: int) -> RowOrder:
     import numpy as np
 
     sort_keys = [key.rows, ordinals] if objects is None else [key.rows, objects, ordinals]

@@ -41,7 +41,7 @@ def selects(patterns: Sequence[str], name: str) -> bool:
 
 
 def is_identity(column: str) -> bool:
-    """Whether values of a source column name things (wells, files, digests), so that text is never a number gone wrong."""
+    """Whether a source column names things (wells, files, digests), so that text in it is no number gone wrong."""
     return re.search(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest)(_|$)", column) is not None
 
 

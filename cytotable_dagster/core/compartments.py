@@ -95,7 +95,12 @@ def _write_chunk(
             found.extend(coercions)
             yield table
 
-    facts = {**plan.facts(), "compartment": compartment, "chunk": str(chunk), "rows": str(sum(map(len, rows)))}
+    facts = {
+        **plan.facts(),
+        "compartment": compartment,
+        "chunk": str(chunk),
+        "rows": str(sum(map(len, rows))),
+    }
     write_batches(path, plan.schema(compartment), tables(), facts)
     return file_facts(path, started, found)
 
@@ -108,6 +113,9 @@ def _as_result(plan: Plan, compartment: str, arrays: "list[pa.Array]") -> "pa.Ta
         rows = len(arrays[0])
         arrays = [pa.repeat(pa.scalar(plan.options.table_number, pa.int64()), rows), *arrays]
     return pa.table(
-        [array if array.type == field.type else array.cast(field.type) for array, field in zip(arrays, schema, strict=True)],
+        [
+            array if array.type == field.type else array.cast(field.type)
+            for array, field in zip(arrays, schema, strict=True)
+        ],
         schema=schema,
     )

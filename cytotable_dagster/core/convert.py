@@ -11,7 +11,8 @@ from cytotable_dagster.core.discover import find_plate, is_remote
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.files import scratch_folder
-from cytotable_dagster.core.plan import Options, make_plan, resolved_preset
+from cytotable_dagster.core.plan import Options
+from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.report import ConversionResult
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published

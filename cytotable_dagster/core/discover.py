@@ -52,9 +52,7 @@ def _wanted_suffixes(source_datatype: str | None) -> tuple[str, ...]:
     if source_datatype is None:
         return tuple(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
     if source_datatype not in _SUFFIXES:
-        raise OptionError(
-            f"source_datatype {source_datatype!r} is not known; there are: {', '.join(_SUFFIXES)}"
-        )
+        raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(_SUFFIXES)}")
     return _SUFFIXES[source_datatype]
 
 

@@ -27,20 +27,21 @@ def parquet_writer(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) ->
     import pyarrow.parquet as pq
 
     text = [field.name for field in schema if pa.types.is_string(field.type)]
-    with whole_file(path) as temporary, pq.ParquetWriter(
-        temporary,
-        schema.with_metadata(footer(facts)),
-        compression=_COMPRESSION,
-        compression_level=_COMPRESSION_LEVEL,
-        use_dictionary=text,
-        store_schema=True,
-    ) as writer:
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema.with_metadata(footer(facts)),
+            compression=_COMPRESSION,
+            compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=text,
+            store_schema=True,
+        ) as writer,
+    ):
         yield writer
 
 
-def write_batches(
-    path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]
-) -> int:
+def write_batches(path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]) -> int:
     """Write tables as the row groups of one file; the number of rows."""
     rows = 0
     with parquet_writer(path, schema, facts) as writer:

@@ -165,9 +165,7 @@ def detect_preset(tables: Mapping[str, Iterable[str]], where: str) -> Preset:
         if _fits(PRESETS[name], columns):
             return PRESETS[name]
     found = ", ".join(sorted(tables)) or "none"
-    raise SourceFormatError(
-        f"{where}: its tables are those of no preset (tables: {found}); name one with preset="
-    )
+    raise SourceFormatError(f"{where}: its tables are those of no preset (tables: {found}); name one with preset=")
 
 
 def _fits(preset: Preset, columns: Mapping[str, set[str]]) -> bool:

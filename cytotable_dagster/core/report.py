@@ -35,9 +35,7 @@ class ConversionResult:
 
     def __str__(self) -> str:
         heads = ("file", "rows", "columns", "bytes", "seconds")
-        rows = [
-            (str(o.path), f"{o.rows:,}", f"{o.columns:,}", f"{o.size:,}", f"{o.seconds:.2f}") for o in self.outputs
-        ]
+        rows = [(str(o.path), f"{o.rows:,}", f"{o.columns:,}", f"{o.size:,}", f"{o.seconds:.2f}") for o in self.outputs]
         widths = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
         lines = [
             "  ".join(

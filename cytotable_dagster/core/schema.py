@@ -148,7 +148,6 @@ def text_candidates(table: SourceTable, preset: Preset, profile: "np.ndarray") -
 
 def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
     """The kind of a string column's values, numbers among them written out."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     words = pc.utf8_lower(pc.utf8_trim_whitespace(values.unique().drop_null()))

@@ -31,7 +31,12 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
     started = time.perf_counter()
     for compartment, file in files.items():
         literal = "'" + str(file).replace("'", "''") + "'"
-        sql = re.sub(rf"'(per_)?{re.escape(compartment)}\.parquet'", lambda _, text=literal: text, sql, flags=re.IGNORECASE)
+        sql = re.sub(
+            rf"'(per_)?{re.escape(compartment)}\.parquet'",
+            lambda _, text=literal: text,
+            sql,
+            flags=re.IGNORECASE,
+        )
     with duckdb.connect() as duck:
         try:
             reader = duck.execute(sql).to_arrow_reader(_ROWS_AT_ONCE)

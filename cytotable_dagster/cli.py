@@ -1,0 +1,219 @@
+"""The command line: `cytotable-dagster convert | inspect | plate | demo`.
+
+Exit status: 0 done, 1 the work failed (one line says why), 2 the command was not understood.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.core.presets import PRESETS
+from cytotable_dagster.core.version import VERSION
+from cytotable_dagster.core.work import Progress
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except CytoTableError as error:
+        print(f"cytotable-dagster: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("cytotable-dagster: interrupted; nothing half-written was left", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cytotable-dagster", description="Plates of single-cell measurements to Parquet."
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_convert(_command(commands, "convert", _convert, "convert a plate to Parquet"))
+    _add_inspect(_command(commands, "inspect", _inspect, "show what a plate holds, and the chunks of a conversion"))
+    _add_plate(_command(commands, "plate", None, "add, list or remove plates of the Dagster instance"))
+    _add_demo(_command(commands, "demo", _demo, "make a plate, serve it on loopback, convert it in the Dagster web UI"))
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[..., None] | None, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source_path", metavar="SOURCE", help="a SQLite file, or a folder or s3:// prefix that holds one"
+    )
+    parser.add_argument("--source-datatype", choices=["sqlite"])
+    parser.add_argument("--preset", help=f"the dialect (default: detected): {', '.join(PRESETS)}")
+    parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
+    store = parser.add_argument_group("S3")
+    store.add_argument("--local-cache-dir", metavar="FOLDER", help="where downloaded plates are kept")
+    store.add_argument(
+        "--no-sign-request", action="store_true", default=None, help="for public data, without credentials"
+    )
+    store.add_argument("--endpoint-url", metavar="URL")
+    store.add_argument("--profile-name", metavar="NAME")
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser)
+    parser.add_argument("dest_path", metavar="DEST", help="a folder, or NAME.parquet for the joined single cells")
+    parser.add_argument("--targets", type=_names, metavar="A,B", help="only these tables, e.g. cells,nuclei")
+    parser.add_argument("--metadata", type=_names, metavar="A,B")
+    parser.add_argument("--compartments", type=_names, metavar="A,B", help="object tables, instead of the preset's")
+    parser.add_argument("--identifying-columns", type=_names, metavar="A,B", help="columns that become Metadata_...")
+    parser.add_argument("--concat", action=argparse.BooleanOptionalAction, default=True, help="one file a table")
+    parser.add_argument("--join", action=argparse.BooleanOptionalAction, help="joined table or not (default: by DEST)")
+    parser.add_argument("--joins", metavar="SQL", help="a DuckDB query over 'cells.parquet', ...")
+    parser.add_argument("--drop-null", action="store_true", help="leave out joined rows with any null")
+    parser.add_argument("--cast", type=_pair, action="append", metavar="float=float32", dest="casts")
+    parser.add_argument("--add-tablenumber", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--image-features", action="store_true", help="all image columns in the joined table")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--parsl-config", metavar="MODULE:NAME", help="a parsl.Config, or a function that makes one")
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser)
+
+
+def _add_plate(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="add|list|remove")
+    add = _command(commands, "add", _plate_add, "add a plate as a partition")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--source", metavar="ADDRESS", help="its file: a path or s3://... (default: found by its name)")
+    _command(commands, "list", _plate_list, "list the plates and where they come from")
+    remove = _command(commands, "remove", _plate_remove, "remove a plate's partition; its files stay")
+    remove.add_argument("name", metavar="NAME")
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=3000, help="of the web server on 127.0.0.1; 0 for a free one")
+    parser.add_argument("--once", action="store_true", help="stop when the plate is converted")
+    parser.add_argument("--folder", default=".demo", help="where everything of the demo lies")
+
+
+def _convert(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster.core.convert import convert
+
+    known = {name: value for name, value in vars(chosen).items() if name not in ("run", "casts", "parsl_config")}
+    with _progress() as progress:
+        result = convert(
+            **{name: value for name, value in known.items() if value is not None},
+            data_type_cast_map=dict(chosen.casts) if chosen.casts else None,
+            parsl_config=_loaded_config(chosen.parsl_config),
+            progress=progress,
+        )
+    print(result)
+
+
+def _inspect(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster.core.inspection import inspect_plate
+
+    store = ("local_cache_dir", "no_sign_request", "endpoint_url", "profile_name")
+    cloud = {name: getattr(chosen, name) for name in store if getattr(chosen, name) is not None}
+    print(inspect_plate(chosen.source_path, chosen.source_datatype, chosen.preset, chosen.chunk_size, cloud))
+
+
+def _plate_add(chosen: argparse.Namespace) -> None:
+    from dagster import DagsterInstance
+
+    from cytotable_dagster import plates
+
+    with DagsterInstance.get() as instance:
+        plates.add(instance, chosen.name, chosen.source)
+    print(f"added plate {chosen.name}; convert it: dg launch --job convert_plate --partition {chosen.name}")
+
+
+def _plate_list(chosen: argparse.Namespace) -> None:
+    from dagster import DagsterInstance
+
+    from cytotable_dagster import plates
+
+    with DagsterInstance.get() as instance:
+        for name, uri in plates.list_plates(instance):
+            print(f"{name}  {uri or '(found by its name)'}")
+
+
+def _plate_remove(chosen: argparse.Namespace) -> None:
+    from dagster import DagsterInstance
+
+    from cytotable_dagster import plates
+
+    with DagsterInstance.get() as instance:
+        plates.remove(instance, chosen.name)
+    print(f"removed plate {chosen.name}; its files were left")
+
+
+def _demo(chosen: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from cytotable_dagster.demo.run import run_demo
+
+    run_demo(Path(chosen.folder), port=chosen.port, once=chosen.once)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    group, found, wanted = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as group=type, e.g. float=float32")
+    return group, wanted
+
+
+def _loaded_config(address: str | None) -> Any:
+    """The parsl.Config at `module:name`, called if it is a function."""
+    if address is None:
+        return None
+    import importlib
+
+    from cytotable_dagster.core.errors import OptionError
+
+    module, _, name = address.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionError(f"--parsl-config {address}: cannot be loaded ({error}); write it as module:name") from error
+    return found() if callable(found) else found
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal, a line for each finished table in a log."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step, done, total: _log(console, step, done, total)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield show
+
+
+def _log(console: Any, step: str, done: int, total: int) -> None:
+    if done == total:
+        console.print(f"{step}: {total} chunks done", highlight=False)

@@ -1,0 +1,67 @@
+"""What a plate holds and how it would be converted, without converting it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cytotable_dagster.core.cache import fetch
+from cytotable_dagster.core.discover import find_plate
+from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.sqlite_file import read_tables
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A plan, and the names of tables that no compartment comes from. Printed, a table."""
+
+    plan: Plan
+    other_tables: tuple[str, ...]
+
+    def __str__(self) -> str:
+        plan = self.plan
+        heads = ("table", "compartment", "rows", "columns", "reader")
+        rows = [
+            (
+                part.table.name,
+                part.table.compartment,
+                f"{part.rows:,}",
+                f"{len(part.columns):,}",
+                f"{part.reader} ({part.reason})" if part.reason else part.reader,
+            )
+            for part in plan.tables
+        ]
+        sizes = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
+        lines = [
+            f"plate    {plan.source.plate}",
+            f"source   {plan.source.uri}, {plan.source.size:,} bytes",
+            f"preset   {plan.preset.name}",
+            f"images   {plan.images:,}",
+            f"chunks   {plan.chunk_count:,}",
+            "",
+            *(
+                "  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True)).rstrip()
+                for cells in (heads, *rows)
+            ),
+        ]
+        if self.other_tables:
+            lines.append(f"not converted: {', '.join(self.other_tables)}")
+        return "\n".join(lines)
+
+
+def inspect_plate(
+    source_path: str | Path,
+    source_datatype: str | None = None,
+    preset: str | None = None,
+    chunk_size: int | None = None,
+    cloud: Mapping[str, Any] | None = None,
+) -> Inspection:
+    """Look through a plate as a conversion would; raises what `convert` would."""
+    source = fetch(find_plate(source_path, source_datatype, cloud or {}), cloud or {})
+    with TemporaryDirectory(prefix="cytotable-inspect-") as folder:
+        plan = make_plan(source, resolved_preset(source, preset), Options(chunk_size=chunk_size), Path(folder))
+        used = {part.table.name for part in plan.tables}
+        others = tuple(sorted(set(read_tables(source.path)) - used))
+        return Inspection(plan, others)

@@ -1,0 +1,174 @@
+"""Making a plan: one look through a SQLite plate decides tables, types, order and chunks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cytotable_dagster.core import chunks
+from cytotable_dagster.core.errors import KeyColumnError, TargetError
+from cytotable_dagster.core.plan import (
+    ADDED_TABLE_NUMBER,
+    OWN_TABLE_NUMBER,
+    Options,
+    Plan,
+    TablePlan,
+    fingerprint,
+    save_plan,
+)
+from cytotable_dagster.core.presets import IMAGE, Preset, detect_preset, preset_named
+from cytotable_dagster.core.schema import ResultColumn, result_columns, text_candidates
+from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
+from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
+from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
+from cytotable_dagster.core.version import VERSION
+
+# A chunk of this many values takes some seconds, small enough to try again and to share out.
+_CHUNK_VALUES = 64_000_000
+
+
+def resolved_preset(
+    source: Source,
+    preset: Preset | str | None,
+    *,
+    metadata: Iterable[str] | None = None,
+    compartments: Iterable[str] | None = None,
+    identifying_columns: Iterable[str] | None = None,
+) -> Preset:
+    """The preset that a source is converted by: the one given or named, or the one its tables show, as adjusted.
+
+    Raises:
+        SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
+        PresetError: no preset of that name, or one that cannot be so adjusted.
+    """
+    check_is_sqlite(source.path)
+    if preset is None:
+        tables = read_tables(source.path)
+        preset = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
+    elif isinstance(preset, str):
+        preset = preset_named(preset)
+    return preset.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
+
+
+def make_plan(source: Source, preset: Preset, options: Options, folder: Path) -> Plan:
+    """Look through a SQLite plate and decide how it is converted; the plan is kept in `folder`.
+
+    Raises:
+        SourceFormatError, DamagedSourceError: not SQLite, or no table of the preset.
+        KeyColumnError: key columns or values are missing, or keys repeat.
+    """
+    import numpy as np
+
+    check_is_sqlite(source.path)
+    tables = read_tables(source.path)
+    found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
+    parts, keys = [], []
+    for table in found:
+        part, key = _look_through(source, table, preset, options, folder)
+        parts.append(part)
+        keys.append(key)
+    orders, images = chunks.order_rows(keys)
+    widest = max(len(table.columns) for table in found)
+    if options.chunks is not None:
+        bounds = chunks.cut_by_number(orders, options.chunks)
+    else:
+        bounds = chunks.cut_by_size(orders, options.chunk_size or max(_CHUNK_VALUES // widest, 1))
+    folder.mkdir(parents=True, exist_ok=True)
+    for compartment, order in orders.items():
+        np.save(folder / f"{compartment}.rows.npy", order.rows)
+        np.save(folder / f"{compartment}.counts.npy", order.counts)
+    plan = Plan(
+        folder=folder,
+        fingerprint=fingerprint(source, preset, options),
+        version=VERSION,
+        source=source,
+        preset=preset,
+        options=options,
+        tables=tuple(parts),
+        images=images,
+        batches=chunks.cut_batches(orders, bounds, widest),
+    )
+    save_plan(plan)
+    return plan
+
+
+def source_tables(
+    tables: Mapping[str, tuple[SourceColumn, ...]], preset: Preset, where: str
+) -> tuple[SourceTable, ...]:
+    """The tables of a file that the preset speaks of, image first; those that are missing are left out.
+
+    Raises:
+        TargetError: none of its compartments is there.
+        KeyColumnError: a table lacks a key column.
+    """
+    names = {name.lower(): name for name in tables}
+    found = []
+    for compartment in (*preset.metadata, *preset.compartments):
+        name = names.get(preset.table_of(compartment).lower())
+        if name is None:
+            continue
+        table = SourceTable(compartment, name, tables[name])
+        missing = [key for key in preset.keys_of(compartment) if key not in table.column_names]
+        if missing:
+            raise KeyColumnError(
+                f"{where}: table {name} has no column {missing[0]}, which preset {preset.name} needs as a key; "
+                "use another preset= or mend the source"
+            )
+        found.append(table)
+    if not any(table.compartment != IMAGE for table in found):
+        wanted = ", ".join(preset.table_of(compartment) for compartment in preset.compartments)
+        raise TargetError(
+            f"{where}: none of the tables of preset {preset.name} ({wanted}) is there; "
+            f"there are: {', '.join(sorted(tables)) or 'none'}"
+        )
+    return tuple(found)
+
+
+def wanted_tables(found: tuple[SourceTable, ...], targets: Sequence[str] | None, where: str) -> tuple[SourceTable, ...]:
+    """The tables that `targets` name, by compartment or table name in any case.
+
+    Raises:
+        TargetError: a target is not there; the message lists those that are.
+    """
+    if targets is None:
+        return found
+    by_name = {name.lower(): table for table in found for name in (table.name, table.compartment)}
+    for target in targets:
+        if target.lower() not in by_name:
+            raise TargetError(
+                f"{where}: no table is called {target!r}; there are: {', '.join(t.compartment for t in found)}"
+            )
+    wanted = {by_name[target.lower()] for target in targets}
+    return tuple(table for table in found if table in wanted)
+
+
+def _look_through(
+    source: Source, table: SourceTable, preset: Preset, options: Options, folder: Path
+) -> tuple[TablePlan, chunks.TableKeys]:
+    keys = preset.keys_of(table.compartment)
+    reader = open_table(source.path, table.name, table.columns, keys, folder / "spill")
+    rows, values = reader.read_keys()
+    named = dict(zip(keys, values, strict=True))
+    profile = reader.profile()
+    kinds = text_kinds(reader, text_candidates(table, preset, profile), rows)
+    part = TablePlan(
+        table=table,
+        reader=reader.reader,
+        reason=reader.reason,
+        columns=_making_room(result_columns(table, preset, profile, kinds, dict(options.casts)), options),
+        rows=len(rows),
+    )
+    return part, chunks.TableKeys(
+        table=table,
+        rows=rows,
+        table_numbers=named.get(preset.table_number or ""),
+        image_numbers=named[preset.image_number],
+        object_numbers=named.get(preset.object_number_of(table.compartment) or ""),
+    )
+
+
+def _making_room(columns: tuple[ResultColumn, ...], options: Options) -> tuple[ResultColumn, ...]:
+    if options.table_number is None:
+        return columns
+    return tuple(
+        replace(column, name=OWN_TABLE_NUMBER) if column.name == ADDED_TABLE_NUMBER else column for column in columns
+    )
