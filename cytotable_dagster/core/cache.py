@@ -188,7 +188,7 @@ def _translated(error: Any) -> Exception:
     return DownloadError(f"{what} ({error.response.get('Error', {}).get('Message', '')}); try again")
 
 
-def _describe(path: "CloudPath") -> Remote:
+def _describe(path: Any) -> Remote:
     import botocore.exceptions as errors
 
     try:

@@ -109,14 +109,14 @@ def convert(
             _check_free([compartment_path(dest, name, concat) for name in plan.compartments], overwrite)
         work = Work(plan, run, scratch, concat, digest, progress or _silent)
         if joins is not None:
-            outputs = ((joined_path(dest), work.joined_by_sql(joins)),)
+            outputs = {joined_path(dest): work.joined_by_sql(joins)}
         elif joined:
-            outputs = ((joined_path(dest), work.single_cells()),)
+            outputs = {joined_path(dest): work.single_cells()}
         else:
             made = work.compartments()
-            outputs = tuple((compartment_path(dest, name, concat), facts) for name, facts in made.items())
+            outputs = {compartment_path(dest, name, concat): facts for name, facts in made.items()}
         return ConversionResult(
-            outputs=tuple(published(facts, path) for path, facts in outputs),
+            outputs=tuple(published(facts, path) for path, facts in outputs.items()),
             source=source,
             preset=chosen.name,
             readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),

@@ -93,7 +93,7 @@ def _ended(waiting: "dict[Future[Any], int]") -> Iterator[tuple[int, Any]]:
 def _calls_ahead(config: "Config") -> int:
     from parsl import ThreadPoolExecutor
 
-    threads = [e.max_threads for e in config.executors if isinstance(e, ThreadPoolExecutor)]
+    threads = [e.max_threads or 1 for e in config.executors if isinstance(e, ThreadPoolExecutor)]
     return 2 * max(threads) if len(threads) == len(config.executors) else _AHEAD_OF_OTHER_EXECUTORS
 
 

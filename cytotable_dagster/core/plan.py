@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.files import whole_file
@@ -49,7 +49,7 @@ class Options:
     image_features: bool = False
 
     @classmethod
-    def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others) -> "Options":
+    def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others: Any) -> "Options":
         """Options with the cast map looked through; raises OptionError."""
         return cls(casts=tuple(sorted(checked_casts(data_type_cast_map).items())), **others)
 
@@ -179,7 +179,7 @@ def _json(record: object) -> str:
     return json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))  # type: ignore[call-overload]
 
 
-def _adapter(kind: type):
+def _adapter(kind: type) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

@@ -60,16 +60,20 @@ class Preset:
         identifying_columns: Iterable[str] | None = None,
     ) -> "Preset":
         """This preset with other tables or identifying columns; PresetError where it has no place for them."""
-        changes: dict[str, tuple[str, ...]] = {}
+        preset = self
         if metadata is not None:
-            changes["metadata"] = tuple(name[:1].upper() + name[1:] for name in metadata)
-            for name in set(changes["metadata"]) - {IMAGE}:
+            preset = replace(preset, metadata=tuple(map(_capitalized, metadata)))
+            for name in set(preset.metadata) - {IMAGE}:
                 raise PresetError(f"metadata: {name} is no table that describes images; there is: {IMAGE}")
         if compartments is not None:
-            changes["compartments"] = tuple(name[:1].upper() + name[1:] for name in compartments)
+            preset = replace(preset, compartments=tuple(map(_capitalized, compartments)))
         if identifying_columns is not None:
-            changes["identifying_columns"] = tuple(identifying_columns)
-        return replace(self, **changes)
+            preset = replace(preset, identifying_columns=tuple(identifying_columns))
+        return preset
+
+
+def _capitalized(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 _EXPORT_TO_DATABASE = Preset(

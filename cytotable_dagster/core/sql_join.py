@@ -30,13 +30,7 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
 
     started = time.perf_counter()
     for compartment, file in files.items():
-        literal = "'" + str(file).replace("'", "''") + "'"
-        sql = re.sub(
-            rf"'(per_)?{re.escape(compartment)}\.parquet'",
-            lambda _, text=literal: text,
-            sql,
-            flags=re.IGNORECASE,
-        )
+        sql = _with_path(sql, compartment, file)
     with duckdb.connect() as duck:
         try:
             reader = duck.execute(sql).to_arrow_reader(_ROWS_AT_ONCE)
@@ -56,3 +50,9 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
 def sql_text(sql: str) -> str:
     """A query on one line."""
     return " ".join(sql.split())
+
+
+def _with_path(sql: str, compartment: str, file: Path) -> str:
+    literal = "'" + str(file).replace("'", "''") + "'"
+    called = rf"'(per_)?{re.escape(compartment)}\.parquet'"
+    return re.sub(called, literal.replace("\\", r"\\"), sql, flags=re.IGNORECASE)

@@ -5,11 +5,12 @@ numbered by their place in key order, which both DuckDB and SQLite can sort by w
 The scanner stops at a value whose storage class is not the declared one; SQLite itself then reads the rest.
 """
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import DamagedSourceError, SourceChangedError
 from cytotable_dagster.core.schema import BLOB, INTEGER, NULL, REAL, TEXT
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _CLASSES = {"null": NULL, "integer": INTEGER, "real": REAL, "text": TEXT, "blob": BLOB}
 # Result types that the scanner's own types become without a look at the values.
 _SCANNED = {("BIGINT", "int64"), ("BIGINT", "double"), ("DOUBLE", "double"), ("VARCHAR", "string")}
+# Tables of a scan, in key order, with what was coerced in each.
+_Stream = Iterator[tuple[Any, tuple[Coercion, ...]]]
 # The scanner sorts what it reads; past this it uses the scratch folder.
 _MEMORY_LIMIT = "1GB"
 # SQLite allows 2,000 columns in a result, and a profile takes two a column.
@@ -100,9 +103,11 @@ class ScanTable:
                 raise DamagedSourceError(f"{self.path}: {self.table} cannot be read ({error})") from error
         yield from self._cut(self._fetched(columns, types), wanted[given:])
 
-    def _between(self, link, column: str, low: str | None, high: str | None) -> list[str]:
-        if low is None or low == high:
-            return [] if low is None else [low]
+    def _between(self, link: sqlite3.Connection, column: str, low: str | None, high: str | None) -> list[str]:
+        if low is None or high is None:
+            return []
+        if low == high:
+            return [low]
         query = f"SELECT DISTINCT typeof({quoted(column)}) FROM {quoted(self.table)}"
         return [low, high] if {low, high} <= {"null", "real"} else [found for (found,) in link.execute(query)]
 
@@ -122,7 +127,7 @@ class ScanTable:
         declared = {column.name: _scanner_type(column) for column in self.columns}
         return all((declared[name], str(type)) in _SCANNED for name, type in zip(columns, types, strict=True))
 
-    def _scanned(self, columns: Sequence[str], types: "Sequence[pa.DataType]"):
+    def _scanned(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> _Stream:
         import pyarrow as pa
 
         schema = pa.schema(list(zip(columns, types, strict=True)))
@@ -133,7 +138,7 @@ class ScanTable:
             for batch in duck.execute(query).to_arrow_reader(2048):
                 yield pa.Table.from_batches([batch]).cast(schema), ()
 
-    def _fetched(self, columns: Sequence[str], types: "Sequence[pa.DataType]"):
+    def _fetched(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> _Stream:
         import pyarrow as pa
 
         names = ", ".join(map(quoted, columns))
@@ -147,12 +152,16 @@ class ScanTable:
                 table = pa.Table.from_arrays([array for array, _ in made], names=list(columns))
                 yield table, tuple(coercion for _, coercion in made if coercion)
 
-    def _cut(self, tables, wanted: "Sequence[np.ndarray]"):
+    def _cut(
+        self, tables: _Stream, wanted: "Sequence[np.ndarray]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
         """Cut a stream of tables, rows numbered from 0, into the wanted batches."""
         import numpy as np
         import pyarrow as pa
 
-        held, start, coercions = None, 0, []
+        held: pa.Table | None = None
+        start = 0
+        coercions: list[Coercion] = []
         for rows in wanted:
             last = int(rows[-1]) if len(rows) else -1
             while held is None or start + held.num_rows <= last:

@@ -1,0 +1,50 @@
+# Every target works in a fresh clone with Python 3.11 and make, and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+PARITY_VENV ?= .venv-parity
+PORT ?= 3000
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint parity bench clean
+
+help: ## show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(BIN)/.ready ## make the environment in .venv
+
+# uv installs the pinned set in seconds; pip needs more than ten minutes to resolve it.
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(BIN)/.ready: $(BIN)/uv constraints.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: env ## convert a synthetic plate in the Dagster web UI on 127.0.0.1:3000 (PORT=..., ONCE=1 stops after)
+	$(BIN)/cytotable-dagster demo --port $(PORT) $(if $(ONCE),--once)
+
+test: env lint ## check style and types, and run the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: env ## style, types, import rules
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy --no-error-summary
+
+$(PARITY_VENV)/.ready: $(BIN)/uv parity-constraints.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(PARITY_VENV)
+	$(BIN)/uv pip install --quiet --python $(PARITY_VENV)/bin/python -r parity-constraints.txt
+	@touch $@
+
+parity: env $(PARITY_VENV)/.ready ## compare with CytoTable 1.2.6, in an environment of its own
+	$(BIN)/python -m pytest cytotable_dagster_tests/parity $(PYTEST)
+
+bench: env $(PARITY_VENV)/.ready ## time against CytoTable, DuckDB and SQLite
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environments and the demo's folder
+	rm -rf $(VENV) $(PARITY_VENV) .demo
