@@ -14,7 +14,10 @@ from cytotable_dagster.demo.extras import need
 
 Labels = NDArray[np.int32]
 Pixels = NDArray[np.float64]
-Column = NDArray[np.int64] | NDArray[np.float64]
+Numbers = NDArray[np.integer]
+Column = NDArray[np.int64 | np.float64]
+
+HALF_COUNTS = 2 * 65535
 
 
 def intensity_columns(labels: Labels, images: Mapping[str, Pixels]) -> Mapping[str, Column]:
@@ -29,22 +32,19 @@ def intensity_columns(labels: Labels, images: Mapping[str, Pixels]) -> Mapping[s
     columns: dict[str, Column] = {}
     for channel, image in images.items():
         values = image[ys, xs]
-        inside = _statistics(numbers, values, count)
-        edge = _statistics(numbers[on_edge], values[on_edge], count)
+        inside = {**_moments(numbers, values, count), **_order_statistics(numbers, values, count)}
+        edge = _moments(numbers[on_edge], values[on_edge], count)
         features = {
             **{f"Intensity_{name}Intensity": column for name, column in inside.items()},
-            **{
-                f"Intensity_{name}IntensityEdge": edge[name]
-                for name in ("Integrated", "Max", "Mean", "Min", "Std")
-            },
-            **_places(numbers, values, ys, xs, count),
+            **{f"Intensity_{name}IntensityEdge": column for name, column in edge.items()},
+            **_places(numbers, values, inside["Max"], ys, xs, count),
         }
         columns |= {f"{name}_{channel}": column for name, column in features.items()}
     return dict(sorted(columns.items()))
 
 
 def correlation_columns(labels: Labels, images: Mapping[str, Pixels]) -> Mapping[str, Column]:
-    """`Correlation_*_<channel>_<channel>`: one value an object; NaN where a channel does not vary within it."""
+    """`Correlation_*_<channel>_<channel>`: one value an object; NaN where a channel does not vary."""
     count = int(labels.max(initial=0))
     inside = labels > 0
     numbers = labels[inside] - 1
@@ -60,37 +60,39 @@ def correlation_columns(labels: Labels, images: Mapping[str, Pixels]) -> Mapping
     return dict(sorted(columns.items()))
 
 
-def _sums(numbers: NDArray[np.intp], values: Pixels, count: int) -> Pixels:
-    return np.bincount(numbers, weights=values, minlength=count)
+def _sums(numbers: Numbers, values: Pixels | Numbers, count: int) -> Pixels:
+    return np.asarray(np.bincount(numbers, weights=values, minlength=count), dtype=np.float64)
 
 
-def _statistics(numbers: NDArray[np.intp], values: Pixels, count: int) -> Mapping[str, Pixels]:
-    """Sums and order statistics of the values of each object; every object has a value."""
-    sizes = np.bincount(numbers, minlength=count)
-    total = _sums(numbers, values, count)
+def _moments(numbers: Numbers, values: Pixels, count: int) -> Mapping[str, Pixels]:
+    """Sum, mean, spread and range of the values of each object; every object has a value."""
+    sizes, total = np.bincount(numbers, minlength=count), _sums(numbers, values, count)
     mean = total / sizes
-    quartiles = _quantiles(numbers, values, sizes, (0.0, 0.25, 0.5, 0.75, 1.0))
-    deviations = np.abs(values - quartiles[2][numbers])
+    lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(lowest, numbers, values)
+    np.maximum.at(highest, numbers, values)
     return {
         "Integrated": total,
-        "LowerQuartile": quartiles[1],
-        "MAD": _quantiles(numbers, deviations, sizes, (0.5,))[0],
-        "Max": quartiles[4],
+        "Max": highest,
         "Mean": mean,
-        "Median": quartiles[2],
-        "Min": quartiles[0],
+        "Min": lowest,
         "Std": np.sqrt(_sums(numbers, (values - mean[numbers]) ** 2, count) / sizes),
-        "UpperQuartile": quartiles[3],
     }
 
 
-def _quantiles(
-    numbers: NDArray[np.intp], values: Pixels, sizes: NDArray[np.intp], shares: tuple[float, ...]
-) -> list[Pixels]:
+def _order_statistics(numbers: Numbers, values: Pixels, count: int) -> Mapping[str, Pixels]:
+    lower, median, upper = _quantiles(numbers, values, count, (0.25, 0.5, 0.75))
+    (deviation,) = _quantiles(numbers, np.abs(values - median[numbers]), count, (0.5,))
+    return {"LowerQuartile": lower, "MAD": deviation, "Median": median, "UpperQuartile": upper}
+
+
+def _quantiles(numbers: Numbers, values: Pixels, count: int, shares: tuple[float, ...]) -> list[Pixels]:
     """For each share the quantile of every object's values, between the two nearest values linearly."""
-    if len(sizes) == 0:
-        return [np.empty(0) for _ in shares]
-    ordered = values[np.lexsort((values, numbers))]
+    # Values of 16-bit images, and their distances from medians, are whole numbers of half counts. Number and
+    # value packed into one integer sort ten times as fast as by two keys.
+    packed = np.sort((numbers.astype(np.int64) << 32) | np.rint(values * HALF_COUNTS).astype(np.int64))
+    ordered = (packed & 0xFFFFFFFF) / HALF_COUNTS
+    sizes = np.bincount(numbers, minlength=count)
     starts = np.cumsum(sizes) - sizes
     quantiles = []
     for share in shares:
@@ -103,14 +105,20 @@ def _quantiles(
 
 
 def _places(
-    numbers: NDArray[np.intp], values: Pixels, ys: NDArray[np.intp], xs: NDArray[np.intp], count: int
+    numbers: Numbers,
+    values: Pixels,
+    highest: Pixels,
+    ys: Numbers,
+    xs: Numbers,
+    count: int,
 ) -> Mapping[str, Column]:
-    """Where the light is: its centre of mass, how far that is from the object's centre, the brightest pixel."""
+    """Where the light is: its centre of mass, how far that is from the object's, the brightest pixel."""
     sizes, light = np.bincount(numbers, minlength=count), _sums(numbers, values, count)
     mass_x, mass_y = _sums(numbers, values * xs, count) / light, _sums(numbers, values * ys, count) / light
     center_x, center_y = _sums(numbers, xs, count) / sizes, _sums(numbers, ys, count) / sizes
-    order = np.lexsort((-values, numbers))
-    brightest = order[np.cumsum(sizes) - sizes]
+    bright = np.flatnonzero(values == highest[numbers])
+    _, first = np.unique(numbers[bright], return_index=True)
+    brightest = bright[first]
     return {
         "Intensity_MassDisplacement": np.hypot(mass_x - center_x, mass_y - center_y),
         "Location_CenterMassIntensity_X": mass_x,
@@ -120,7 +128,7 @@ def _places(
     }
 
 
-def _pearson(numbers: NDArray[np.intp], a: Pixels, b: Pixels, count: int) -> Pixels:
+def _pearson(numbers: Numbers, a: Pixels, b: Pixels, count: int) -> Pixels:
     sizes = np.bincount(numbers, minlength=count)
     a = a - (_sums(numbers, a, count) / sizes)[numbers]
     b = b - (_sums(numbers, b, count) / sizes)[numbers]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cytotable_dagster.demo.extras import need
 
 CHANNELS = ("DNA", "ER", "AGP")
-"""Stains of Cell Painting in the order of their files: nuclei; endoplasmic reticulum; actin, Golgi, membrane."""
+"""Stains of Cell Painting, as their files are numbered: nuclei; endoplasmic reticulum; actin and Golgi."""
 
 NUCLEUS_RADIUS = 7.5
 CELL_RADIUS = 17.0
@@ -50,8 +50,7 @@ class _Outline:
 def paint_site(rng: np.random.Generator, size: int, look: Look) -> Mapping[str, Image]:
     """One field of view of `size` x `size` pixels: channel -> 16-bit image."""
     cells = [
-        _cell_at(rng, y, x, look)
-        for y, x in _scatter(rng, size, look.cells, CELL_RADIUS * look.cell_size)
+        _cell_at(rng, y, x, look) for y, x in _scatter(rng, size, look.cells, CELL_RADIUS * look.cell_size)
     ]
     depth, nuclear_depth, golgi, owner = _stack(rng, size, cells)
     stains = _stain(rng, len(cells), depth, nuclear_depth, golgi, owner, look)
@@ -132,17 +131,18 @@ def _stack(
     golgi = np.zeros((size, size))
     owner = np.zeros((size, size), dtype=np.intp)
     for number, (cell, nucleus) in enumerate(cells, start=1):
-        reach = int(2.2 * cell.radius) + 2
+        reach = int(1.6 * cell.radius) + 2
         top, left = max(int(cell.y) - reach, 0), max(int(cell.x) - reach, 0)
-        window = np.s_[top : int(cell.y) + reach + 1, left : int(cell.x) + reach + 1]
-        ys, xs = np.ogrid[window[0].start : min(window[0].stop, size), window[1].start : min(window[1].stop, size)]
+        window = np.s_[top : min(int(cell.y) + reach, size), left : min(int(cell.x) + reach, size)]
+        ys, xs = np.ogrid[window]
         here = _depth(cell, ys, xs)
         nearer = here < depth[window]
         depth[window] = np.where(nearer, here, depth[window])
         owner[window] = np.where(nearer & (here < 1), number, owner[window])
         nuclear_depth[window] = np.minimum(nuclear_depth[window], _depth(nucleus, ys, xs))
         turn = rng.uniform(0, 2 * np.pi)
-        spot_y, spot_x = nucleus.y + 1.3 * nucleus.radius * np.sin(turn), nucleus.x + 1.3 * nucleus.radius * np.cos(turn)
+        spot_y = nucleus.y + 1.3 * nucleus.radius * np.sin(turn)
+        spot_x = nucleus.x + 1.3 * nucleus.radius * np.cos(turn)
         golgi[window] += np.exp(-((ys - spot_y) ** 2 + (xs - spot_x) ** 2) / (0.12 * nucleus.radius**2 + 3.0))
     return depth, nuclear_depth, golgi, owner
 

@@ -1,8 +1,9 @@
 """Finding nuclei, cells and cytoplasm in the images of a site, as a CellProfiler pipeline would.
 
-IdentifyPrimaryObjects on DNA, IdentifySecondaryObjects ("Distance - B", cells at the border discarded) on ER and
-AGP, IdentifyTertiaryObjects for what is left: https://cellprofiler-manual.s3.amazonaws.com/CellProfiler-4.2.6/
-modules/objectprocessing.html. Label images number objects from 1, in the order of their first pixels.
+IdentifyPrimaryObjects on DNA, IdentifySecondaryObjects by distance on ER and AGP (cells at the border are
+discarded), IdentifyTertiaryObjects for what is left:
+https://cellprofiler-manual.s3.amazonaws.com/CellProfiler-4.2.6/modules/objectprocessing.html
+Label images number objects from 1, in the order of their first pixels.
 """
 
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ def segment(images: Mapping[str, Pixels]) -> Segmentation:
 def otsu(image: Pixels, bins: int = 256) -> float:
     """The intensity that best parts the logarithms of all intensities into two classes.
 
-    N. Otsu, "A threshold selection method from gray-level histograms", 1979: greatest variance between classes.
+    N. Otsu, "A threshold selection method from gray-level histograms", 1979: most variance between classes.
     """
     logs = np.log2(np.maximum(image, 1 / 65535))
     histogram, edges = np.histogram(logs, bins)
@@ -88,16 +89,16 @@ def otsu(image: Pixels, bins: int = 256) -> float:
 def _find_nuclei(mask: NDArray[np.bool_]) -> Labels:
     ndimage = need("scipy.ndimage")
     mask = ndimage.binary_fill_holes(ndimage.binary_opening(mask))
-    pieces = _seeded_pieces(_split(mask))
+    pieces = _largest_pieces(_split(mask))
     areas = np.bincount(pieces.ravel())
     return _numbered(np.where(areas[pieces] >= NUCLEUS_MIN_AREA, pieces, 0))[0]
 
 
 def _split(mask: NDArray[np.bool_]) -> Labels:
-    """Touching blobs cut apart: each pixel goes to the peak of the distance transform whose disc it is deepest in.
+    """Touching blobs cut apart: each pixel goes to the peak of the distance transform it is deepest in.
 
-    With discs of the peaks' heights, "deepest" is the least squared distance minus squared radius; two circles
-    that overlap are cut through the points where they meet.
+    A peak is a disc of the peak's height. Deepest is the least squared distance minus squared radius: two
+    circles that overlap are cut through the points where they meet.
     """
     ndimage = need("scipy.ndimage")
     distance = ndimage.distance_transform_edt(mask)
@@ -121,7 +122,7 @@ def _split(mask: NDArray[np.bool_]) -> Labels:
     return labels
 
 
-def _seeded_pieces(labels: Labels) -> Labels:
+def _largest_pieces(labels: Labels) -> Labels:
     """Each object reduced to its largest connected piece."""
     ndimage = need("scipy.ndimage")
     result = np.zeros_like(labels)

@@ -13,7 +13,7 @@ from cytotable_dagster.demo.extras import need
 
 Labels = NDArray[np.int32]
 Mask = NDArray[np.bool_]
-Column = NDArray[np.int64] | NDArray[np.float64]
+Column = NDArray[np.int64 | np.float64]
 
 WHOLE_NUMBERS = (
     "Area",
@@ -96,7 +96,9 @@ def _perimeter(mask: Mask) -> float:
     diagonals: length = pi/8 * (crossings of rows + of columns + (of both diagonals) / sqrt(2)).
     """
     straight = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    oblique = np.count_nonzero(mask[1:, 1:] != mask[:-1, :-1]) + np.count_nonzero(mask[1:, :-1] != mask[:-1, 1:])
+    oblique = np.count_nonzero(mask[1:, 1:] != mask[:-1, :-1]) + np.count_nonzero(
+        mask[1:, :-1] != mask[:-1, 1:]
+    )
     return float(np.pi / 8 * (straight + oblique / np.sqrt(2)))
 
 
@@ -122,7 +124,7 @@ def _ellipse(ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Mapping[str, float]:
         "Eccentricity": float(np.sqrt(1 - small / large)),
         "MajorAxisLength": float(4 * np.sqrt(large)),
         "MinorAxisLength": float(4 * np.sqrt(small)),
-        "Orientation": float(np.degrees(0.5 * np.arctan2(2 * xy, yy - xx))),
+        "Orientation": float(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))),
     }
 
 
@@ -155,7 +157,7 @@ def _hull(ys: NDArray[np.intp], xs: NDArray[np.intp], area: int) -> Mapping[str,
 
 
 def neighbor_columns(labels: Labels, scale: str) -> Mapping[str, Column]:
-    """`Neighbors_*_<scale>`: objects that touch, by a side or a corner, and how far the nearest centres are."""
+    """`Neighbors_*_<scale>`: objects that touch by a side or a corner, and how far the nearest are."""
     count = int(labels.max(initial=0))
     touching, border, touched = _contacts(labels, count)
     distances = _distances(labels, count)
@@ -183,7 +185,7 @@ def _distances(labels: Labels, count: int) -> NDArray[np.float64]:
 
 
 def _contacts(labels: Labels, count: int) -> tuple[Mask, NDArray[np.int64], NDArray[np.int64]]:
-    """Which objects touch (count x count); of each, the pixels of its outline, and those that touch another."""
+    """Which objects touch (count x count); and of each the pixels of its outline, and those that touch."""
     touching = np.zeros((count + 1, count + 1), dtype=bool)
     outline, contact = np.zeros(labels.shape, dtype=bool), np.zeros(labels.shape, dtype=bool)
     padded = np.pad(labels, 1)
