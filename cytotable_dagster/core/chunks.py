@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# A batch is what is decoded and encoded at once, and one row group of the files. This many values are 64 MB.
-BATCH_VALUES = 8_000_000
-
 
 @dataclass(frozen=True)
 class TableKeys:
@@ -93,14 +90,13 @@ def cut_by_number(orders: Mapping[str, RowOrder], chunks: int) -> "np.ndarray":
 
 
 def cut_batches(
-    orders: Mapping[str, RowOrder], chunk_bounds: "np.ndarray", columns: int
+    orders: Mapping[str, RowOrder], chunk_bounds: "np.ndarray", batch_size: int
 ) -> tuple[tuple[int, ...], ...]:
-    """For each chunk the bounds of its batches, as image ordinals; `columns` is the width of the widest table."""
-    rows = max(BATCH_VALUES // max(columns, 1), 1)
+    """For each chunk the bounds of its batches, as image ordinals; a batch aims at `batch_size` objects."""
     batches = []
     for first, last in zip(chunk_bounds[:-1].tolist(), chunk_bounds[1:].tolist(), strict=True):
         part = {name: RowOrder(order.rows, order.counts[first:last]) for name, order in orders.items()}
-        batches.append(tuple(int(first + bound) for bound in cut_by_size(part, rows)))
+        batches.append(tuple(int(first + bound) for bound in cut_by_size(part, batch_size)))
     return tuple(batches)
 
 

@@ -88,6 +88,8 @@ def convert(
         _check_free([joined_path(dest)], overwrite)
     options = Options.checked(
         data_type_cast_map,
+        joined=joined and joins is None,
+        one_file=concat,
         chunk_size=_checked_chunk_size(chunk_size),
         targets=tuple(targets) if targets is not None else None,
         drop_null=drop_null,

@@ -19,12 +19,9 @@ MAGIC = b"PAR1"
 _COPY_BYTES = 8 << 20
 
 # Thrift compact types.
-_I64, _BINARY, _LIST, _STRUCT = 6, 8, 9, 12
-# Fields of FileMetaData, RowGroup, ColumnChunk and ColumnMetaData.
+_BOOLEAN, _I64, _BINARY, _LIST, _STRUCT = 2, 6, 8, 9, 12
+# Fields of FileMetaData.
 _SCHEMA, _NUM_ROWS, _ROW_GROUPS, _KEY_VALUES = 2, 3, 4, 5
-_COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7
-_CHUNK_OFFSET, _META_DATA = 2, 3
-_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE = 9, 10, 11
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,8 @@ def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, st
     Raises:
         SchemaError: the parts differ in schema; the message names two.
     """
+    from cytotable_dagster.core.parquet_footer import moved_groups
+
     out.write(MAGIC)
     at, rows, groups, count = len(MAGIC), 0, bytearray(), 0
     first = _read_part(parts[0])
@@ -61,9 +60,9 @@ def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, st
             file.seek(len(MAGIC))
             _copy(file, out, part.data)
         shift = at - len(MAGIC)
-        for start, end in _list_items(part.footer, part.fields[_ROW_GROUPS][1]):
-            groups += _shifted_group(part.footer, start, end, shift, count)
-            count += 1
+        moved, number = moved_groups(part.footer, part.fields[_ROW_GROUPS][1], shift, count)
+        groups += moved
+        count += number
         at += part.data
         rows += _zigzag_decode(_varint(part.footer, part.fields[_NUM_ROWS][1])[0])
     footer = _footer(first, rows, bytes(groups), count, metadata)
@@ -106,54 +105,6 @@ def _footer(first: _Part, rows: int, groups: bytes, count: int, metadata: Mappin
         result += _field_header(field, last, kind) + value
         last = field
     return bytes(result + b"\0")
-
-
-def _shifted_group(footer: bytes, start: int, end: int, shift: int, ordinal: int) -> bytes:
-    """A RowGroup whose offsets are moved by `shift` bytes and whose ordinal is new."""
-    result, last = bytearray(), 0
-    for field, kind, at, to in _fields(footer, start):
-        if field == _COLUMNS:
-            items = list(_list_items(footer, at))
-            value = _list_header(len(items)) + b"".join(_shifted_column(footer, a, shift) for a, _ in items)
-        elif field == _GROUP_OFFSET:
-            value = _moved(footer, at, shift)
-        elif field == _ORDINAL:
-            value = _zigzag(ordinal)
-        else:
-            value = footer[at:to]
-        result += _field_header(field, last, kind) + value
-        last = field
-    return bytes(result + b"\0")
-
-
-def _shifted_column(footer: bytes, start: int, shift: int) -> bytes:
-    result, last = bytearray(), 0
-    for field, kind, at, to in _fields(footer, start):
-        if field == _META_DATA:
-            value = _shifted_meta_data(footer, at, shift)
-        elif field == _CHUNK_OFFSET:
-            # 0 where the writer leaves the deprecated field empty.
-            value = _moved(footer, at, shift if _varint(footer, at)[0] else 0)
-        else:
-            value = footer[at:to]
-        result += _field_header(field, last, kind) + value
-        last = field
-    return bytes(result + b"\0")
-
-
-def _shifted_meta_data(footer: bytes, start: int, shift: int) -> bytes:
-    result, copied = bytearray(), start
-    end = start
-    for field, _, at, to in _fields(footer, start):
-        if field in (_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE):
-            result += footer[copied:at] + _moved(footer, at, shift)
-            copied = to
-        end = to
-    return bytes(result + footer[copied : end + 1])
-
-
-def _moved(footer: bytes, at: int, shift: int) -> bytes:
-    return _zigzag(_zigzag_decode(_varint(footer, at)[0]) + shift)
 
 
 def _key_values(part: _Part) -> dict[bytes, bytes]:
@@ -199,32 +150,11 @@ def _list_items(buffer: bytes, at: int) -> Iterator[tuple[int, int]]:
 
 def _skip(buffer: bytes, at: int, kind: int, *, in_list: bool = False) -> int:
     """Where the value of this type that starts at `at` ends."""
-    if kind <= 2:  # a boolean: in a struct its type says it all
-        return at + in_list
-    if kind == 3:
-        return at + 1
-    if kind <= _I64:
-        while buffer[at] & 128:
-            at += 1
-        return at + 1
-    if kind == 7:
-        return at + 8
-    if kind == _BINARY:
-        length, at = _varint(buffer, at)
-        return at + length
-    if kind == _LIST:
-        count, item, at = _list_start(buffer, at)
-        for _ in range(count):
-            at = _skip(buffer, at, item, in_list=True)
+    from cytotable_dagster.core.parquet_footer import value_end
+
+    if kind <= _BOOLEAN and not in_list:  # in a struct, a boolean's type says it all
         return at
-    if kind == _STRUCT:
-        while head := buffer[at]:
-            at += 1
-            if not head >> 4:
-                at = _varint(buffer, at)[1]
-            at = _skip(buffer, at, head & 15)
-        return at + 1
-    raise SchemaError(f"a Parquet footer holds a Thrift type {kind}, which no Parquet footer does")
+    return value_end(buffer, at, kind)
 
 
 def _list_start(buffer: bytes, at: int) -> tuple[int, int, int]:

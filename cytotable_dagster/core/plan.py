@@ -36,10 +36,13 @@ _FILE = "plan.json"
 class Options:
     """What the user may choose about the content of the results.
 
+    `joined` says that chunks will be joined, `one_file` that they end in one file.
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
     many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given.
     """
 
+    joined: bool = False
+    one_file: bool = True
     chunk_size: int | None = None
     chunks: int | None = None
     casts: tuple[tuple[str, str], ...] = ()

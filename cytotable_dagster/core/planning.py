@@ -22,8 +22,10 @@ from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
 from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
 from cytotable_dagster.core.version import VERSION
 
-# A chunk of this many values takes some seconds, small enough to try again and to share out.
-_CHUNK_VALUES = 64_000_000
+# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values.
+_BATCH_VALUES = 8_000_000
+# A chunk takes a second or two, small enough to try again and to share out among cores.
+_BATCHES_PER_CHUNK = 2
 
 
 def resolved_preset(
@@ -67,11 +69,11 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         parts.append(part)
         keys.append(key)
     orders, images = chunks.order_rows(keys)
-    widest = max(len(table.columns) for table in found)
+    batch_size = _batch_size(found, options)
     if options.chunks is not None:
         bounds = chunks.cut_by_number(orders, options.chunks)
     else:
-        bounds = chunks.cut_by_size(orders, options.chunk_size or max(_CHUNK_VALUES // widest, 1))
+        bounds = chunks.cut_by_size(orders, _chunk_size(batch_size, options))
     folder.mkdir(parents=True, exist_ok=True)
     for compartment, order in orders.items():
         np.save(folder / f"{compartment}.rows.npy", order.rows)
@@ -85,10 +87,26 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         options=options,
         tables=tuple(parts),
         images=images,
-        batches=chunks.cut_batches(orders, bounds, widest),
+        batches=chunks.cut_batches(orders, bounds, batch_size),
     )
     save_plan(plan)
     return plan
+
+
+def _batch_size(found: Sequence[SourceTable], options: Options) -> int:
+    """Objects of a batch: by the widest table, or by all of them where they are held together to be joined."""
+    widths = [len(table.columns) for table in found]
+    # The joined batch is written besides what it is made of, which is let go as it is used.
+    values, width = (2 * _BATCH_VALUES, sum(widths)) if options.joined else (_BATCH_VALUES, max(widths))
+    return max(values // width, 1)
+
+
+def _chunk_size(batch_size: int, options: Options) -> int:
+    """Objects of a chunk. Where chunks become one file, nobody sees that there are more than were asked for."""
+    fitting = _BATCHES_PER_CHUNK * batch_size
+    if options.chunk_size is None:
+        return fitting
+    return min(options.chunk_size, fitting) if options.one_file else options.chunk_size
 
 
 def source_tables(
