@@ -14,14 +14,18 @@ def need(module: str) -> ModuleType:
     """The module of this name, imported.
 
     Raises:
-        MissingExtraError: it is not installed; the message says what to install.
+        MissingExtraError: its package is not installed; the message says what to install.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+        package = module.split(".")[0]
+        if error.name is None or error.name.split(".")[0] != package:
             raise
-        package = error.name.split(".")[0]
-        raise MissingExtraError(
-            f"the demo needs {package}, which is not installed: pip install 'cytotable-dagster[demo]'"
-        ) from error
+        raise missing(package) from error
+
+
+def missing(package: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"the demo needs {package}, which is not installed: pip install 'cytotable-dagster[demo]'"
+    )

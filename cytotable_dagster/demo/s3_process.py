@@ -1,7 +1,7 @@
 """The process of the demo's S3 server: `python s3_process.py PORT PARENT_PID`. Run by `s3_server.py`.
 
-Prints one line of JSON, `{"port": ...}` or `{"error": ...}`. Ends when its standard input closes or its parent is
-another process than the one named: nobody is left to stop it then.
+Prints one line of JSON: `{"port": number}`, `{"missing": package}` or `{"error": text}`. Ends when its standard
+input closes or its parent is another process than the one named: nobody is left to stop it then.
 """
 
 import json
@@ -19,9 +19,10 @@ def main() -> int:
     port, parent = int(sys.argv[1]), int(sys.argv[2])
     try:
         bound = _serve(port)
-    except (ImportError, OSError, SystemExit) as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
-        return 1
+    except ModuleNotFoundError as error:
+        return _fail("missing", (error.name or "moto").split(".")[0])
+    except OSError as error:
+        return _fail("error", str(error))
     print(json.dumps({"port": bound}), flush=True)
     while os.getppid() == parent:
         ready, _, _ = select.select([sys.stdin], [], [], 1.0)
@@ -30,18 +31,38 @@ def main() -> int:
     return 0
 
 
+def _fail(kind: str, what: str) -> int:
+    print(json.dumps({kind: what}), flush=True)
+    return 1
+
+
 def _serve(port: int) -> int:
     """Start the server in a daemon thread; the port it got."""
     import logging
+    import socket
     from threading import Thread
 
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server(HOST, port, DomainDispatcherApplication(create_backend_app), threaded=True)
+    # Listening before the server is made: who gets the port from us can connect, and a port that is taken is an
+    # OSError here, where werkzeug would print advice and exit.
+    listening = socket.create_server((HOST, port), backlog=128)
+    server = make_server(
+        HOST,
+        port,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+        fd=listening.detach(),
+    )
     Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_port
+    return server.socket.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -6,16 +6,17 @@ read the whole object: fine for a demo, no measure of S3.
 
 import json
 import os
+import selectors
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.demo.extras import need
+from cytotable_dagster.demo.extras import missing
 
 START_SECONDS = 60
 STOP_SECONDS = 5
@@ -33,7 +34,7 @@ class S3Server:
 
     endpoint_url: str
     pid: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] = field(repr=False)
 
     def stop(self) -> None:
         """End the process and wait until it is gone. Harmless when it is gone already."""
@@ -69,7 +70,6 @@ def s3_server(port: int = 0) -> Iterator[S3Server]:
 
 def start_s3_server(port: int = 0) -> S3Server:
     """The same without a `with` block: `stop()` it, or let this process end."""
-    need("moto.server")
     program = Path(__file__).with_name("s3_process.py")
     process = subprocess.Popen(
         [sys.executable, "-P", str(program), str(port), str(os.getpid())],
@@ -79,18 +79,19 @@ def start_s3_server(port: int = 0) -> S3Server:
         env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
     )
     answer = _first_line(process)
-    if "port" not in answer:
-        process.kill()
-        process.wait()
-        raise ServerStartError(f"the S3 server did not start on 127.0.0.1:{port}: {answer['error']}")
-    return S3Server(f"http://127.0.0.1:{answer['port']}", process.pid, process)
+    server = S3Server(f"http://127.0.0.1:{answer.get('port')}", process.pid, process)
+    if "port" in answer:
+        return server
+    server.stop()
+    if "missing" in answer:
+        raise missing(answer["missing"])
+    raise ServerStartError(f"the S3 server did not start on 127.0.0.1:{port}: {answer['error']}")
 
 
 def _first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
     """What the process says first. It listens before it speaks: connections made afterwards are answered."""
-    import selectors
-
-    assert process.stdout is not None
+    if process.stdout is None:
+        return {"error": "its output is not connected"}
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         if not selector.select(START_SECONDS):
@@ -104,8 +105,8 @@ def upload_tree(
 ) -> list[str]:
     """Put all files below a folder into a bucket, which is made if need be, readable for everyone.
 
-    Keys are the paths relative to the folder. Files of `multipart_threshold` bytes and more get an ETag of the
-    form `<hash>-<parts>`, with parts of 8 MiB.
+    Keys are the paths relative to the folder. Files of `multipart_threshold` bytes and more get an ETag of
+    the form `<hash>-<parts>`, with parts of 8 MiB.
 
     Returns:
         The objects' addresses, `s3://bucket/key`, in order.

@@ -144,7 +144,7 @@ def _hull(ys: NDArray[np.intp], xs: NDArray[np.intp], area: int) -> Mapping[str,
     np.minimum.at(first, ys - rows[0], xs)
     np.maximum.at(last, ys - rows[0], xs)
     ends = np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last + 1])])
-    corners = np.concatenate([ends, ends + (1, 0)]).astype(np.float64)
+    corners = np.concatenate([ends, ends + np.array([1, 0])]).astype(np.float64)
     hull = need("scipy.spatial").ConvexHull(corners)
     vertices = corners[hull.vertices]
     widths = np.abs(hull.equations[:, :2] @ vertices.T + hull.equations[:, 2:]).max(axis=1)
