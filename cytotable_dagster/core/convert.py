@@ -13,7 +13,7 @@ from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.planning import make_plan, resolved_preset
-from cytotable_dagster.core.presets import Preset
+from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.report import ConversionResult
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published
 
@@ -82,16 +82,17 @@ def convert(
     """
     started = time.perf_counter()
     cloud = checked_cloud_options(cloud)
+    targets = tuple(targets) if targets is not None else None
     dest = _checked_destination(dest_path, dest_datatype)
     joined = _is_joined(dest, join, joins)
-    if joined:
-        _check_free([joined_path(dest)], overwrite)
+    # Before anything is downloaded; what a plate really has is known only later.
+    _check_free([joined_path(dest)] if joined else _usual_outputs(dest, targets, concat), overwrite)
     options = Options.checked(
         data_type_cast_map,
         joined=joined and joins is None,
         one_file=concat,
         chunk_size=_checked_chunk_size(chunk_size),
-        targets=tuple(targets) if targets is not None else None,
+        targets=targets,
         drop_null=drop_null,
         image_features=image_features,
     )
@@ -134,6 +135,12 @@ def joined_path(dest: Path) -> Path:
 def compartment_path(dest: Path, compartment: str, concat: bool) -> Path:
     """Where a compartment goes: a file in the destination, or a folder of chunk files."""
     return dest / (f"{compartment}.parquet" if concat else compartment)
+
+
+def _usual_outputs(dest: Path, targets: Sequence[str] | None, concat: bool) -> list[Path]:
+    usual = (*DEFAULT.metadata, *DEFAULT.compartments)
+    wanted = [name for name in usual if targets is None or name.lower() in {target.lower() for target in targets}]
+    return [compartment_path(dest, name, concat) for name in wanted]
 
 
 def _silent(step: str, done: int, total: int) -> None:

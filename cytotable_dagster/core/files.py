@@ -47,6 +47,11 @@ def move_into_place(made: Path, path: Path) -> None:
     made.rename(path)
 
 
+def memory_mapping() -> bool:
+    """Whether our own files are read through a memory map; `CYTOTABLE_ARROW_USE_MEMORY_MAPPING=0` says no."""
+    return os.environ.get("CYTOTABLE_ARROW_USE_MEMORY_MAPPING", "1") != "0"
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
     if path.is_dir():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import TargetError
-from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.files import memory_mapping, whole_file
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
 from cytotable_dagster.core.sqlite_reader import TableReader, open_table
@@ -110,25 +110,15 @@ class Plan:
 
     def rows(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Row numbers of each batch of a chunk."""
-        import numpy as np
-
-        rows = np.load(self.folder / f"{compartment}.rows.npy", mmap_mode="r")
-        bounds = self._row_bounds(compartment)[list(self.batches[chunk])]
-        return [np.array(rows[a:b]) for a, b in itertools.pairwise(bounds)]
+        rows = _loaded(self.folder / f"{compartment}.rows.npy")
+        ends = _loaded(self.folder / f"{compartment}.counts.npy").cumsum()
+        bounds = [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
+        return [rows[a:b].copy() for a, b in itertools.pairwise(bounds)]
 
     def counts(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Rows by image of each batch of a chunk."""
-        import numpy as np
-
-        counts = np.load(self.folder / f"{compartment}.counts.npy", mmap_mode="r")
-        bounds = self.batches[chunk]
-        return [np.array(counts[a:b]) for a, b in itertools.pairwise(bounds)]
-
-    def _row_bounds(self, compartment: str) -> "np.ndarray":
-        import numpy as np
-
-        counts = np.load(self.folder / f"{compartment}.counts.npy", mmap_mode="r")
-        return np.concatenate([[0], np.cumsum(counts)])
+        counts = _loaded(self.folder / f"{compartment}.counts.npy")
+        return [counts[a:b].copy() for a, b in itertools.pairwise(self.batches[chunk])]
 
     def schema(self, compartment: str) -> "pa.Schema":
         """The Arrow schema of a compartment's files."""
@@ -152,6 +142,12 @@ class Plan:
             "fingerprint": self.fingerprint,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _loaded(path: Path) -> "np.ndarray":
+    import numpy as np
+
+    return np.load(path, mmap_mode="r" if memory_mapping() else None)
 
 
 def save_plan(plan: Plan) -> None:

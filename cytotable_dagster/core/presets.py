@@ -135,6 +135,8 @@ PRESETS: Mapping[str, Preset] = {
     )
 }
 
+DEFAULT = _EXPORT_TO_DATABASE
+
 # The dialects that detection tells apart, most particular first; the pycytominer preset is a matter of taste.
 DETECTABLE = (
     "cellprofiler_sqlite",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.columns import joined_order, partner_name, selects
 from cytotable_dagster.core.compartments import chunk_path, file_facts, read_batches
 from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.files import memory_mapping
 from cytotable_dagster.core.parquet import parquet_writer
 from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.presets import IMAGE
@@ -183,10 +184,3 @@ def _match(
         return pa.nulls(len(base), pa.int64())
     at = np.minimum(np.searchsorted(partner, base), len(partner) - 1)
     return pa.array(at, mask=missing | (partner[at] != base))
-
-
-def memory_mapping() -> bool:
-    """Whether files are read through a memory map; `CYTOTABLE_ARROW_USE_MEMORY_MAPPING=0` says no."""
-    import os
-
-    return os.environ.get("CYTOTABLE_ARROW_USE_MEMORY_MAPPING", "1") != "0"
