@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
 from cytotable_dagster.core.parquet import concat, row_count, write_batches
 from cytotable_dagster.core.plan import Plan, load_plan
@@ -112,10 +113,22 @@ def _as_result(plan: Plan, compartment: str, arrays: "list[pa.Array]") -> "pa.Ta
     if plan.options.table_number is not None:
         rows = len(arrays[0])
         arrays = [pa.repeat(pa.scalar(plan.options.table_number, pa.int64()), rows), *arrays]
-    return pa.table(
-        [
-            array if array.type == field.type else array.cast(field.type)
-            for array, field in zip(arrays, schema, strict=True)
-        ],
-        schema=schema,
-    )
+    return pa.table([_cast(array, field) for array, field in zip(arrays, schema, strict=True)], schema=schema)
+
+
+def _cast(array: "pa.Array", field: "pa.Field") -> "pa.Array":
+    """The array in the type that `data_type_cast_map` asks for.
+
+    Raises:
+        SchemaError: a value does not fit it.
+    """
+    import pyarrow as pa
+
+    if array.type == field.type:
+        return array
+    try:
+        return array.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(
+            f"data_type_cast_map: column {field.name} cannot become {field.type} ({error}); give it a wider type"
+        ) from error

@@ -9,9 +9,11 @@ from cytotable_dagster.core.types import Coercion
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MISSING = re.compile(r"\s*([+-]?nan|null|)\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)\s*", re.IGNORECASE)
-_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+_FLAGS = re.IGNORECASE | re.ASCII
+_MISSING = re.compile(r"\s*([+-]?nan|null|)\s*", _FLAGS)
+_NUMBER = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)\s*", _FLAGS)
+# int() refuses thousands of digits, float() takes any number of them; int64 has 19.
+_WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", _FLAGS)
 _INT64 = range(-(2**63), 2**63)
 
 

@@ -1,0 +1,209 @@
+"""One strict type per column, decided by the values (DESIGN, "Types"); by both readers alike."""
+
+import math
+import sqlite3
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cytotable_dagster import convert
+from cytotable_dagster.core.errors import OptionError, SchemaError
+from cytotable_dagster.core.schema import affinity
+from cytotable_dagster.core.values import typed_array
+from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, JUMP, Table, plate, sites
+
+BIG = 2**53 + 1
+
+
+# name: declared type, values, the type they decide, the values as they come out
+DECIDED = {
+    "whole": ("BIGINT", [1, 2, 3], "int64", [1, 2, 3]),
+    "whole_with_null": ("BIGINT", [1, None, -3], "int64", [1, None, -3]),
+    "64_bit": ("INTEGER", [BIG, -(2**63), 2**63 - 1], "int64", [BIG, -(2**63), 2**63 - 1]),
+    "integer_with_reals": ("INTEGER", [1, 2.5, 3], "double", [1.0, 2.5, 3.0]),
+    "integer_with_nan": ("INTEGER", [1, "nan", 3], "int64", [1, None, 3]),
+    "integer_with_inf": ("BIGINT", [1, "inf", 3], "double", [1.0, math.inf, 3.0]),
+    "integer_all_null": ("BIGINT", [None, None, None], "int64", [None, None, None]),
+    "real": ("FLOAT", [1.5, 2.5, 3.5], "double", [1.5, 2.5, 3.5]),
+    "real_of_integers": ("FLOAT", [1, 2, 3], "double", [1.0, 2.0, 3.0]),
+    "real_all_null": ("FLOAT", [None, None, None], "double", [None, None, None]),
+    "nan_text": ("FLOAT", [0.5, "nan", "NaN"], "double", [0.5, None, None]),
+    "nan_and_null": ("FLOAT", ["nan", None, "-nan"], "double", [None, None, None]),
+    "inf_text": ("FLOAT", ["inf", "-inf", "-Infinity"], "double", [math.inf, -math.inf, -math.inf]),
+    "missing_text": ("FLOAT", ["", "null", "NULL"], "double", [None, None, None]),
+    "number_text": ("FLOAT", [0.5, "1e3", " 2.5 "], "double", [0.5, 1000.0, 2.5]),
+    "extremes": ("DOUBLE PRECISION", [0.1, 1e308, 5e-324], "double", [0.1, 1e308, 5e-324]),
+    "numeric_whole": ("NUMERIC", [1, 2, 3], "int64", [1, 2, 3]),
+    "decimal": ("DECIMAL(10,5)", [1, 2.25, 3], "double", [1.0, 2.25, 3.0]),
+    "boolean": ("BOOLEAN", [0, 1, None], "int64", [0, 1, None]),
+    "varchar": ("varchar(128)", ["a", "é", "日本"], "string", ["a", "é", "日本"]),
+    "text_of_numbers": ("TEXT", ["1", "02", "x"], "string", ["1", "02", "x"]),
+    "text_that_looks_missing": ("TEXT", ["null", "nan", ""], "string", ["null", "nan", ""]),
+    "datetime": (
+        "DATETIME",
+        ["2020-01-01", "2020-01-02 10:00", None],
+        "string",
+        ["2020-01-01", "2020-01-02 10:00", None],
+    ),
+    "blob": ("BLOB", [b"\0\1", b"", None], "binary", [b"\0\1", b"", None]),
+    "undeclared_numbers": ("", [1, 2.5, None], "double", [1.0, 2.5, None]),
+    "undeclared_text": ("", ["a", "b", "c"], "string", ["a", "b", "c"]),
+}
+# The same, and how many values did not fit, with the first of them.
+COERCED = {
+    "words": ("FLOAT", [1.5, "n/a", "broken"], "double", [1.5, None, None], 2, "'n/a'"),
+    "word_in_integers": ("BIGINT", [7, "x", 9], "int64", [7, None, 9], 1, "'x'"),
+    "blob_in_reals": ("FLOAT", [1.5, b"\0", 2.5], "double", [1.5, None, 2.5], 1, "b'\\x00'"),
+}
+
+
+def _cells_with(columns: dict[str, tuple]) -> dict[str, Table]:
+    tables = plate(JUMP, sites(3))
+    for name, (declared, values, *_) in columns.items():
+        tables["Cells"].add_column(f"Cells_{name}", declared, values)
+    return tables
+
+
+def test_values_decide_the_type_of_a_column(converted, storage):
+    cells = converted(_cells_with(DECIDED), storage, targets=["cells"])["Cells"]
+    found = {name: (str(cells[f"Cells_{name}"].type), cells[f"Cells_{name}"].to_pylist()) for name in DECIDED}
+    assert found == {name: (type, result) for name, (_, _, type, result) in DECIDED.items()}
+
+
+def test_values_that_do_not_fit_become_null_and_are_counted_with_an_example(make_plate, tmp_path, storage):
+    result = convert(make_plate(_cells_with(COERCED), **storage), tmp_path / "out", targets=["cells"])
+    cells = pq.read_table(result)
+    found = {name: (str(cells[f"Cells_{name}"].type), cells[f"Cells_{name}"].to_pylist()) for name in COERCED}
+    assert found == {name: (type, kept) for name, (_, _, type, kept, _, _) in COERCED.items()}
+    counted = {coercion.column: (coercion.count, coercion.example) for coercion in result.outputs[0].coercions}
+    assert counted == {f"Cells_{name}": (count, example) for name, (*_, count, example) in COERCED.items()}
+    assert "2 values of Cells_words" in str(result)
+    assert "'n/a'" in str(result)
+
+
+def test_a_table_of_nothing_but_text_becomes_numbers_where_all_values_are(converted, storage):
+    tables = plate(JUMP)
+    for table in tables.values():
+        table.columns = dict.fromkeys(table.columns, "TEXT")
+    made = converted(tables, storage)
+    assert {str(made["Cells"][key].type) for key in made["Cells"].column_names[:3]} == {"int64"}
+    assert made["Cells"]["Cells_Intensity_Mean"].to_pylist() == [1.125, 1.25, 1.375, 2.125, 2.25]
+    assert made["Cells"]["Cells_AreaShape_Area"].type == pa.int64()
+    assert made["Image"]["Metadata_Well"].to_pylist() == ["A01", "A02"]
+    assert made["Image"]["Image_FileName_OrigDNA"].type == pa.string()
+
+
+def test_text_with_leading_zeros_in_a_column_that_names_a_thing_stays_text(converted, storage):
+    tables = plate(JUMP)
+    for table in tables.values():
+        table.columns = dict.fromkeys(table.columns, "TEXT")
+    tables["Image"].add_column("Metadata_Barcode", "TEXT", ["007", "008"])
+    assert converted(tables, storage)["Image"]["Image_Metadata_Barcode"].to_pylist() == ["007", "008"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_keys_and_parents_are_int64_even_where_the_file_holds_reals(converted, storage, dialect):
+    tables = plate(dialect)
+    for table in tables.values():
+        for column in table.columns:
+            if "Number" in column or "Parent" in column:
+                table.columns[column] = "FLOAT"
+                for row in table.rows:
+                    row[column] = float(row[column])
+    for table in converted(tables, storage).values():
+        for field in table.schema:
+            if "Number" in field.name or "Parent" in field.name:
+                assert field.type == pa.int64(), field.name
+
+
+def test_a_table_number_that_is_a_hash_stays_text(converted, storage):
+    first, second = "9e107d9d372bb6826bd81d3542a419d6", "0cc175b9c0f1b6a831c399e269772661"
+    tables = plate(CYTOMINER, (*sites(2, table=first), *sites(1, table=second)))
+    made = converted(tables, storage)
+    for table in made.values():
+        assert table["Metadata_TableNumber"].type == pa.string()
+    assert made["Cells"]["Metadata_TableNumber"].to_pylist() == [second, first, first]
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 100])
+def test_a_column_has_the_same_type_in_every_chunk(make_plate, tmp_path, storage, chunk_size):
+    tables = plate(JUMP, sites(2, 2, 2))
+    tables["Cells"].add_column("Cells_Mixed", "INTEGER", [1, 2, None, None, "nan", 0.5])
+    tables["Cells"].add_column("Cells_Late", "BIGINT", [None] * 5 + [1])
+    result = convert(
+        make_plate(tables, **storage), tmp_path / "out", targets=["cells"], concat=False, chunk_size=chunk_size
+    )
+    schemas = {pq.read_schema(part).remove_metadata() for part in result.path.iterdir()}
+    (schema,) = schemas
+    assert (schema.field("Cells_Mixed").type, schema.field("Cells_Late").type) == (pa.float64(), pa.int64())
+
+
+def test_data_type_cast_map_casts_measurements_and_leaves_keys(converted, storage):
+    cells = converted(storage=storage, data_type_cast_map={"float": "float32", "integer": "int32"})["Cells"]
+    assert cells["Cells_Intensity_Mean"].type == pa.float32()
+    assert cells["Cells_AreaShape_Area"].type == pa.int32()
+    assert cells["Metadata_ImageNumber"].type == pa.int64()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "type"),
+    [("double", pa.float64()), ("real", pa.float32()), ("FLOAT", pa.float32()), ("float16", pa.float16())],
+)
+def test_types_to_cast_to_may_be_named_as_duckdb_or_arrow_do(converted, wanted, type):
+    cells = converted(data_type_cast_map={"float": wanted}, targets=["cells"])["Cells"]
+    assert cells["Cells_Intensity_Mean"].type == type
+
+
+@pytest.mark.parametrize(
+    ("casts", "named"), [({"decimal": "float32"}, "decimal"), ({"float": "floaty"}, "floaty"), ({"float": 3}, "3")]
+)
+def test_a_cast_to_or_from_an_unknown_type_is_refused_by_name(make_plate, tmp_path, casts, named):
+    with pytest.raises(OptionError, match=named):
+        convert(make_plate(), tmp_path / "out", data_type_cast_map=casts)
+
+
+def test_a_cast_that_does_not_fit_the_values_is_an_error_in_one_line(make_plate, tmp_path):
+    source = make_plate(_cells_with({"X": ("BIGINT", [1, 2, 3_000_000_000])}))
+    with pytest.raises(SchemaError, match="Cells_X") as caught:
+        convert(source, tmp_path / "out", data_type_cast_map={"integer": "int32"})
+    assert "\n" not in str(caught.value)
+
+
+def test_affinities_are_sqlites_own():
+    declared = "INT BIGINT TINYINT CHAR(3) varchar(128) CLOB longtext BLOB longblob REAL FLOAT DOUBLE NUMERIC DATETIME"
+    words = [*declared.split(), "DOUBLE PRECISION", "POINT", "FLOATING POINT", "CHARINT", "mediumblob", "BOOLEAN", ""]
+    probe = {"1": "x"}
+    link = sqlite3.connect(":memory:")
+    for word in words:
+        link.execute(f"CREATE TABLE t (x {word})")
+        link.execute("INSERT INTO t VALUES (?), (?), (?)", ("1.0", "1.5", 1))
+        seen = [kind for (kind,) in link.execute("SELECT typeof(x) FROM t")]
+        link.execute("DROP TABLE t")
+        probe = {
+            "TEXT": ["text", "text", "text"],
+            "BLOB": ["text", "text", "integer"],
+            "REAL": ["real", "real", "real"],
+            "INTEGER": ["integer", "real", "integer"],
+            "NUMERIC": ["integer", "real", "integer"],
+        }
+        assert probe[affinity(word)] == seen, word
+
+
+@pytest.mark.parametrize(
+    ("type", "values", "result", "count"),
+    [
+        (pa.int64(), [1, "2", 3.0, None], [1, 2, 3, None], 0),
+        (pa.int64(), ["9223372036854775807", 2**63, 1.5], [2**63 - 1, None, None], 2),
+        (pa.int64(), ["1_000", "0x10", "\u0661"], [None, None, None], 3),
+        (pa.float64(), ["1_000", "0x10", "infin"], [None, None, None], 3),
+        (pa.float64(), [2**60, True, "-.5e1"], [float(2**60), 1.0, -5.0], 0),
+        (pa.int64(), ["9" * 5000, "1e400", "1" + "0" * 18], [None, None, 10**18], 2),
+        (pa.string(), [1, 1.5, b"ok", b"\xff"], ["1", "1.5", "ok", None], 1),
+        (pa.binary(), [b"\xff", "a", 1], [b"\xff", b"a", b"1"], 0),
+    ],
+)
+def test_odd_values_convert_or_are_counted(type, values, result, count):
+    array, coercion = typed_array(values, "X", type)
+    assert array.to_pylist() == result
+    assert (coercion.count if coercion else 0) == count
