@@ -26,6 +26,4 @@ def need(module: str) -> ModuleType:
 
 
 def missing(package: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"the demo needs {package}, which is not installed: pip install 'cytotable-dagster[demo]'"
-    )
+    return MissingExtraError(f"the demo needs {package}, which is not installed: pip install 'cytotable-dagster[demo]'")

@@ -14,9 +14,7 @@ COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
 Pixels = NDArray[np.float64]
 
 
-def measure_objects(
-    compartment: str, segmentation: Segmentation, images: Mapping[str, Pixels]
-) -> Mapping[str, Column]:
+def measure_objects(compartment: str, segmentation: Segmentation, images: Mapping[str, Pixels]) -> Mapping[str, Column]:
     """Features of all objects of a compartment: column name -> one value an object, in order of number.
 
     `images`: channel -> intensities between 0 and 1. Missing values are NaN.

@@ -49,9 +49,7 @@ class _Outline:
 
 def paint_site(rng: np.random.Generator, size: int, look: Look) -> Mapping[str, Image]:
     """One field of view of `size` x `size` pixels: channel -> 16-bit image."""
-    cells = [
-        _cell_at(rng, y, x, look) for y, x in _scatter(rng, size, look.cells, CELL_RADIUS * look.cell_size)
-    ]
+    cells = [_cell_at(rng, y, x, look) for y, x in _scatter(rng, size, look.cells, CELL_RADIUS * look.cell_size)]
     depth, nuclear_depth, golgi, owner = _stack(rng, size, cells)
     stains = _stain(rng, len(cells), depth, nuclear_depth, golgi, owner, look)
     return {channel: _photograph(rng, stains[channel]) for channel in CHANNELS}

@@ -166,7 +166,5 @@ def _write_load_data(folder: Path, batch: str, plate: str, sites: Sequence[Site]
         for site in sites:
             names = [site.file_name(number) for number, _ in enumerate(CHANNELS, start=1)]
             files = [value for name in names for value in (name, place)]
-            writer.writerow(
-                [*files, plate, site.well, site.site, site.row, site.column, batch, layout.SOURCE]
-            )
+            writer.writerow([*files, plate, site.well, site.site, site.row, site.column, batch, layout.SOURCE])
     return path

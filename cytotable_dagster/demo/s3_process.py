@@ -1,7 +1,7 @@
 """The process of the demo's S3 server: `python s3_process.py PORT PARENT_PID`. Run by `s3_server.py`.
 
-Prints one line of JSON: `{"port": number}`, `{"missing": package}` or `{"error": text}`. Ends when its standard
-input closes or its parent is another process than the one named: nobody is left to stop it then.
+Prints one line of JSON: `{"port": number}`, `{"missing": package}` or `{"error": text}`. Ends when its
+standard input closes or its parent is another process than the one named: nobody is left to stop it then.
 """
 
 import json
@@ -42,6 +42,10 @@ def _serve(port: int) -> int:
     import socket
     from threading import Thread
 
+    # Listening first: who is told the port can connect, and a port that is taken is an OSError at once, where
+    # werkzeug would print advice and exit.
+    listening = socket.create_server((HOST, port), backlog=128)
+
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
@@ -50,9 +54,6 @@ def _serve(port: int) -> int:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # Listening before the server is made: who gets the port from us can connect, and a port that is taken is an
-    # OSError here, where werkzeug would print advice and exit.
-    listening = socket.create_server((HOST, port), backlog=128)
     server = make_server(
         HOST,
         port,

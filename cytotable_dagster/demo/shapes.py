@@ -96,9 +96,7 @@ def _perimeter(mask: Mask) -> float:
     diagonals: length = pi/8 * (crossings of rows + of columns + (of both diagonals) / sqrt(2)).
     """
     straight = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    oblique = np.count_nonzero(mask[1:, 1:] != mask[:-1, :-1]) + np.count_nonzero(
-        mask[1:, :-1] != mask[:-1, 1:]
-    )
+    oblique = np.count_nonzero(mask[1:, 1:] != mask[:-1, :-1]) + np.count_nonzero(mask[1:, :-1] != mask[:-1, 1:])
     return float(np.pi / 8 * (straight + oblique / np.sqrt(2)))
 
 
@@ -150,7 +148,7 @@ def _hull(ys: NDArray[np.intp], xs: NDArray[np.intp], area: int) -> Mapping[str,
     widths = np.abs(hull.equations[:, :2] @ vertices.T + hull.equations[:, 2:]).max(axis=1)
     spans = np.hypot(*(vertices[:, None] - vertices[None]).transpose(2, 0, 1))
     return {
-        "Solidity": area / float(hull.volume),
+        "Solidity": min(area / float(hull.volume), 1.0),
         "MinFeretDiameter": float(widths.min()),
         "MaxFeretDiameter": float(spans.max()),
     }

@@ -132,9 +132,7 @@ def _measure(
     )
 
 
-def _image_features(
-    images: Mapping[str, NDArray[np.float64]], segmentation: Segmentation
-) -> Mapping[str, object]:
+def _image_features(images: Mapping[str, NDArray[np.float64]], segmentation: Segmentation) -> Mapping[str, object]:
     columns: dict[str, object] = {
         f"Count_{name}": int(segmentation.labels_of(name).max(initial=0)) for name in COMPARTMENTS
     }

@@ -33,7 +33,7 @@ ROWS_AT_ONCE = 512
 
 WITHOUT_CELL = 1 / 30
 WITHOUT_CYTOPLASM = 1 / 100
-WITHOUT_NUCLEUS = 1 / 200
+WITHOUT_NUCLEUS = 1 / 100
 
 Numbers = NDArray[np.int64]
 
@@ -64,7 +64,7 @@ def write_wide_plate(
 ) -> Mapping[str, int]:
     """Write a plate of `images` fields of view with about `objects_per_image` nuclei each.
 
-    One nucleus in 30 has no cell and so no cytoplasm, one cell in 100 no cytoplasm, one cytoplasm in 200 no
+    One nucleus in 30 has no cell and so no cytoplasm, one cell in 100 no cytoplasm, one cytoplasm in 100 no
     nucleus. 64 images of 180 objects make about 570 MB. The same arguments give the same bytes.
 
     Args:
@@ -195,9 +195,7 @@ def _fill(
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
         values = _values(rng, table, len(some)).tolist()
-        insert(
-            connection, table.name, ((*head, *tail) for head, tail in zip(some, values, strict=True)), width
-        )
+        insert(connection, table.name, ((*head, *tail) for head, tail in zip(some, values, strict=True)), width)
     return len(rows)
 
 

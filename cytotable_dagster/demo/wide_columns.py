@@ -151,9 +151,7 @@ def _object_names(table: str) -> Iterator[str]:
     yield from (f"Neighbors_{name}_{scale}" for name in _NEIGHBORS for scale in _NEIGHBOR_SCALES[table])
     for name in ("FracAtD", "MeanFrac", "RadialCV"):
         rings = range(1, 5)
-        yield from (
-            f"RadialDistribution_{name}_{channel}_{ring}of4" for channel in CHANNELS for ring in rings
-        )
+        yield from (f"RadialDistribution_{name}_{channel}_{ring}of4" for channel in CHANNELS for ring in rings)
     yield from _textures()
 
 
