@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.presets import detect_preset
@@ -17,6 +16,9 @@ from cytotable_dagster.demo.layout import sites_of
 from cytotable_dagster.demo.painting import CHANNELS, Look, paint_site
 from cytotable_dagster.demo.plate import DemoPlate, write_plate
 from cytotable_dagster.demo.segmenting import Segmentation, segment
+
+pytest.importorskip("scipy")
+tifffile = pytest.importorskip("tifffile")
 
 COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
 

@@ -14,10 +14,10 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-pytest.importorskip("moto")
-
 from cytotable_dagster.demo.plate import DemoPlate
 from cytotable_dagster.demo.s3_server import S3Server, ServerStartError, s3_server, upload_tree
+
+pytest.importorskip("moto")
 
 BUCKET = "cellpainting-demo"
 

@@ -5,6 +5,8 @@ import pytest
 
 from cytotable_dagster.demo.shapes import neighbor_columns, shape_columns
 
+pytest.importorskip("scipy")
+
 
 def disc(size: int, y: float, x: float, radius: float) -> np.ndarray:
     ys, xs = np.ogrid[:size, :size]
