@@ -1,0 +1,46 @@
+"""The plate as it is found: where its file is, and the file on this machine, looked through."""
+
+import dagster as dg
+
+from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, one_line_failures
+from cytotable_dagster.core.lake import prepare
+from cytotable_dagster.core.plan import Options
+from cytotable_dagster.metadata import plan_metadata
+from cytotable_dagster.partitions import plates
+from cytotable_dagster.plates import SOURCE, source_of
+from cytotable_dagster.resources import Lake, PlateSource
+
+plate_source = dg.AssetSpec(
+    SOURCE,
+    description="Where the plate's SQLite file is, a path or an s3:// address, as it was last said by "
+    "`cytotable-dagster plate add` or seen by a sensor. Plates without an address are found by their name.",
+    group_name="source",
+    kinds={"s3", "sqlite"},
+    owners=OWNERS,
+    partitions_def=plates,
+)
+
+
+def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=PLATE_SQLITE,
+        deps=[SOURCE],
+        partitions_def=plates,
+        description="The plate's SQLite file on this machine: downloaded once, verified, its tables, types, keys and "
+        "rows looked through, and the plan of its conversion made. Fails where keys do not identify rows.",
+        group_name="source",
+        kinds={"sqlite"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        pool=FETCH_POOL,
+    )
+    def plate_sqlite(context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake) -> dg.MaterializeResult:
+        name = context.partition_key
+        with one_line_failures():
+            plate = plate_files.plate(name, source_of(context.instance, name))
+            folder = lake.of(name)
+            with folder.locked():
+                plan = prepare(plate, folder, plate_files.preset_name(), Options(chunks=chunks), plate_files.cloud())
+        return dg.MaterializeResult(metadata=plan_metadata(plan), data_version=dg.DataVersion(plan.fingerprint))
+
+    return plate_sqlite

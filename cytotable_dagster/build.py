@@ -1,0 +1,44 @@
+"""The one place that knows every asset, check, job and resource."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from cytotable_dagster.assets.compartments import chunk_assets, compartment_assets
+from cytotable_dagster.assets.single_cells import single_cells_asset
+from cytotable_dagster.assets.source import plate_source, plate_sqlite_asset
+from cytotable_dagster.checks import plate_checks
+from cytotable_dagster.jobs import convert_chunks, convert_plate
+from cytotable_dagster.partitions import chunks_per_plate
+from cytotable_dagster.resources import Lake, ParslCluster, PlateSource
+
+
+def build_defs(
+    *, resources: Mapping[str, dg.ConfigurableResource] | None = None, chunks: int | None = None
+) -> dg.Definitions:
+    """All definitions.
+
+    Args:
+        resources: in place of those that look into the environment, by name.
+        chunks: chunks of a plate; None is `CYTOTABLE_CHUNKS_PER_PLATE`.
+    """
+    number = chunks or chunks_per_plate()
+    return dg.Definitions(
+        assets=[
+            plate_source,
+            plate_sqlite_asset(number),
+            chunk_assets(number),
+            compartment_assets(number),
+            single_cells_asset(number),
+        ],
+        asset_checks=plate_checks(number),
+        jobs=[convert_plate, convert_chunks],
+        resources={
+            "plate_files": PlateSource(),
+            "lake": Lake(),
+            "parsl_cluster": ParslCluster(),
+            **(resources or {}),
+        },
+        # Steps are parallel inside, by Parsl; a process for each would cost seconds.
+        executor=dg.in_process_executor,
+    )

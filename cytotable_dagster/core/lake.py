@@ -1,0 +1,271 @@
+"""A lake: a folder for each plate, with its plan, its chunk files and its results, each done again only where needed.
+
+<lake>/<plate>/Image.parquet  Cells.parquet ...  single_cells.parquet
+<lake>/<plate>/chunks/Cells/00000.parquet ...
+<lake>/<plate>/.plan/                 the plan that all of them were made by
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cytotable_dagster.core.cache import fetch, md5_of
+from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
+from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
+from cytotable_dagster.core.executors import Runner
+from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
+from cytotable_dagster.core.parquet import read_facts, row_count
+from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan
+from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.single_cells import base_compartment, join_chunk_files, joined_compartments
+from cytotable_dagster.core.types import FileFacts, Plate, Source
+from cytotable_dagster.core.work import SINGLE_CELLS
+
+
+@dataclass(frozen=True)
+class PlateFolder:
+    """Where the files of one plate lie."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / ".plan"
+
+    def result(self, name: str) -> Path:
+        return self.path / f"{name}.parquet"
+
+    def chunks(self, compartment: str) -> Path:
+        return self.path / "chunks" / compartment
+
+    def chunk(self, compartment: str, chunk: int) -> Path:
+        return chunk_path(self.chunks(compartment), chunk)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one step at a time works in the folder; what a killed one left half-written is removed."""
+        from filelock import FileLock
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):
+            for left in (*self.path.glob(".*.tmp"), *self.path.glob("chunks/*/.*.tmp")):
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+            yield
+
+
+@dataclass(frozen=True)
+class ChunkOutcome:
+    """What became of a chunk: the facts of its file, or the error that it could not be made for."""
+
+    compartment: str
+    chunk: int
+    result: FileFacts | CytoTableError | OSError
+
+
+def prepare(plate: Plate, folder: PlateFolder, preset: str | None, options: Options, cloud: Mapping[str, Any]) -> Plan:
+    """Fetch a plate, look through it and keep the plan, unless the one that is kept still holds.
+
+    Raises:
+        CytoTableError: the plate is not there, damaged, of no preset, or its keys do not identify rows.
+    """
+    source = _known_source(plate, folder, cloud)
+    chosen = resolved_preset(source, preset)
+    with suppress(FileNotFoundError, ValueError):
+        plan = load_plan(folder.plan)
+        wanted = fingerprint(source, chosen, options)
+        if (plan.fingerprint, plan.source, plan.folder) == (wanted, source, folder.plan):
+            return plan
+    # Removed first and written last, plan.json vouches for what lies beside it.
+    shutil.rmtree(folder.plan, ignore_errors=True)
+    return make_plan(source, chosen, options, folder.plan)
+
+
+def kept_plan(plate: str, folder: PlateFolder, options: Options) -> Plan:
+    """The plan that `prepare` kept.
+
+    Raises:
+        SourceNotFoundError: there is none, or it was made for other options or by another version.
+    """
+    again = "materialize plate_sqlite first"
+    try:
+        plan = load_plan(folder.plan)
+    except (FileNotFoundError, ValueError) as error:
+        raise SourceNotFoundError(f"plate {plate}: it has no plan in {folder.path}; {again}") from error
+    if plan.folder != folder.plan or plan.fingerprint != fingerprint(plan.source, plan.preset, options):
+        raise SourceNotFoundError(
+            f"plate {plate}: its plan in {folder.path} was made with other settings or by another version; {again}"
+        )
+    return plan
+
+
+def check_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> None:
+    """Make sure that the file the plan speaks of is on this machine, unchanged.
+
+    Raises:
+        SourceChangedError: it is another one now.
+    """
+    plate = Plate(plan.source.plate, plan.source.uri)
+    if _known_source(plate, folder, cloud) != plan.source:
+        raise SourceChangedError(
+            f"{plan.source.uri}: has changed since plate {plate.name} was looked through; "
+            "materialize plate_sqlite again"
+        )
+
+
+def missing_chunks(plan: Plan, folder: PlateFolder, compartment: str) -> tuple[int, ...]:
+    """The chunks of a compartment whose files are not there, not whole or not of this plan."""
+    return tuple(
+        chunk
+        for chunk in range(plan.chunk_count)
+        if not _is_current(folder.chunk(compartment, chunk), plan, _chunk_rows(plan, compartment, chunk))
+    )
+
+
+def make_chunks(
+    plan: Plan, folder: PlateFolder, wanted: Mapping[str, Sequence[int]], run: Runner
+) -> Iterator[ChunkOutcome]:
+    """Convert chunks, by compartment; each as it ends. One that fails does not stop the others."""
+    calls = [
+        (_attempt, (write_chunks, plan.folder, compartment, group, folder.chunks(compartment)))
+        for compartment, chunks in wanted.items()
+        for group in chunk_groups(plan, [compartment], chunks)
+        if group
+    ]
+    for position, outcome in run.run(calls):
+        _, _, compartment, group, _ = calls[position][1]
+        if isinstance(outcome, CytoTableError | OSError):
+            yield from (ChunkOutcome(compartment, chunk, outcome) for chunk in group)
+            continue
+        for chunk, facts in zip(group, outcome, strict=True):
+            yield ChunkOutcome(compartment, chunk, _reconciled(plan, compartment, chunk, facts))
+
+
+def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts | None:
+    """One file of a compartment's chunk files; None where it was there already.
+
+    Raises:
+        DamagedSourceError: its rows are not those of the source table; nothing is published.
+    """
+    path = folder.result(compartment)
+    parts = [folder.chunk(compartment, chunk) for chunk in range(plan.chunk_count)]
+    rows = plan.part(compartment).rows
+    if _is_current(path, plan, rows) and _is_newer(path, parts):
+        return None
+    with scratch_folder(path) as scratch:
+        made = concat_chunks(parts, scratch / path.name, {**plan.facts(), "compartment": compartment})
+        return _published(made, path, rows, f"table {plan.part(compartment).table.name}")
+
+
+def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) -> FileFacts | None:
+    """The joined table of the chunk files; None where it was there already. `run` opens a runner in a folder.
+
+    Raises:
+        SourceNotFoundError: a chunk file is missing or of another plan.
+        DamagedSourceError: its rows are not those of the base table; nothing is published.
+    """
+    path = folder.result(SINGLE_CELLS)
+    compartments = joined_compartments(plan)
+    for compartment in compartments:
+        for chunk in missing_chunks(plan, folder, compartment):
+            raise SourceNotFoundError(
+                f"{folder.chunk(compartment, chunk)}: not there, or of another plan; "
+                f"materialize {compartment.lower()} again"
+            )
+    parts = [folder.chunk(compartment, chunk) for compartment in compartments for chunk in range(plan.chunk_count)]
+    base = plan.part(base_compartment(plan))
+    if _is_current(path, plan, base.rows) and _is_newer(path, parts):
+        return None
+    started = time.perf_counter()
+    with scratch_folder(path) as scratch, run(scratch) as runner:
+        joined = [chunk_path(scratch, chunk) for chunk in range(plan.chunk_count)]
+        calls = []
+        for chunk, target in enumerate(joined):
+            files = {compartment: folder.chunk(compartment, chunk) for compartment in compartments}
+            calls.append((join_chunk_files, (plan.folder, chunk, files, target)))
+        for _ in runner.run(calls):
+            pass
+        made = concat_chunks(joined, scratch / path.name, {**plan.facts(), "compartment": SINGLE_CELLS})
+        made = replace(made, seconds=time.perf_counter() - started)
+        return _published(made, path, base.rows, f"table {base.table.name}")
+
+
+def facts_of(path: Path) -> FileFacts:
+    """Facts of a file that is there."""
+    return file_facts(path, time.perf_counter())
+
+
+def version_of(plan: Plan, path: Path) -> str:
+    """What tells a file from the one that was there before it: its plan, and when it was written."""
+    return f"{plan.fingerprint}-{path.stat().st_mtime_ns:x}"
+
+
+def forget_compartment(folder: PlateFolder, compartment: str) -> None:
+    """Remove what an earlier source had and this one has not."""
+    folder.result(compartment).unlink(missing_ok=True)
+    shutil.rmtree(folder.chunks(compartment), ignore_errors=True)
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A call's result, or the error that it ended with, so that other calls go on."""
+    try:
+        return function(*arguments)
+    except (CytoTableError, OSError) as error:
+        return error
+
+
+def _reconciled(plan: Plan, compartment: str, chunk: int, facts: FileFacts) -> FileFacts | CytoTableError:
+    rows = _chunk_rows(plan, compartment, chunk)
+    if facts.rows == rows:
+        return facts
+    facts.path.unlink()
+    table = plan.part(compartment).table.name
+    return DamagedSourceError(f"{plan.source.uri}: table {table}, chunk {chunk}: {facts.rows} of {rows} rows were read")
+
+
+def _published(made: FileFacts, path: Path, rows: int, what: str) -> FileFacts:
+    if made.rows != rows:
+        raise DamagedSourceError(f"{path}: {made.rows} rows, where {what} has {rows}; nothing was published")
+    move_into_place(made.path, path)
+    return replace(made, path=path)
+
+
+def _is_current(path: Path, plan: Plan, rows: int) -> bool:
+    """Whether a file is there, whole, of this plan, with so many rows."""
+    import pyarrow as pa
+
+    try:
+        return read_facts(path).get("fingerprint") == plan.fingerprint and row_count(path) == rows
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def _is_newer(path: Path, parts: Sequence[Path]) -> bool:
+    return path.stat().st_mtime_ns >= max(part.stat().st_mtime_ns for part in parts)
+
+
+def _chunk_rows(plan: Plan, compartment: str, chunk: int) -> int:
+    return sum(map(len, plan.rows(compartment, chunk)))
+
+
+def _known_source(plate: Plate, folder: PlateFolder, cloud: Mapping[str, Any]) -> Source:
+    """The plate on this machine, known by its content: a local file's MD5 is remembered while the file is the same."""
+    source = fetch(plate, cloud)
+    if source.md5 is not None:
+        return source
+    record = folder.path / ".source.json"
+    seen = {"uri": source.uri, "state": source.fingerprint}
+    md5 = None
+    with suppress(OSError, ValueError):
+        known = json.loads(record.read_text())
+        if {name: known.get(name) for name in seen} == seen:
+            md5 = known["md5"]
+    if md5 is None:
+        md5 = md5_of(source.path)
+        with whole_file(record) as temporary:
+            temporary.write_text(json.dumps({**seen, "md5": md5}))
+    return replace(source, md5=md5, fingerprint=f"{md5}-{source.size}")

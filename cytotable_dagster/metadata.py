@@ -1,0 +1,192 @@
+"""What a materialization shows: facts of core as Dagster metadata."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from cytotable_dagster.core.matches import Match
+from cytotable_dagster.core.plan import Plan, TablePlan
+from cytotable_dagster.core.single_cells import joined_columns
+from cytotable_dagster.core.types import Coercion, FileFacts, Source
+from cytotable_dagster.core.values import merged
+
+Metadata = dict[str, Any]
+
+# The page draws every row of a schema: 400 settle in 4 seconds, 4,000 in 16.
+_SCHEMA_COLUMNS = 400
+_PREVIEW_ROWS = 5
+_PREVIEW_COLUMNS = 10
+
+
+def source_metadata(source: Source) -> Metadata:
+    """Where a plate came from."""
+    address = dg.MetadataValue.path(source.uri) if source.etag is None else dg.MetadataValue.url(source.uri)
+    found: Metadata = {"source": address, "etag": source.etag, "md5": source.md5}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def plan_metadata(plan: Plan) -> Metadata:
+    """What was found in a plate, and how it will be converted."""
+    tables = [
+        {
+            "table": part.table.name,
+            "compartment": part.table.compartment,
+            "rows": part.rows,
+            "columns": len(part.columns),
+            "read by": f"{part.reader} ({part.reason})" if part.reason else part.reader,
+        }
+        for part in plan.tables
+    ]
+    return {
+        **source_metadata(plan.source),
+        "bytes": plan.source.size,
+        "local file": dg.MetadataValue.path(plan.source.path),
+        "preset": plan.preset.name,
+        "images": plan.images,
+        "chunks": plan.chunk_count,
+        "tables": _table(tables),
+    }
+
+
+def chunk_metadata(plan: Plan, compartment: str, facts: FileFacts) -> Metadata:
+    """A chunk's file; short, for there are many."""
+    return {
+        **_file_metadata(facts),
+        **source_metadata(plan.source),
+        "source table": plan.part(compartment).table.name,
+        **_coercions(facts.coercions),
+    }
+
+
+def compartment_metadata(plan: Plan, compartment: str, facts: FileFacts, coercions: Sequence[Coercion]) -> Metadata:
+    """A compartment's file: what is in it, and which source columns it came from."""
+    part = plan.part(compartment)
+    return {
+        **_file_metadata(facts),
+        **source_metadata(plan.source),
+        "source table": part.table.name,
+        "column families": _table(_families(part)),
+        **_content(facts.path),
+        **_coercions(coercions),
+    }
+
+
+def single_cells_metadata(plan: Plan, facts: FileFacts, matches: Sequence[Match]) -> Metadata:
+    """The joined table: what is in it, which compartments it came from and how well they matched."""
+    origins = Counter((column.compartment, _family(column.name)) for column in joined_columns(plan))
+    families = [
+        {"family": family, "columns": count, "source table": plan.part(compartment).table.name}
+        for (compartment, family), count in origins.items()
+    ]
+    counts = [
+        {
+            "compartment": match.compartment,
+            "matched rows": match.matched,
+            "rows without": match.unmatched,
+            "objects in no row": match.left_over,
+        }
+        for match in matches
+    ]
+    return {
+        **_file_metadata(facts),
+        **source_metadata(plan.source),
+        "matches": _table(counts),
+        "unmatched rows": sum(match.unmatched for match in matches),
+        "column families": _table(families),
+        **_content(facts.path),
+    }
+
+
+def absent_metadata(plan: Plan, compartment: str) -> Metadata:
+    """For a compartment that the plate has no table of."""
+    return {
+        "dagster/row_count": 0,
+        "note": f"{plan.source.plate} has no table {plan.preset.table_of(compartment)}, so there is no file; "
+        f"it has {', '.join(part.table.name for part in plan.tables)}",
+        **source_metadata(plan.source),
+    }
+
+
+def _file_metadata(facts: FileFacts) -> Metadata:
+    return {
+        "dagster/row_count": facts.rows,
+        "columns": facts.columns,
+        "bytes": facts.size,
+        "seconds": round(facts.seconds, 3),
+        "path": dg.MetadataValue.path(facts.path),
+    }
+
+
+def _content(path: Path) -> Metadata:
+    """Schema and first rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        columns = [dg.TableColumn(field.name, str(field.type)) for field in schema][:_SCHEMA_COLUMNS]
+        names = schema.names[:_PREVIEW_COLUMNS]
+        found = file.read_row_group(0, columns=names).slice(0, _PREVIEW_ROWS) if file.num_row_groups else None
+    content: Metadata = {"dagster/column_schema": dg.TableSchema(columns)}
+    if len(schema) > len(columns):
+        content["schema shown"] = f"the first {len(columns)} of {len(schema):,} columns"
+    if found is not None:
+        content["preview"] = _table([{name: _shown(value) for name, value in row.items()} for row in found.to_pylist()])
+    return content
+
+
+def _shown(value: Any) -> str | int | float | None:
+    """A value as a table of the page can hold it: JSON has no NaN."""
+    if value is None or isinstance(value, int | str):
+        return value
+    if isinstance(value, float) and value - value == 0:
+        return round(value, 6)
+    return str(value)
+
+
+def _families(part: TablePlan) -> list[dict[str, Any]]:
+    """Columns of a compartment by family, with one of them as example of how names come about."""
+    counts = Counter(_family(column.name) for column in part.columns)
+    examples = {_family(column.name): column for column in reversed(part.columns)}
+    return [
+        {
+            "family": family,
+            "columns": count,
+            "source table": part.table.name,
+            "for example": f"{examples[family].source} -> {examples[family].name}",
+        }
+        for family, count in counts.items()
+    ]
+
+
+def _family(name: str) -> str:
+    """`AreaShape` of `Cells_AreaShape_Area`, `Metadata` of `Metadata_Well`."""
+    parts = name.split("_")
+    return parts[0] if parts[0] == "Metadata" or len(parts) < 3 else parts[1]
+
+
+def coercions_in(metadata: Mapping[str, Any]) -> list[Coercion]:
+    """The coercions that a chunk's materialization tells of."""
+    table = metadata.get("coercions")
+    if not isinstance(table, dg.TableMetadataValue):
+        return []
+    return [
+        Coercion(str(row["column"]), int(row["values made null"] or 0), str(row["for example"]))
+        for row in (record.data for record in table.records)
+    ]
+
+
+def _coercions(coercions: Sequence[Coercion]) -> Metadata:
+    if not coercions:
+        return {}
+    shown = [
+        {"column": item.column, "values made null": item.count, "for example": item.example}
+        for item in merged(coercions)[:_SCHEMA_COLUMNS]
+    ]
+    return {"coercions": _table(shown)}
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) if rows else "none"

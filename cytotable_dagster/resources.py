@@ -1,0 +1,155 @@
+"""Settings: what the user configures in, what `core` takes out.
+
+A field that is not configured is looked up in the environment when a run needs it, never before.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.executors import Runner, runner, thread_config
+from cytotable_dagster.core.lake import PlateFolder
+from cytotable_dagster.core.patterns import find_by_pattern
+from cytotable_dagster.core.types import Plate
+from cytotable_dagster.plates import checked_name
+
+if TYPE_CHECKING:
+    from parsl import Config
+
+
+class PlateSource(dg.ConfigurableResource):
+    """Where plates are, how they are fetched and read."""
+
+    location: str | None = Field(
+        default=None,
+        description="A folder or s3:// prefix that holds {plate}.sqlite, or a pattern such as "
+        "s3://bucket/backend/{batch}/{plate}/{plate}.sqlite; asked for plates that were added without an address. "
+        "Default: CYTOTABLE_SOURCE, else ./plates.",
+    )
+    endpoint_url: str | None = Field(
+        default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
+    )
+    no_sign_request: bool | None = Field(
+        default=None, description="Public data, no credentials. Default: CYTOTABLE_NO_SIGN_REQUEST=1."
+    )
+    cache: str | None = Field(
+        default=None, description="Folder of downloaded plates. Default: CYTOTABLE_CACHE, else ./plate_cache."
+    )
+    preset: str | None = Field(
+        default=None, description="The dialect of all plates. Default: CYTOTABLE_PRESET, else detected by plate."
+    )
+
+    def plate(self, name: str, uri: str | None) -> Plate:
+        """The plate of this name: at the address given, else where the pattern says."""
+        checked_name(name)
+        if uri is not None:
+            return Plate(name, uri)
+        return find_by_pattern(_setting(self.location, "CYTOTABLE_SOURCE", "plates"), name, self.cloud())
+
+    def cloud(self) -> dict[str, Any]:
+        """Options of the cloud client."""
+        unsigned = self.no_sign_request
+        if unsigned is None:
+            unsigned = os.environ.get("CYTOTABLE_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes")
+        options = {
+            "local_cache_dir": _setting(self.cache, "CYTOTABLE_CACHE", "plate_cache"),
+            "endpoint_url": self.endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL"),
+            "no_sign_request": unsigned or None,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    def preset_name(self) -> str | None:
+        return self.preset or os.environ.get("CYTOTABLE_PRESET") or None
+
+
+class Lake(dg.ConfigurableResource):
+    """Where results go: a folder for each plate."""
+
+    folder: str | None = Field(default=None, description="Default: CYTOTABLE_LAKE, else ./lake.")
+
+    def of(self, plate: str) -> PlateFolder:
+        """The folder of one plate."""
+        lake = Path(_setting(self.folder, "CYTOTABLE_LAKE", "lake")).expanduser().absolute()
+        return PlateFolder(lake / checked_name(plate))
+
+
+class ParslCluster(dg.ConfigurableResource):
+    """What the chunks are converted on; a Parsl kernel is started for each step that needs one, and cleaned up."""
+
+    executor: str | None = Field(
+        default=None,
+        description="threads; processes (a HighThroughputExecutor on this machine); or module:function, which "
+        "returns a parsl.Config, for a cluster. Default: CYTOTABLE_EXECUTOR, else threads.",
+    )
+    workers: int | None = Field(
+        default=None, description="Threads or processes. Default: CYTOTABLE_WORKERS, else one a core."
+    )
+
+    @contextmanager
+    def runner(self, scratch: Path) -> Iterator[Runner]:
+        """A runner on a kernel of its own; Parsl's files go into `scratch`."""
+        with runner(self.config(scratch), scratch) as run:
+            yield run
+
+    def config(self, scratch: Path) -> "Config":
+        chosen = _setting(self.executor, "CYTOTABLE_EXECUTOR", "threads")
+        workers = _workers(self.workers)
+        if chosen == "threads":
+            return thread_config(workers)
+        if chosen == "processes":
+            return _process_config(workers, scratch)
+        return _loaded_config(chosen)
+
+
+def _setting(configured: str | None, variable: str, default: str) -> str:
+    return configured or os.environ.get(variable) or default
+
+
+def _workers(configured: int | None) -> int:
+    text = str(configured or os.environ.get("CYTOTABLE_WORKERS") or os.cpu_count() or 1)
+    if not text.isdigit() or int(text) < 1:
+        raise OptionError(f"CYTOTABLE_WORKERS={text!r}: give a number from 1")
+    return int(text)
+
+
+def _process_config(workers: int, scratch: Path) -> "Config":
+    from parsl import Config, HighThroughputExecutor
+    from parsl.providers import LocalProvider
+
+    return Config(
+        executors=[
+            HighThroughputExecutor(
+                label="processes",
+                address="127.0.0.1",
+                loopback_address="127.0.0.1",
+                max_workers_per_node=workers,
+                worker_logdir_root=str(scratch / "parsl"),
+                heartbeat_period=5,
+                heartbeat_threshold=20,
+                provider=LocalProvider(init_blocks=1, max_blocks=1),
+            )
+        ],
+        run_dir=str(scratch / "parsl"),
+        initialize_logging=False,
+        usage_tracking=0,
+    )
+
+
+def _loaded_config(address: str) -> "Config":
+    """What the user's function at `module:function` returns."""
+    import importlib
+
+    module, _, name = address.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionError(
+            f"executor {address!r}: cannot be loaded ({error}); give threads, processes or module:function"
+        ) from error
+    return function()
