@@ -47,17 +47,18 @@ class ScanTable:
 
     reader = "scan"
 
-    def read_keys(self) -> "tuple[np.ndarray, list[pa.Array]]":
-        """Row numbers from 0, and the key columns' values in key order: int64, or string where text is no number."""
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        """Row numbers from 0, and key and other columns in key order: int64, or string where a value is no number."""
         import numpy as np
         import pyarrow as pa
 
         with connection(self.path) as link:
-            names = ", ".join(map(quoted, self.keys))
+            wanted = (*self.keys, *others)
+            names = ", ".join(map(quoted, wanted))
             rows = link.execute(f"SELECT {names} FROM {quoted(self.table)} ORDER BY {self._order()}").fetchall()
-        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.keys)
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(wanted)
         arrays = []
-        for name, values in zip(self.keys, columns, strict=True):
+        for name, values in zip(wanted, columns, strict=True):
             array, unfit = typed_array(values, name, pa.int64())
             arrays.append(typed_array(values, name, pa.string())[0] if unfit else array)
         return np.arange(len(rows)), arrays
@@ -83,17 +84,20 @@ class ScanTable:
     def batches(
         self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
     ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
-        """For each array of ascending row numbers, those rows' columns; all of them in one scan.
+        """For each array of row numbers, those rows' columns; all of them in one scan.
 
         Raises:
             SourceChangedError: the table now has fewer rows than when its keys were read.
         """
+        import pyarrow as pa
+
+        empty = pa.schema(list(zip(columns, types, strict=True))).empty_table()
         given = 0
         if self._scannable(columns, types):
             import duckdb
 
             try:
-                for batch in self._cut(self._scanned(columns, types), wanted):
+                for batch in self._cut(self._scanned(columns, types), wanted, empty):
                     yield batch
                     given += 1
                 return
@@ -101,7 +105,7 @@ class ScanTable:
                 pass
             except duckdb.Error as error:
                 raise DamagedSourceError(f"{self.path}: {self.table} cannot be read ({error})") from error
-        yield from self._cut(self._fetched(columns, types), wanted[given:])
+        yield from self._cut(self._fetched(columns, types), wanted[given:], empty)
 
     def _between(self, link: sqlite3.Connection, column: str, low: str | None, high: str | None) -> list[str]:
         if low is None or high is None:
@@ -112,15 +116,15 @@ class ScanTable:
         return [low, high] if {low, high} <= {"null", "real"} else [found for (found,) in link.execute(query)]
 
     def _order(self) -> str:
-        """The order of the keys, numbers as numbers even where they are stored as text."""
+        """The order of the keys, numbers as numbers even where they are stored as text; text by its bytes."""
         terms = []
         with connection(self.path) as link:
             for key in map(quoted, self.keys):
                 odd = link.execute(
                     f"SELECT 1 FROM {quoted(self.table)} WHERE typeof({key}) = 'text' "
-                    f"AND CAST(CAST({key} AS INTEGER) AS TEXT) <> {key} LIMIT 1"
+                    f"AND ({key} = '' OR ltrim({key}, '+-') GLOB '*[^0-9]*') LIMIT 1"
                 ).fetchone()
-                terms.append(key if odd else f"CAST({key} AS BIGINT)")
+                terms.append(f'{key} COLLATE "binary"' if odd else f"CAST({key} AS BIGINT)")
         return ", ".join(terms)
 
     def _scannable(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> bool:
@@ -153,30 +157,25 @@ class ScanTable:
                 yield table, tuple(coercion for _, coercion in made if coercion)
 
     def _cut(
-        self, tables: _Stream, wanted: "Sequence[np.ndarray]"
+        self, tables: _Stream, wanted: "Sequence[np.ndarray]", held: "pa.Table"
     ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
-        """Cut a stream of tables, rows numbered from 0, into the wanted batches."""
-        import numpy as np
+        """Cut a stream of tables, rows numbered from 0, into the wanted batches; `held` is such a table, empty."""
         import pyarrow as pa
 
-        held: pa.Table | None = None
         start = 0
         coercions: list[Coercion] = []
         for rows in wanted:
-            last = int(rows[-1]) if len(rows) else -1
-            while held is None or start + held.num_rows <= last:
+            real = rows[rows >= 0]
+            first, last = (int(real.min()), int(real.max())) if len(real) else (start, -1)
+            while start + held.num_rows <= last:
                 table, found = next(tables, (None, ()))
                 if table is None:
                     raise SourceChangedError(f"{self.path}: {self.table} lost rows while it was read; try again")
                 # Rows before the next wanted one are never asked for again.
-                first = int(rows[0]) if len(rows) else 0
-                if held is not None:
-                    keep = min(max(first - start, 0), held.num_rows)
-                    start, held = start + keep, pa.concat_tables([held.slice(keep), table])
-                else:
-                    held = table
+                passed = min(max(first - start, 0), held.num_rows)
+                start, held = start + passed, pa.concat_tables([held.slice(passed), table])
                 coercions.extend(found)
-            part = held.take(pa.array(np.asarray(rows) - start))
+            part = held.take(pa.array(rows - start, mask=rows < 0))
             yield [column.combine_chunks() for column in part.columns], tuple(coercions)
             coercions = []
 

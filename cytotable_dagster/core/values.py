@@ -30,7 +30,9 @@ def typed_array(values: Sequence[Any], column: str, type: "pa.DataType") -> "tup
     import pyarrow as pa
 
     try:
-        return pa.array(values, type), None
+        # Arrow cuts a real's fraction off without a word.
+        if not (pa.types.is_integer(type) and any(isinstance(value, float) for value in values)):
+            return pa.array(values, type), None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeDecodeError):
         pass
     convert = {"int64": _whole, "double": _real, "string": _text, "binary": _bytes}[str(type)]

@@ -7,9 +7,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cytotable_dagster import convert
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, write_sqlite
+
+# The machine may be busy: time is no property.
+settings.register_profile(
+    "cytotable",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("cytotable")
 
 MakePlate = Callable[..., Path]
 Converted = Callable[..., dict[str, pa.Table]]

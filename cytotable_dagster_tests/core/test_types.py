@@ -193,6 +193,7 @@ def test_affinities_are_sqlites_own():
 @pytest.mark.parametrize(
     ("type", "values", "result", "count"),
     [
+        (pa.int64(), [1.5, 2, 3.0], [None, 2, 3], 1),
         (pa.int64(), [1, "2", 3.0, None], [1, 2, 3, None], 0),
         (pa.int64(), ["9223372036854775807", 2**63, 1.5], [2**63 - 1, None, None], 2),
         (pa.int64(), ["1_000", "0x10", "\u0661"], [None, None, None], 3),
