@@ -5,7 +5,7 @@ result: (TableNumber, ImageNumber, ObjectNumber), whatever their order in the fi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import KeyColumnError
@@ -19,24 +19,35 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TableKeys:
     """Keys of a table's rows: row numbers, table numbers (None where the dialect has none), image numbers,
-    object numbers (None for images); all of one length."""
+    object numbers (None for images), and for each partner the object number of it; all of one length."""
 
     table: SourceTable
     rows: "np.ndarray"
     table_numbers: "pa.Array | None"
     image_numbers: "pa.Array"
     object_numbers: "pa.Array | None"
+    parents: "Mapping[str, pa.Array]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RowOrder:
     """A table's row numbers in the order of the result, and how many of them each image has.
 
-    `rows` is int64 of shape (rows,), `counts` int64 of shape (images,).
+    `rows` is int64 of shape (rows,), `counts` int64 of shape (images,); `objects` are object numbers and `parents`
+    the partners' object numbers (nulls where there is none), in the order of `rows`.
     """
 
     rows: "np.ndarray"
     counts: "np.ndarray"
+    objects: "np.ndarray | None" = None
+    parents: "Mapping[str, pa.Array]" = field(default_factory=dict)
+
+    @property
+    def images(self) -> "np.ndarray":
+        """The image ordinal of each row."""
+        import numpy as np
+
+        return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
 def order_rows(keys: Sequence[TableKeys]) -> tuple[dict[str, RowOrder], int]:
@@ -58,6 +69,35 @@ def order_rows(keys: Sequence[TableKeys]) -> tuple[dict[str, RowOrder], int]:
         ordinals = np.repeat(head, lengths)
         result[key.table.compartment] = _row_order(key, ordinals, objects, distinct.shape[1])
     return result, distinct.shape[1]
+
+
+def match_objects(base: RowOrder, partner: RowOrder, parents: "pa.Array") -> "np.ndarray":
+    """For each row of the base the position of its partner in the partner's order, -1 where it has none.
+
+    Args:
+        parents: the object number of each base row's partner in the same image; null where there is none.
+    """
+    import numpy as np
+
+    if partner.objects is None or not len(partner.rows):
+        return np.full(len(base.rows), -1)
+    # Image and object number as one number, by way of the object numbers that occur.
+    numbers = np.unique(partner.objects)
+    own = partner.images * len(numbers) + np.searchsorted(numbers, partner.objects)
+    wanted = parents.fill_null(0).to_numpy(zero_copy_only=False)
+    known = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
+    code = base.images * len(numbers) + known
+    at = np.minimum(np.searchsorted(own, code), len(own) - 1)
+    found = (numbers[known] == wanted) & (own[at] == code) & parents.is_valid().to_numpy(zero_copy_only=False)
+    return np.where(found, at, -1)
+
+
+def match_images(base: RowOrder, image: RowOrder) -> "np.ndarray":
+    """For each row of the base the position of its image in the image table's order, -1 where it has none."""
+    import numpy as np
+
+    starts = np.cumsum(image.counts) - image.counts
+    return np.where(image.counts > 0, starts, -1)[base.images]
 
 
 def cut_by_size(orders: Mapping[str, RowOrder], chunk_size: int) -> "np.ndarray":
@@ -167,6 +207,7 @@ def _runs(table: "np.ndarray", image: "np.ndarray") -> "tuple[np.ndarray, np.nda
 
 def _row_order(key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | None", images: int) -> RowOrder:
     import numpy as np
+    import pyarrow as pa
 
     sort_keys = [key.rows, ordinals] if objects is None else [key.rows, objects, ordinals]
     order = np.lexsort(sort_keys)
@@ -175,7 +216,12 @@ def _row_order(key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | No
         same &= np.diff(objects[order]) == 0
     if same.any():
         raise KeyColumnError(_duplicate_message(key, order, int(same.argmax()), int(same.sum())))
-    return RowOrder(key.rows[order], np.bincount(ordinals, minlength=images))
+    return RowOrder(
+        rows=key.rows[order],
+        counts=np.bincount(ordinals, minlength=images),
+        objects=None if objects is None else objects[order],
+        parents={partner: values.take(pa.array(order)) for partner, values in key.parents.items()},
+    )
 
 
 def _duplicate_message(key: TableKeys, order: "np.ndarray", at: int, number: int) -> str:

@@ -1,20 +1,24 @@
 """Compartments: chunks of a source table to chunk files, chunk files to one file."""
 
+import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
-from cytotable_dagster.core.parquet import concat, row_count, write_batches
-from cytotable_dagster.core.plan import Plan, load_plan
+from cytotable_dagster.core.parquet import concat, parquet_writer, row_count
+from cytotable_dagster.core.plan import ADDED_TABLE_NUMBER, Plan, load_plan
 from cytotable_dagster.core.types import Coercion, FileFacts
 from cytotable_dagster.core.values import merged
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    # A batch's table, and what was coerced in it.
+    Batch = tuple[pa.Table, tuple[Coercion, ...]]
 
 
 def chunk_path(folder: Path, chunk: int) -> Path:
@@ -39,22 +43,54 @@ def write_chunks(plan_folder: Path, compartment: str, wanted: Sequence[int], fol
         DamagedSourceError, SourceChangedError: the source cannot be read to the end.
     """
     plan = load_plan(plan_folder)
-    batches = read_batches(plan, compartment, wanted)
-    return tuple(_write_chunk(plan, compartment, chunk, batches, chunk_path(folder, chunk)) for chunk in wanted)
+    rows = [plan.rows(compartment, chunk) for chunk in wanted]
+    batches = read_batches(plan, compartment, list(itertools.chain(*rows)))
+    return tuple(
+        write_chunk(
+            chunk_path(folder, chunk),
+            plan.schema(compartment),
+            itertools.islice(batches, len(own)),
+            {**plan.facts(), "compartment": compartment, "chunk": str(chunk), "rows": str(sum(map(len, own)))},
+        )
+        for chunk, own in zip(wanted, rows, strict=True)
+    )
 
 
 def read_batches(
-    plan: Plan, compartment: str, wanted: Sequence[int]
-) -> "Iterator[tuple[pa.Table, tuple[Coercion, ...]]]":
-    """All batches of these chunks of a compartment, in the result's names and types; one pass over the source."""
+    plan: Plan, compartment: str, rows: "Sequence[np.ndarray]", names: Sequence[str] | None = None
+) -> "Iterator[Batch]":
+    """Tables of the rows with these row numbers, in the result's names and types; one pass over the source.
+
+    Args:
+        rows: a batch each; a row number of -1 is a row of nulls.
+        names: the result's columns wanted; None is all.
+    """
     import pyarrow as pa
 
-    columns = plan.part(compartment).columns
-    names = [column.source for column in columns]
-    types = [pa.type_for_alias(column.read_type) for column in columns]
-    rows = [batch for chunk in wanted for batch in plan.rows(compartment, chunk)]
-    for arrays, coercions in plan.open(compartment).batches(rows, names, types):
-        yield _as_result(plan, compartment, arrays), coercions
+    schema = plan.schema(compartment)
+    if names is not None:
+        schema = pa.schema([schema.field(name) for name in names])
+    columns = {column.name: column for column in plan.part(compartment).columns}
+    read = [columns[name] for name in schema.names if name in columns]
+    sources = [column.source for column in read]
+    types = [pa.type_for_alias(column.read_type) for column in read]
+    for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, sources, types), strict=True):
+        found = dict(zip((column.name for column in read), arrays, strict=True))
+        if ADDED_TABLE_NUMBER in schema.names and ADDED_TABLE_NUMBER not in found:
+            found[ADDED_TABLE_NUMBER] = pa.repeat(pa.scalar(plan.options.table_number, pa.int64()), len(batch))
+        yield pa.table([_cast(found[field.name], field) for field in schema], schema=schema), coercions
+
+
+def write_chunk(path: Path, schema: "pa.Schema", batches: "Iterable[Batch]", facts: Mapping[str, str]) -> FileFacts:
+    """Write batches as the row groups of one file."""
+    started = time.perf_counter()
+    found: list[Coercion] = []
+    with parquet_writer(path, schema, facts) as writer:
+        for table, coercions in batches:
+            found.extend(coercions)
+            if table.num_rows:
+                writer.write_table(table, row_group_size=table.num_rows)
+    return file_facts(path, started, found)
 
 
 def concat_chunks(parts: Sequence[Path], path: Path, facts: Mapping[str, str]) -> FileFacts:
@@ -77,43 +113,6 @@ def file_facts(path: Path, started: float, coercions: Sequence[Coercion] = ()) -
         seconds=time.perf_counter() - started,
         coercions=merged(coercions),
     )
-
-
-def _write_chunk(
-    plan: Plan,
-    compartment: str,
-    chunk: int,
-    batches: "Iterator[tuple[pa.Table, tuple[Coercion, ...]]]",
-    path: Path,
-) -> FileFacts:
-    started = time.perf_counter()
-    rows: list[np.ndarray] = plan.rows(compartment, chunk)
-    found: list[Coercion] = []
-
-    def tables() -> "Iterator[pa.Table]":
-        for _ in rows:
-            table, coercions = next(batches)
-            found.extend(coercions)
-            yield table
-
-    facts = {
-        **plan.facts(),
-        "compartment": compartment,
-        "chunk": str(chunk),
-        "rows": str(sum(map(len, rows))),
-    }
-    write_batches(path, plan.schema(compartment), tables(), facts)
-    return file_facts(path, started, found)
-
-
-def _as_result(plan: Plan, compartment: str, arrays: "list[pa.Array]") -> "pa.Table":
-    import pyarrow as pa
-
-    schema = plan.schema(compartment)
-    if plan.options.table_number is not None:
-        rows = len(arrays[0])
-        arrays = [pa.repeat(pa.scalar(plan.options.table_number, pa.int64()), rows), *arrays]
-    return pa.table([_cast(array, field) for array, field in zip(arrays, schema, strict=True)], schema=schema)
 
 
 def _cast(array: "pa.Array", field: "pa.Field") -> "pa.Array":

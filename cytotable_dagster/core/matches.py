@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.presets import IMAGE
-from cytotable_dagster.core.single_cells import base_compartment, joined_columns, partners
+from cytotable_dagster.core.single_cells import base_compartment, joined_columns
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Match:
 
 def matches(plan: Plan, path: Path) -> tuple[Match, ...]:
     """Counts for each compartment of the joined table at `path`; only key columns are read."""
-    found = [_partner_match(plan, path, compartment) for compartment, _ in partners(plan)]
+    found = [_partner_match(plan, path, compartment) for compartment in plan.partners]
     if IMAGE in plan.compartments:
         found.append(_image_match(plan))
     return tuple(found)

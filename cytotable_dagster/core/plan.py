@@ -1,8 +1,8 @@
 """The plan of a conversion: everything that its steps share, decided once and kept in a folder.
 
 Steps get the folder's path, not the plan, so that nothing large travels to the workers. The folder holds `plan.json`
-and, for each compartment, the row numbers in the order of the result (`Cells.rows.npy`) and rows by image
-(`Cells.counts.npy`).
+and, for each compartment, the row numbers in the order of the result (`Cells.rows.npy`), rows by image
+(`Cells.counts.npy`), and the positions of the rows that belong to each row of the base (`Cells.match.npy`).
 """
 
 import hashlib
@@ -75,7 +75,8 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """`batches` holds, for each chunk, the bounds of its batches as image ordinals."""
+    """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
+    the joined table has one row for, `partners` are those joined to it beside the images."""
 
     folder: Path
     fingerprint: str
@@ -84,6 +85,8 @@ class Plan:
     preset: Preset
     options: Options
     tables: tuple[TablePlan, ...]
+    base: str | None
+    partners: tuple[str, ...]
     images: int
     batches: tuple[tuple[int, ...], ...]
 
@@ -111,9 +114,25 @@ class Plan:
     def rows(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Row numbers of each batch of a chunk."""
         rows = _loaded(self.folder / f"{compartment}.rows.npy")
+        return [rows[a:b].copy() for a, b in itertools.pairwise(self._row_bounds(compartment, chunk))]
+
+    def matches(self, compartment: str, chunk: int) -> "list[np.ndarray]":
+        """For each batch of a chunk, and each of the base's rows in it, the position among the compartment's rows
+        of the batch of the one that belongs to it, -1 where none does."""
+        import numpy as np
+
+        if self.base is None:
+            return []
+        match = _loaded(self.folder / f"{compartment}.match.npy")
+        base = itertools.pairwise(self._row_bounds(self.base, chunk))
+        starts = self._row_bounds(compartment, chunk)
+        found = [(np.array(match[a:b]), start) for (a, b), start in zip(base, starts, strict=False)]
+        return [np.where(positions < 0, -1, positions - start) for positions, start in found]
+
+    def _row_bounds(self, compartment: str, chunk: int) -> list[int]:
+        """Where each batch of a chunk starts among the compartment's rows, and where the last one ends."""
         ends = _loaded(self.folder / f"{compartment}.counts.npy").cumsum()
-        bounds = [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
-        return [rows[a:b].copy() for a, b in itertools.pairwise(bounds)]
+        return [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
 
     def counts(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Rows by image of each batch of a chunk."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
 from cytotable_dagster.core.errors import KeyColumnError, TargetError
@@ -20,7 +21,12 @@ from cytotable_dagster.core.schema import ResultColumn, result_columns, text_can
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
 from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
 from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
+from cytotable_dagster.core.values import typed_array
 from cytotable_dagster.core.version import VERSION
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 # A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values.
 _BATCH_VALUES = 8_000_000
@@ -63,9 +69,11 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     check_is_sqlite(source.path)
     tables = read_tables(source.path)
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
+    base = preset.base_of(table.compartment for table in found)
+    partners = _partners(found, preset, base)
     parts, keys = [], []
     for table in found:
-        part, key = _look_through(source, table, preset, options, folder)
+        part, key = _look_through(source, table, preset, options, folder, partners if table.compartment == base else {})
         parts.append(part)
         keys.append(key)
     orders, images = chunks.order_rows(keys)
@@ -78,6 +86,8 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     for compartment, order in orders.items():
         np.save(folder / f"{compartment}.rows.npy", order.rows)
         np.save(folder / f"{compartment}.counts.npy", order.counts)
+    for compartment, match in _matches(orders, base).items():
+        np.save(folder / f"{compartment}.match.npy", match)
     plan = Plan(
         folder=folder,
         fingerprint=fingerprint(source, preset, options),
@@ -86,6 +96,8 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         preset=preset,
         options=options,
         tables=tuple(parts),
+        base=base,
+        partners=tuple(partners),
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
     )
@@ -93,12 +105,33 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     return plan
 
 
+def _partners(found: Sequence[SourceTable], preset: Preset, base: str | None) -> dict[str, str]:
+    """Partner -> the base's column that holds its object number, for those that are there."""
+    columns = {table.compartment: table.column_names for table in found}
+    if base is None:
+        return {}
+    return {
+        partner: column
+        for partner, column in preset.parents_of(base).items()
+        if partner in columns and column in columns[base]
+    }
+
+
+def _matches(orders: "Mapping[str, chunks.RowOrder]", base: str | None) -> "dict[str, np.ndarray]":
+    """For each compartment joined to the base, the positions of its rows that belong to the base's."""
+    if base is None:
+        return {}
+    own = orders[base]
+    found = {partner: chunks.match_objects(own, orders[partner], numbers) for partner, numbers in own.parents.items()}
+    if IMAGE in orders:
+        found[IMAGE] = chunks.match_images(own, orders[IMAGE])
+    return found
+
+
 def _batch_size(found: Sequence[SourceTable], options: Options) -> int:
     """Objects of a batch: by the widest table, or by all of them where they are held together to be joined."""
     widths = [len(table.columns) for table in found]
-    # The joined batch is written besides what it is made of, which is let go as it is used.
-    values, width = (2 * _BATCH_VALUES, sum(widths)) if options.joined else (_BATCH_VALUES, max(widths))
-    return max(values // width, 1)
+    return max(_BATCH_VALUES // (sum(widths) if options.joined else max(widths)), 1)
 
 
 def _chunk_size(batch_size: int, options: Options) -> int:
@@ -160,12 +193,17 @@ def wanted_tables(found: tuple[SourceTable, ...], targets: Sequence[str] | None,
 
 
 def _look_through(
-    source: Source, table: SourceTable, preset: Preset, options: Options, folder: Path
+    source: Source,
+    table: SourceTable,
+    preset: Preset,
+    options: Options,
+    folder: Path,
+    parents: Mapping[str, str],
 ) -> tuple[TablePlan, chunks.TableKeys]:
     keys = preset.keys_of(table.compartment)
     reader = open_table(source.path, table.name, table.columns, keys, folder / "spill")
-    rows, values = reader.read_keys()
-    named = dict(zip(keys, values, strict=True))
+    rows, values = reader.read_keys(tuple(parents.values()))
+    named = dict(zip((*keys, *parents.values()), values, strict=True))
     profile = reader.profile()
     kinds = text_kinds(reader, text_candidates(table, preset, profile), rows)
     part = TablePlan(
@@ -181,7 +219,15 @@ def _look_through(
         table_numbers=named.get(preset.table_number or ""),
         image_numbers=named[preset.image_number],
         object_numbers=named.get(preset.object_number_of(table.compartment) or ""),
+        parents={partner: _whole_numbers(named[column], column) for partner, column in parents.items()},
     )
+
+
+def _whole_numbers(values: "pa.Array", column: str) -> "pa.Array":
+    """Object numbers of partners; what is no whole number is no partner's."""
+    import pyarrow as pa
+
+    return values if values.type == pa.int64() else typed_array(values.to_pylist(), column, pa.int64())[0]
 
 
 def _making_room(columns: tuple[ResultColumn, ...], options: Options) -> tuple[ResultColumn, ...]:

@@ -18,9 +18,9 @@ IMAGE_COLUMNS = (
 class Preset:
     """A source dialect.
 
-    `table` and `object_number` are templates in which `{compartment}` stands for `Cells` and so on.
-    `parents` names, for each partner compartment, the column of the base compartment that holds the
-    partner's object number. `base_order` lists what the joined table has one row for, the first present.
+    `table`, `object_number` and `parent` are templates in which `{compartment}` stands for `Cells` and so on.
+    `parent` is the column of `{compartment}` that holds the object number of its `{partner}`.
+    `base_order` lists what the joined table has one row for, the first present.
     `image_columns` are regular expressions over column names of the result.
     """
 
@@ -32,10 +32,7 @@ class Preset:
     image_number: str = "ImageNumber"
     metadata: tuple[str, ...] = (IMAGE,)
     compartments: tuple[str, ...] = ("Cells", "Cytoplasm", "Nuclei")
-    parents: tuple[tuple[str, str], ...] = (
-        ("Cells", "Cytoplasm_Parent_Cells"),
-        ("Nuclei", "Cytoplasm_Parent_Nuclei"),
-    )
+    parent: str = "{compartment}_Parent_{partner}"
     base_order: tuple[str, ...] = ("Cytoplasm", "Cells", "Nuclei")
     image_columns: tuple[str, ...] = IMAGE_COLUMNS
     image_marker: str | None = None
@@ -51,6 +48,19 @@ class Preset:
         """Source columns that identify a row: (TableNumber,) ImageNumber (, ObjectNumber)."""
         keys = (self.table_number, self.image_number, self.object_number_of(compartment))
         return tuple(key for key in keys if key is not None)
+
+    def parents_of(self, compartment: str) -> dict[str, str]:
+        """Partner -> the column of `compartment` that would hold its object number."""
+        return {
+            partner: self.parent.format(compartment=compartment, partner=partner)
+            for partner in self.compartments
+            if partner != compartment
+        }
+
+    def base_of(self, compartments: Iterable[str]) -> str | None:
+        """The compartment that the joined table has one row for, where these are present."""
+        present = tuple(compartments)
+        return next((name for name in (*self.base_order, *self.compartments) if name in present), None)
 
     def with_options(
         self,

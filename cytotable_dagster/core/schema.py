@@ -181,7 +181,7 @@ def _fit_int64(words: "pa.StringArray") -> bool:
 
 
 def _whole_number_columns(preset: Preset, compartment: str) -> set[str]:
-    return {*preset.keys_of(compartment), *(column for _, column in preset.parents)}
+    return {*preset.keys_of(compartment), *preset.parents_of(compartment).values()}
 
 
 def checked_casts(data_type_cast_map: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,16 +1,14 @@
-"""Single cells: the compartments of a chunk matched by their keys in memory, one row for each row of the base."""
+"""Single cells: the compartments of a chunk side by side, a row for each row of the base, as the plan matched them."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.columns import joined_order, partner_name, selects
-from cytotable_dagster.core.compartments import chunk_path, file_facts, read_batches
+from cytotable_dagster.core.compartments import chunk_path, read_batches, write_chunk
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.files import memory_mapping
-from cytotable_dagster.core.parquet import parquet_writer
 from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.types import FileFacts
@@ -18,6 +16,8 @@ from cytotable_dagster.core.types import FileFacts
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    from cytotable_dagster.core.compartments import Batch
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,18 @@ def base_compartment(plan: Plan) -> str:
     """The compartment that the joined table has one row for.
 
     Raises:
-        TargetError: the plate has none of the preset's.
+        TargetError: the plate has no table of objects.
     """
-    for compartment in (*plan.preset.base_order, *plan.preset.compartments):
-        if compartment in plan.compartments:
-            return compartment
-    raise TargetError(f"{plan.source.uri}: no table of objects to make single cells of")
-
-
-def partners(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """(compartment, column of the base that holds its object number) for each compartment joined to the base."""
-    base = base_compartment(plan)
-    columns = {column.source for column in plan.part(base).columns}
-    return tuple(
-        (compartment, parent)
-        for compartment, parent in plan.preset.parents
-        if compartment in plan.compartments and compartment != base and parent in columns
-    )
+    if plan.base is None:
+        raise TargetError(f"{plan.source.uri}: no table of objects to make single cells of")
+    return plan.base
 
 
 def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
     """The columns of the joined table, in order."""
     base = base_compartment(plan)
     found = {name: JoinedColumn(name, base, name) for name in plan.schema(base).names}
-    for compartment, _ in partners(plan):
+    for compartment in plan.partners:
         for column in plan.part(compartment).columns:
             # A partner's image is the base's, and so are the numbers of it.
             if column.source not in plan.preset.keys_of(IMAGE):
@@ -78,11 +66,11 @@ def joined_schema(plan: Plan) -> "pa.Schema":
 
 
 def join_chunks(plan_folder: Path, wanted: Sequence[int], folder: Path) -> tuple[FileFacts, ...]:
-    """Join chunks straight from the source; a file each in `folder`."""
+    """Join chunks straight from the source, each partner's rows read in the base's order; a file each in `folder`."""
     plan = load_plan(plan_folder)
     streams = {
-        compartment: (table for table, _ in read_batches(plan, compartment, wanted))
-        for compartment in joined_compartments(plan)
+        compartment: read_batches(plan, compartment, _joined_rows(plan, compartment, wanted), names)
+        for compartment, names in _names_by_compartment(plan).items()
     }
     return tuple(_join_chunk(plan, chunk, streams, chunk_path(folder, chunk)) for chunk in wanted)
 
@@ -91,8 +79,8 @@ def join_chunk_files(plan_folder: Path, chunk: int, files: Mapping[str, Path], p
     """Join one chunk from its compartments' chunk files, by compartment."""
     plan = load_plan(plan_folder)
     streams = {
-        compartment: _file_batches(plan, compartment, chunk, files[compartment])
-        for compartment in joined_compartments(plan)
+        compartment: _file_batches(plan, compartment, chunk, files[compartment], names)
+        for compartment, names in _names_by_compartment(plan).items()
     }
     return _join_chunk(plan, chunk, streams, path)
 
@@ -100,87 +88,64 @@ def join_chunk_files(plan_folder: Path, chunk: int, files: Mapping[str, Path], p
 def joined_compartments(plan: Plan) -> tuple[str, ...]:
     """The compartments that the joined table is made of."""
     image = (IMAGE,) if IMAGE in plan.compartments else ()
-    return (base_compartment(plan), *(compartment for compartment, _ in partners(plan)), *image)
+    return (base_compartment(plan), *plan.partners, *image)
 
 
-def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path) -> "Iterator[pa.Table]":
-    """A chunk file's row groups as batches; where a batch has no rows there is no row group."""
+def _names_by_compartment(plan: Plan) -> dict[str, list[str]]:
+    """The columns that each compartment gives to the joined table, as the compartment calls them."""
+    names: dict[str, list[str]] = {compartment: [] for compartment in joined_compartments(plan)}
+    for column in joined_columns(plan):
+        names[column.compartment].append(column.column)
+    return {compartment: columns for compartment, columns in names.items() if columns}
+
+
+def _joined_rows(plan: Plan, compartment: str, wanted: Sequence[int]) -> "list[np.ndarray]":
+    """For each batch the row numbers of the compartment that belong to the base's rows, -1 where none does."""
+    import numpy as np
+
+    batches = []
+    for chunk in wanted:
+        rows = plan.rows(compartment, chunk)
+        if compartment == plan.base:
+            batches.extend(rows)
+        else:
+            matches = plan.matches(compartment, chunk)
+            # The row number at the end is what a position of -1 finds.
+            batches.extend(np.append(own, -1)[match] for own, match in zip(rows, matches, strict=True))
+    return batches
+
+
+def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path, names: list[str]) -> "Iterator[Batch]":
+    """A chunk file's row groups, in the base's order; where a batch has no rows there is no row group."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = plan.schema(compartment)
+    matches = plan.matches(compartment, chunk) if compartment != plan.base else None
     with pq.ParquetFile(path, memory_map=memory_mapping()) as file:
         group = 0
-        for rows in plan.rows(compartment, chunk):
+        for batch, rows in enumerate(plan.rows(compartment, chunk)):
             if len(rows):
-                yield file.read_row_group(group).replace_schema_metadata(None)
+                table = file.read_row_group(group, columns=names).select(names)
                 group += 1
             else:
-                yield schema.empty_table()
+                table = plan.schema(compartment).empty_table().select(names)
+            if matches is not None:
+                table = table.take(pa.array(matches[batch], mask=matches[batch] < 0))
+            yield table.replace_schema_metadata(None), ()
 
 
-def _join_chunk(plan: Plan, chunk: int, streams: "Mapping[str, Iterator[pa.Table]]", path: Path) -> FileFacts:
-    started = time.perf_counter()
-    columns = joined_columns(plan)
+def _join_chunk(plan: Plan, chunk: int, streams: "Mapping[str, Iterator[Batch]]", path: Path) -> FileFacts:
     schema = joined_schema(plan)
-    facts = {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)}
-    counts = {compartment: plan.counts(compartment, chunk) for compartment in streams}
-    with parquet_writer(path, schema, facts) as writer:
-        for batch in range(len(plan.batches[chunk]) - 1):
-            tables = {compartment: next(stream) for compartment, stream in streams.items()}
-            images = {compartment: number[batch] for compartment, number in counts.items()}
-            table = _join_batch(plan, columns, schema, tables, images)
-            if plan.options.drop_null:
-                table = table.drop_null()
-            if table.num_rows:
-                writer.write_table(table, row_group_size=table.num_rows)
-    return file_facts(path, started)
+    batches = (_side_by_side(plan, schema, streams) for _ in range(len(plan.batches[chunk]) - 1))
+    return write_chunk(path, schema, batches, {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)})
 
 
-def _join_batch(
-    plan: Plan,
-    columns: Sequence[JoinedColumn],
-    schema: "pa.Schema",
-    tables: "Mapping[str, pa.Table]",
-    counts: "Mapping[str, np.ndarray]",
-) -> "pa.Table":
-    """Join one batch; `counts` are the rows of each image, by compartment, in the order of the tables' rows."""
-    import numpy as np
+def _side_by_side(plan: Plan, schema: "pa.Schema", streams: "Mapping[str, Iterator[Batch]]") -> "Batch":
+    """The next batch of the joined table, of tables whose rows already belong together."""
     import pyarrow as pa
 
-    base = base_compartment(plan)
-    images = np.repeat(np.arange(len(counts[base])), counts[base])
-    matches: dict[str, pa.Array | None] = {base: None}
-    for compartment, parent in partners(plan):
-        wanted = tables[base][plan.part(base).result_name(parent)]
-        objects = tables[compartment][plan.part(compartment).result_name(plan.preset.keys_of(compartment)[-1])]
-        own = np.repeat(np.arange(len(counts[compartment])), counts[compartment])
-        matches[compartment] = _match(images, wanted, own, objects)
-    if IMAGE in tables:
-        starts = np.cumsum(counts[IMAGE]) - counts[IMAGE]
-        matches[IMAGE] = pa.array(starts[images], mask=counts[IMAGE][images] == 0)
-    arrays = []
-    for column in columns:
-        values = tables[column.compartment][column.column]
-        match = matches[column.compartment]
-        arrays.append(values if match is None else values.take(match))
-    return pa.table(arrays, schema=schema)
-
-
-def _match(
-    images: "np.ndarray", wanted: "pa.ChunkedArray", own_images: "np.ndarray", objects: "pa.ChunkedArray"
-) -> "pa.Array":
-    """For each base row the row of the partner with its image and wanted object number, null where there is none.
-
-    The partner's rows are in the order of (image, object number), so that a binary search finds them.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    missing = wanted.is_null().to_numpy()
-    numbers = wanted.fill_null(0).to_numpy()
-    partner = np.rec.fromarrays([own_images, objects.to_numpy()])
-    base = np.rec.fromarrays([images, numbers])
-    if not len(partner):
-        return pa.nulls(len(base), pa.int64())
-    at = np.minimum(np.searchsorted(partner, base), len(partner) - 1)
-    return pa.array(at, mask=missing | (partner[at] != base))
+    batches = {compartment: next(stream) for compartment, stream in streams.items()}
+    arrays = [batches[column.compartment][0][column.column] for column in joined_columns(plan)]
+    table = pa.table(arrays, schema=schema)
+    coercions = tuple(coercion for _, found in batches.values() for coercion in found)
+    return table.drop_null() if plan.options.drop_null else table, coercions

@@ -1,6 +1,7 @@
 """Which reader a table gets: its pages decoded where it is ordinary, else DuckDB's scanner. Both give equal values."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,8 @@ from cytotable_dagster.core.types import Coercion, SourceColumn
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    from cytotable_dagster.core.sqlite_pages import PageTable
 
 
 class TableReader(Protocol):
@@ -25,8 +28,8 @@ class TableReader(Protocol):
     @property
     def columns(self) -> tuple[SourceColumn, ...]: ...
 
-    def read_keys(self) -> "tuple[np.ndarray, list[pa.Array]]":
-        """Row numbers, and the values of the key columns."""
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        """Row numbers, and the values of the key columns and of these others."""
         ...
 
     def profile(self) -> "np.ndarray":
@@ -36,8 +39,38 @@ class TableReader(Protocol):
     def batches(
         self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
     ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
-        """For each array of row numbers, the columns of those rows."""
+        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls.
+
+        The arrays follow each other in key order; within one, rows may come in any order and repeat.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class PageReader:
+    """A table whose pages are decoded; row numbers are its rowids."""
+
+    table: "PageTable"
+    keys: tuple[str, ...]
+
+    reader = "pages"
+    reason = ""
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        return self.table.columns
+
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        return self.table.keys((*self.keys, *others))
+
+    def profile(self) -> "np.ndarray":
+        return self.table.profile()
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        for rows in wanted:
+            yield self.table.read(rows, columns, types)
 
 
 def open_table(
@@ -47,8 +80,16 @@ def open_table(
 
     Args:
         scratch: a folder for what does not fit in memory; may not exist yet.
+
+    Raises:
+        DamagedSourceError: the file is broken.
     """
-    return ScanTable(path, table, columns, tuple(keys), scratch, "no page reader")
+    from cytotable_dagster.core import sqlite_pages
+
+    try:
+        return PageReader(sqlite_pages.open_table(path, table), tuple(keys))
+    except sqlite_pages.NotOrdinary as found:
+        return ScanTable(path, table, columns, tuple(keys), scratch, found.reason)
 
 
 def text_kinds(table: TableReader, candidates: Sequence[str], rows: "np.ndarray") -> dict[str, TextKind]:
