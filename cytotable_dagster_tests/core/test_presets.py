@@ -72,7 +72,7 @@ def test_options_replace_only_what_they_name(preset):
     assert changed.metadata == ()
     assert changed.compartments == ("Cells", "Speckles")
     assert changed.identifying_columns == ("A",)
-    assert changed.parents == preset.parents
+    assert changed.parent == preset.parent
 
 
 def test_a_metadata_table_that_describes_no_images_is_refused():
