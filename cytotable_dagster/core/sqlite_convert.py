@@ -1,0 +1,206 @@
+"""Decoded buffers and events to Arrow arrays: numbers as they lie, texts and oddities converted by `core.values`.
+
+Events are int64[..., 5] as in `sqlite_decode`: slot, output row, class, value or place on the heap, size.
+"""
+# pyright: basic
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cytotable_dagster.core.errors import SchemaError
+from cytotable_dagster.core.sqlite_decode import ABSENT, BLOB, INTEGER, REAL, TEXT, WHOLE_REAL
+from cytotable_dagster.core.sqlite_text import (
+    INFINITE,
+    MINUS_INFINITE,
+    MISSING,
+    NUMBER,
+    WHOLE,
+    classify,
+    clear_bits,
+    collect,
+    lay_out,
+)
+from cytotable_dagster.core.types import Coercion
+from cytotable_dagster.core.values import typed_array
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One column as decoded: `values` are its numbers, int64 or float64 of the rows' number, None for string and
+    binary; `valid` its bitmap as bytes, changed in place; `events` its own."""
+
+    name: str
+    type: pa.DataType
+    values: np.ndarray | None
+    valid: np.ndarray
+    events: np.ndarray
+    heap: np.ndarray
+    rows: int
+
+
+def by_slot(events: np.ndarray, slots: int) -> list[np.ndarray]:
+    """Events of each slot, in order."""
+    if not len(events):
+        return [events] * slots
+    of = events[:, 0].astype(np.uint16)
+    events = events[np.argsort(of, kind="stable")]
+    ends = np.cumsum(np.bincount(of, minlength=slots))
+    return np.split(events, ends[:-1])
+
+
+def with_default(column: Decoded, default: Any) -> Decoded:
+    """The column with its default in place of what records end before."""
+    absent = column.events[:, 2] == ABSENT
+    if not absent.any():
+        return column
+    events, heap = column.events.copy(), column.heap
+    if default is None:
+        clear_bits(column.valid, np.ascontiguousarray(events[absent, 1]))
+        return Decoded(column.name, column.type, column.values, column.valid, events[~absent], heap, column.rows)
+    if isinstance(default, int):
+        events[absent, 2:4] = INTEGER, default
+    elif isinstance(default, float):
+        events[absent, 2:4] = REAL, np.float64(default).view(np.int64)
+    else:
+        data = default.encode() if isinstance(default, str) else default
+        events[absent, 2:5] = TEXT if isinstance(default, str) else BLOB, len(heap), len(data)
+        heap = np.concatenate([heap, np.frombuffer(data, np.uint8)])
+    return Decoded(column.name, column.type, column.values, column.valid, events, heap, column.rows)
+
+
+def to_array(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:
+    """The column as an Arrow array; its numbers are not copied.
+
+    Raises:
+        SchemaError: text that is not UTF-8, in a string column; it names the row among `rowids`.
+    """
+    if column.values is None:
+        return _strings(column, rowids)
+    coercion = _convert_events(column) if len(column.events) else None
+    bitmap = None if column.valid.size == 0 or column.valid.min() == 255 else pa.py_buffer(column.valid)
+    return pa.Array.from_buffers(column.type, column.rows, [bitmap, pa.py_buffer(column.values)]), coercion
+
+
+def _convert_events(column: Decoded) -> Coercion | None:
+    """Turn the events of a numeric column into values and gaps, in place."""
+    events, values = column.events, column.values
+    assert values is not None
+    done = _plain_numbers(events, values) | _plain_texts(column)
+    # A real that is left is one that no int64 equals.
+    lost = ~done & (events[:, 2] == REAL)
+    clear_bits(column.valid, np.ascontiguousarray(events[lost, 1]))
+    rest = events[~done & ~lost]
+    array, coercion = typed_array([_python_value(event, column.heap) for event in rest], column.name, column.type)
+    missing = np.asarray(array.is_null())
+    clear_bits(column.valid, np.ascontiguousarray(rest[missing, 1]))
+    values[rest[~missing, 1]] = np.asarray(array.drop_null())
+    if not lost.any():
+        return coercion
+    example = repr(_python_value(events[lost][0], column.heap))
+    return Coercion(column.name, int(lost.sum()) + (coercion.count if coercion else 0), example)
+
+
+def _plain_numbers(events: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Store numbers that fit the column's type; which events those are."""
+    kinds, numbers = events[:, 2], np.ascontiguousarray(events[:, 3])
+    fit = (kinds == INTEGER) | (kinds == WHOLE_REAL)
+    values[events[fit, 1]] = numbers[fit]
+    reals = numbers.view(np.float64)
+    real = kinds == REAL
+    if values.dtype == np.int64:
+        with np.errstate(invalid="ignore"):
+            real &= (reals >= -(2.0**63)) & (reals < 2.0**63) & (np.floor(reals) == reals)
+    values[events[real, 1]] = reals[real].astype(values.dtype)
+    return fit | real
+
+
+def _plain_texts(column: Decoded) -> np.ndarray:
+    """Store texts that are numbers in plain decimal writing or mean a missing value; which events those are."""
+    events, values = column.events, column.values
+    assert values is not None
+    kinds, whole = np.zeros(len(events), np.uint8), np.zeros(len(events), np.int64)
+    chars = classify(events, column.heap, kinds, whole)
+    done = kinds == MISSING
+    clear_bits(column.valid, np.ascontiguousarray(events[done, 1]))
+    at = events[:, 1]
+    if values.dtype == np.int64:
+        fit = kinds == WHOLE
+        values[at[fit]] = whole[fit]
+        return done | fit
+    for kind, value in ((INFINITE, np.inf), (MINUS_INFINITE, -np.inf)):
+        values[at[kinds == kind]] = value
+    number = (kinds == NUMBER) | (kinds == WHOLE)
+    if number.any():
+        offsets, data = np.zeros(int(number.sum()) + 1, np.int64), np.empty(chars, np.uint8)
+        collect(events, column.heap, kinds, offsets, data)
+        texts = pa.Array.from_buffers(
+            pa.large_string(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+        )
+        values[at[number]] = np.asarray(texts.cast(pa.float64()))
+    return done | number | (kinds == INFINITE) | (kinds == MINUS_INFINITE)
+
+
+def _strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:
+    column = _rendered(column)
+    events = column.events
+    total = int(events[:, 4].sum())
+    if total >= 2**31:
+        raise SchemaError(f"column {column.name}: {total} bytes of text in {column.rows} rows; read fewer rows at once")
+    offsets, data = np.zeros(column.rows + 1, np.int32), np.empty(total, np.uint8)
+    lay_out(events, column.heap, offsets, data)
+    bitmap = None if column.valid.size == 0 or column.valid.min() == 255 else pa.py_buffer(column.valid)
+    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(data)]
+    array = pa.Array.from_buffers(column.type, column.rows, buffers)
+    if pa.types.is_binary(column.type):
+        return array, None
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return _checked_strings(column, rowids)
+    return array, None
+
+
+def _rendered(column: Decoded) -> Decoded:
+    """The column with its numbers written out as text."""
+    number = (column.events[:, 2] != TEXT) & (column.events[:, 2] != BLOB)
+    if not number.any():
+        return column
+    events = column.events.copy()
+    texts = [str(_python_value(event, column.heap)).encode() for event in events[number]]
+    sizes = np.array([len(text) for text in texts], np.int64)
+    events[number, 3] = len(column.heap) + np.cumsum(sizes) - sizes
+    events[number, 4] = sizes
+    events[number, 2] = TEXT
+    heap = np.concatenate([column.heap, np.frombuffer(b"".join(texts), np.uint8)])
+    return Decoded(column.name, column.type, None, column.valid, events, heap, column.rows)
+
+
+def _checked_strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:
+    """Value by value: text must be UTF-8, a blob that is not is counted."""
+    values: list[str | bytes | None] = [None] * column.rows
+    for event in column.events:
+        data = column.heap[event[3] : event[3] + event[4]].tobytes()
+        try:
+            values[event[1]] = data.decode()
+        except UnicodeDecodeError:
+            if event[2] == TEXT:
+                raise SchemaError(
+                    f"column {column.name}: the text in the row with rowid {rowids[event[1]]} is not UTF-8"
+                ) from None
+            values[event[1]] = data
+    return typed_array(values, column.name, column.type)
+
+
+def _python_value(event: np.ndarray, heap: np.ndarray) -> int | float | str | bytes:
+    kind, value, size = int(event[2]), event[3], int(event[4])
+    if kind == INTEGER:
+        return int(value)
+    if kind == WHOLE_REAL:
+        return float(value)
+    if kind == REAL:
+        return float(value.view(np.float64))
+    data = heap[int(value) : int(value) + size].tobytes()
+    return data.decode(errors="backslashreplace") if kind == TEXT else data

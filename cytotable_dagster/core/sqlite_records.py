@@ -1,0 +1,210 @@
+"""Compiled gathering of records: the bytes of a row, from its leaf and overflow pages, made one run in an arena.
+
+A block is some tens of rows that are gathered, then decoded together. Statuses and shared arrays as in `sqlite_btree`;
+besides:
+    arena  uint8[...], the records of a block one after another, with room for a read past the end
+    block  int64[BLOCK_ROWS, 8], one line a row, see the positions below
+"""
+# pyright: basic
+
+import numpy as np
+
+from cytotable_dagster.core.sqlite_btree import (
+    BAD_CHAIN,
+    BAD_HEADER,
+    BAD_LENGTH,
+    BAD_PAGE,
+    BAD_POINTER,
+    BAD_SERIAL,
+    BLOCK_FULL,
+    DEPTH,
+    FD,
+    NEED,
+    NEED_ARENA,
+    OK,
+    PAGE,
+    PAGE_SIZE,
+    PAGES,
+    UNREADABLE,
+    USABLE,
+    be32,
+    local_size,
+    page_exists,
+    varint,
+)
+from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, read_bytes
+
+BLOCK_ROWS = 32
+# Columns of `block`: rowid, output row, leaf page; header and values at hand, and where either and the record end.
+ROWID, POSITION, LEAF_PAGE, HEADER, HEADER_END, BODY, BODY_END, RECORD_END = range(8)
+# How much of a record to gather: all of it, its header, or as far as the last column wanted.
+WHOLE, HEADERS, PREFIX = range(3)
+# Room at both ends of the arena: an overflow page is read 4 bytes early, a value may be loaded 8 bytes late.
+MARGIN = 16
+
+# Bytes of the serial types below 12 ("Record Format"); 10 and 11 do not occur in files.
+_SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0, -1, -1], dtype=np.int64)
+
+
+@helper
+def value_size(serial):
+    """Bytes of a value of a serial type, -1 where there is no such type."""
+    if serial >= 12:
+        return (serial - 12) >> 1
+    return _SIZES[serial] if serial >= 0 else np.int64(-1)
+
+
+@helper
+def _check_chain(geometry, cursor, arena, page, rest):
+    """Follow an overflow chain without storing it: it must hold exactly `rest` bytes.
+
+    This comes before memory is asked for: a length in a damaged file may be anything.
+    """
+    usable = geometry[USABLE]
+    while rest > 0:
+        if not page_exists(geometry, page):
+            return BAD_POINTER
+        if not read_bytes(geometry[FD], arena, 0, 4, (page - 1) * geometry[PAGE_SIZE]):
+            return UNREADABLE
+        cursor[BAD_PAGE] = page
+        page = be32(arena, 0)
+        rest -= usable - 4
+    return OK if page == 0 else BAD_CHAIN
+
+
+@helper
+def _header_length(arena, start, have, payload):
+    """Length of the record header, its own varint included, and where its serial types start; -1 if it lies."""
+    length, at = varint(arena, start, start + min(have, payload))
+    if at < 0 or length > payload or length < at - start:
+        return np.int64(-1), np.int64(-1)
+    return length, at
+
+
+@helper
+def _prefix_length(arena, start, have, payload, columns):
+    """Bytes of the record up to and with its first `columns` values; more than `have` where that is not yet known."""
+    length, at = _header_length(arena, start, have, payload)
+    if length < 0:
+        return np.int64(-1)
+    end, total = start + length, length
+    for _ in range(columns):
+        if at >= end:
+            break
+        if at >= start + have:
+            return min(have + 1, payload)
+        serial, next_at = varint(arena, at, min(end, start + have))
+        if next_at < 0:
+            # The type may go on on the next page.
+            return have + 1 if have < length else np.int64(-1)
+        size = value_size(serial)
+        if size < 0 or size > payload:
+            return np.int64(-1)
+        total += size
+        at = next_at
+    return total if total <= payload else np.int64(-1)
+
+
+@helper
+def _wanted(arena, start, have, payload, extent, columns):
+    """How many bytes of a record to gather, judged by the `have` at hand; -1 where its header is broken."""
+    if extent == WHOLE:
+        return payload
+    if extent == HEADERS:
+        length, _ = _header_length(arena, start, have, payload)
+        return length
+    return _prefix_length(arena, start, have, payload, columns)
+
+
+@helper
+def gather(geometry, cursor, stack, pages, cells, cell, arena, top, block, r, extent, columns):
+    """Put the record of a leaf's cell into the arena from `top` on and note it as row `r` of the block.
+
+    Returns the status and the new top. BLOCK_FULL: no room beside the records already there. NEED_ARENA: no room
+    for this record alone, `cursor[NEED]` bytes would do.
+    """
+    leaf, usable = stack[cursor[DEPTH] - 1, PAGE], geometry[USABLE]
+    payload, at = cells[cell, 1], cells[cell, 2]
+    cursor[BAD_PAGE] = leaf
+    if payload > geometry[PAGES] * usable or payload < 1:
+        return BAD_LENGTH, top
+    have = local_size(geometry, payload)
+    if top + have + MARGIN > arena.size:
+        return (BLOCK_FULL if r else _ask(geometry, cursor, have)), top
+    if not copy_bytes(pages, at, arena, top, have):
+        return BAD_LENGTH, top
+    following = be32(pages, at + have) if have < payload else np.int64(0)
+    wanted = _wanted(arena, top, have, payload, extent, columns)
+    while wanted > have:
+        if top + wanted + geometry[PAGE_SIZE] + MARGIN > arena.size:
+            if r:
+                return BLOCK_FULL, top
+            status = _check_chain(geometry, cursor, arena, following, payload - have)
+            return (_ask(geometry, cursor, wanted) if status == OK else status), top
+        if not page_exists(geometry, following):
+            return BAD_POINTER, top
+        # The page's first 4 bytes, the next page's number, land on the record's last 4 and are exchanged.
+        target, size = top + have - 4, min(usable, payload - have + 4)
+        held = be32(arena, target)
+        if not read_bytes(geometry[FD], arena, target, size, (following - 1) * geometry[PAGE_SIZE]):
+            cursor[BAD_PAGE] = following
+            return UNREADABLE, top
+        cursor[BAD_PAGE] = following
+        following = be32(arena, target)
+        for i in range(4):
+            arena[target + i] = (held >> (24 - 8 * i)) & 0xFF
+        have += size - 4
+        if have == payload and following != 0:
+            return BAD_CHAIN, top
+        wanted = _wanted(arena, top, have, payload, extent, columns)
+    cursor[BAD_PAGE] = leaf
+    length, types = _header_length(arena, top, have, payload)
+    if length < 0 or wanted < 0 or length > have:
+        return BAD_HEADER, top
+    block[r, LEAF_PAGE], block[r, ROWID] = leaf, cells[cell, 0]
+    block[r, HEADER], block[r, HEADER_END] = types, top + length
+    block[r, BODY], block[r, BODY_END], block[r, RECORD_END] = top + length, top + have, top + payload
+    return OK, top + have
+
+
+@helper
+def _ask(geometry, cursor, size):
+    cursor[NEED] = size + 2 * geometry[PAGE_SIZE] + 4 * MARGIN
+    return NEED_ARENA
+
+
+@helper
+def count_classes(arena, block, r, columns, counts, reals):
+    """Add the storage classes of one record to `counts` (columns, 5); a column past the record's end is not counted.
+
+    Returns the status and how many values the record has.
+    """
+    at, end = block[r, HEADER], block[r, HEADER_END]
+    length = np.int64(0)
+    found = 0
+    while at < end:
+        serial = np.int64(arena[at])
+        at += 1
+        if serial >= 0x80:
+            serial, at = varint(arena, at - 1, end)
+            if at < 0:
+                return BAD_HEADER, found
+        size = value_size(serial)
+        if size < 0 or size > block[r, RECORD_END]:
+            return BAD_SERIAL, found
+        if found >= columns:
+            return BAD_HEADER, found
+        length += size
+        if serial == 0:
+            kind = 0
+        elif serial == 7:
+            kind = 2
+        elif serial < 12:
+            kind = 2 if reals[found] else 1
+        else:
+            kind = 4 - (serial & 1)
+        counts[found, kind] += 1
+        found += 1
+    if end + length != block[r, RECORD_END]:
+        return BAD_HEADER, found
+    return OK, found
