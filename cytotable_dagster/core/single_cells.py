@@ -135,17 +135,19 @@ def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path, names: l
 
 
 def _join_chunk(plan: Plan, chunk: int, streams: "Mapping[str, Iterator[Batch]]", path: Path) -> FileFacts:
-    schema = joined_schema(plan)
-    batches = (_side_by_side(plan, schema, streams) for _ in range(len(plan.batches[chunk]) - 1))
+    columns, schema = joined_columns(plan), joined_schema(plan)
+    batches = (_side_by_side(plan, columns, schema, streams) for _ in range(len(plan.batches[chunk]) - 1))
     return write_chunk(path, schema, batches, {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)})
 
 
-def _side_by_side(plan: Plan, schema: "pa.Schema", streams: "Mapping[str, Iterator[Batch]]") -> "Batch":
+def _side_by_side(
+    plan: Plan, columns: Sequence[JoinedColumn], schema: "pa.Schema", streams: "Mapping[str, Iterator[Batch]]"
+) -> "Batch":
     """The next batch of the joined table, of tables whose rows already belong together."""
     import pyarrow as pa
 
     batches = {compartment: next(stream) for compartment, stream in streams.items()}
-    arrays = [batches[column.compartment][0][column.column] for column in joined_columns(plan)]
+    arrays = [batches[column.compartment][0][column.column] for column in columns]
     table = pa.table(arrays, schema=schema)
     coercions = tuple(coercion for _, found in batches.values() for coercion in found)
     return table.drop_null() if plan.options.drop_null else table, coercions
