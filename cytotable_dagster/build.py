@@ -31,7 +31,7 @@ def build_defs(
             compartment_assets(number),
             single_cells_asset(number),
         ],
-        asset_checks=plate_checks(number),
+        asset_checks=[plate_checks(number)],
         jobs=[convert_plate, convert_chunks],
         resources={
             "plate_files": PlateSource(),

@@ -1,13 +1,15 @@
-"""Asset checks: facts of the files of a plate, read from the files themselves.
+"""Asset checks: facts of a plate's files, read from the files themselves.
 
-What would make the next asset wrong has failed the asset before; these show the facts.
+What would make the next asset wrong has failed the asset before; these show the facts. They are one step of a run, for
+a step each would cost a run of a small plate more than its conversion.
 """
 
 import warnings
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import COMPARTMENTS, SINGLE_CELLS, compartment_key
+from cytotable_dagster.assets.common import COMPARTMENTS, CONVERT_POOL, SINGLE_CELLS, compartment_key, one_line_failures
 from cytotable_dagster.core.lake import PlateFolder, kept_plan
 from cytotable_dagster.core.matches import distinct_rows, key_names, matches
 from cytotable_dagster.core.parquet import row_count
@@ -17,101 +19,82 @@ from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake
 
+# What a check finds in the file of this name (`Cells`, `single_cells`): whether it passes, and the facts.
+Check = Callable[[Plan, PlateFolder, str], tuple[bool, dict[str, int | str]]]
 
-def plate_checks(chunks: int) -> list[dg.AssetChecksDefinition]:
-    """Rows and keys of each file, matches of the joined one."""
-    names = (*COMPARTMENTS, JOINED)
+
+def rows_reconciled(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, dict[str, int | str]]:
+    """The file has the rows of its source table, none lost, none added."""
+    part = plan.part(_keyed_by(plan, name))
+    rows = row_count(folder.result(name))
+    return rows == part.rows, {"rows": rows, "source rows": part.rows, "source table": part.table.name}
+
+
+def keys_unique(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, dict[str, int | str]]:
+    """No two rows share their key, and none lacks it."""
+    path, keys = folder.result(name), key_names(plan, _keyed_by(plan, name))
+    rows, distinct = row_count(path), distinct_rows(path, keys)
+    return rows == distinct, {"rows": rows, "distinct keys": distinct, "key": ", ".join(keys)}
+
+
+def objects_matched(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, dict[str, int | str]]:
+    """Every row has its cell, nucleus and image, and every one of those is in a row."""
+    found = matches(plan)
+    facts: dict[str, int | str] = {}
+    for match in found:
+        facts[f"{match.compartment}: rows without"] = match.unmatched
+        facts[f"{match.compartment}: in no row"] = match.left_over
+    return not any(match.unmatched or match.left_over for match in found), facts
+
+
+# Check -> the files it is made of. Unmatched objects are a fact of many a plate, and no error of the conversion.
+_CHECKS: dict[Check, tuple[str, ...]] = {
+    rows_reconciled: (*COMPARTMENTS, JOINED),
+    keys_unique: (*COMPARTMENTS, JOINED),
+    objects_matched: (JOINED,),
+}
+_WARNINGS = (objects_matched,)
+
+
+def plate_checks(chunks: int) -> dg.AssetChecksDefinition:
+    """All checks of a plate's files."""
+    subjects = {(_asset(name), check.__name__): (check, name) for check, names in _CHECKS.items() for name in names}
     with warnings.catch_warnings():
         # Checks by partition are a preview in this Dagster, which every process would say eleven times.
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            *(_rows_reconciled(name, chunks) for name in names),
-            *(_keys_unique(name, chunks) for name in names),
-            _objects_matched(chunks),
+        specs = [
+            dg.AssetCheckSpec(title, asset=asset, description=check.__doc__, partitions_def=plates)
+            for (asset, title), (check, _) in subjects.items()
         ]
 
+    @dg.multi_asset_check(name="plate_checks", specs=specs, can_subset=True, pool=CONVERT_POOL)
+    def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
+        plate = context.partition_key
+        folder = lake.of(plate)
+        with one_line_failures():
+            plan = kept_plan(plate, folder, Options(chunks=chunks))
+            for key in sorted(context.selected_asset_check_keys):
+                check, name = subjects[key.asset_key, key.name]
+                yield _result(key, check, plan, folder, name)
 
-def _rows_reconciled(name: str, chunks: int) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=_asset(name),
-        name="rows_reconciled",
-        description="The file has the rows of its source table, none lost, none added.",
-        partitions_def=plates,
+    return checks
+
+
+def _result(key: dg.AssetCheckKey, check: Check, plan: Plan, folder: PlateFolder, name: str) -> dg.AssetCheckResult:
+    if name in COMPARTMENTS and name not in plan.compartments:
+        note = f"{plan.source.plate} has no table for {name}"
+        return dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, passed=True, metadata={"note": note})
+    passed, facts = check(plan, folder, name)
+    severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        asset_key=key.asset_key, check_name=key.name, passed=passed, severity=severity, metadata=facts
     )
-    def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
-        folder, plan = _plate(context, lake, chunks)
-        compartment = _keyed_by(plan, name)
-        if compartment is None:
-            return _no_table(plan, name)
-        rows, expected = row_count(folder.result(name)), plan.part(compartment).rows
-        return dg.AssetCheckResult(
-            passed=rows == expected,
-            metadata={"rows": rows, "source rows": expected, "source table": plan.part(compartment).table.name},
-        )
-
-    return check
-
-
-def _keys_unique(name: str, chunks: int) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=_asset(name),
-        name="keys_unique",
-        description="No two rows share their key, and none lacks it.",
-        partitions_def=plates,
-    )
-    def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
-        folder, plan = _plate(context, lake, chunks)
-        compartment = _keyed_by(plan, name)
-        if compartment is None:
-            return _no_table(plan, name)
-        path, keys = folder.result(name), key_names(plan, compartment)
-        rows, distinct = row_count(path), distinct_rows(path, keys)
-        return dg.AssetCheckResult(
-            passed=rows == distinct, metadata={"rows": rows, "distinct keys": distinct, "key": ", ".join(keys)}
-        )
-
-    return check
-
-
-def _objects_matched(chunks: int) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=SINGLE_CELLS,
-        name="objects_matched",
-        description="Every row has its cell, nucleus and image, and every object is in a row.",
-        partitions_def=plates,
-    )
-    def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
-        folder, plan = _plate(context, lake, chunks)
-        found = matches(plan, folder.result(JOINED))
-        return dg.AssetCheckResult(
-            passed=not any(match.unmatched or match.left_over for match in found),
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={
-                f"{match.compartment}: {what}": count
-                for match in found
-                for what, count in (("rows without", match.unmatched), ("objects in no row", match.left_over))
-            },
-        )
-
-    return check
 
 
 def _asset(name: str) -> dg.AssetKey:
     return SINGLE_CELLS if name == JOINED else compartment_key(name)
 
 
-def _plate(context: dg.AssetCheckExecutionContext, lake: Lake, chunks: int) -> tuple[PlateFolder, Plan]:
-    plate = context.partition_key
-    folder = lake.of(plate)
-    return folder, kept_plan(plate, folder, Options(chunks=chunks))
-
-
-def _keyed_by(plan: Plan, name: str) -> str | None:
-    """The compartment whose rows and keys a file has; None where the plate has no such table."""
-    if name == JOINED:
-        return base_compartment(plan)
-    return name if name in plan.compartments else None
-
-
-def _no_table(plan: Plan, name: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True, metadata={"note": f"{plan.source.plate} has no table for {name}"})
+def _keyed_by(plan: Plan, name: str) -> str:
+    """The compartment whose rows and keys a file has."""
+    return base_compartment(plan) if name == JOINED else name

@@ -43,7 +43,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
             plan = core.kept_plan(plate, folder, Options(chunks=chunks))
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.facts_of(path)
             return dg.MaterializeResult(
-                metadata=single_cells_metadata(plan, facts, matches(plan, path)),
+                metadata=single_cells_metadata(plan, facts, matches(plan)),
                 data_version=dg.DataVersion(core.version_of(plan, path)),
             )
 

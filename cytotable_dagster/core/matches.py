@@ -1,17 +1,16 @@
-"""How well the compartments of a plate match in its joined table."""
+"""How well the compartments of a plate match, and whether keys of a result are keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.plan import Plan
-from cytotable_dagster.core.presets import IMAGE
-from cytotable_dagster.core.single_cells import base_compartment, joined_columns
+from cytotable_dagster.core.single_cells import base_compartment, joined_compartments
 
 
 @dataclass(frozen=True)
 class Match:
-    """A compartment joined to the base: rows of the joined table that have an object of it and that have none, and
-    its own objects that are in no row."""
+    """A compartment joined to the base: rows of the joined table that have one of it and that have none, and those
+    of its own that are in no row."""
 
     compartment: str
     matched: int
@@ -19,12 +18,10 @@ class Match:
     left_over: int
 
 
-def matches(plan: Plan, path: Path) -> tuple[Match, ...]:
-    """Counts for each compartment of the joined table at `path`; only key columns are read."""
-    found = [_partner_match(plan, path, compartment) for compartment in plan.partners]
-    if IMAGE in plan.compartments:
-        found.append(_image_match(plan))
-    return tuple(found)
+def matches(plan: Plan) -> tuple[Match, ...]:
+    """Counts for each compartment that is joined to the base."""
+    base = base_compartment(plan)
+    return tuple(_match(plan, compartment) for compartment in joined_compartments(plan) if compartment != base)
 
 
 def key_names(plan: Plan, compartment: str) -> list[str]:
@@ -40,24 +37,14 @@ def distinct_rows(path: Path, columns: list[str]) -> int:
     return keys.group_by(columns).aggregate([]).num_rows
 
 
-def _partner_match(plan: Plan, path: Path, compartment: str) -> Match:
-    import pyarrow.parquet as pq
+def _match(plan: Plan, compartment: str) -> Match:
+    import numpy as np
 
-    own = key_names(plan, compartment)[-1]
-    number = next(c.name for c in joined_columns(plan) if (c.compartment, c.column) == (compartment, own))
-    image = key_names(plan, base_compartment(plan))[:-1]
-    objects = pq.read_table(path, columns=[number])[number]
-    unmatched = objects.null_count
-    left_over = plan.part(compartment).rows - distinct_rows(path, [*image, number])
-    return Match(compartment, len(objects) - unmatched, unmatched, left_over)
-
-
-def _image_match(plan: Plan) -> Match:
-    base, rows, unmatched, left_over = base_compartment(plan), 0, 0, 0
+    matched = unmatched = used = 0
     for chunk in range(plan.chunk_count):
-        pairs = zip(plan.counts(base, chunk), plan.counts(IMAGE, chunk), strict=True)
-        for objects, image in pairs:
-            rows += int(objects.sum())
-            unmatched += int(objects[image == 0].sum())
-            left_over += int(image[objects == 0].sum())
-    return Match(IMAGE, rows - unmatched, unmatched, left_over)
+        for positions in plan.matches(compartment, chunk):
+            found = positions[positions >= 0]
+            matched += len(found)
+            unmatched += len(positions) - len(found)
+            used += len(np.unique(found))
+    return Match(compartment, matched, unmatched, plan.part(compartment).rows - used)
