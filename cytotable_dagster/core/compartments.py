@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
-from cytotable_dagster.core.parquet import concat, parquet_writer, row_count
+from cytotable_dagster.core.parquet import concat, row_count, write_batches
 from cytotable_dagster.core.plan import ADDED_TABLE_NUMBER, Plan, load_plan
 from cytotable_dagster.core.types import Coercion, FileFacts
 from cytotable_dagster.core.values import merged
@@ -50,7 +50,7 @@ def write_chunks(plan_folder: Path, compartment: str, wanted: Sequence[int], fol
             chunk_path(folder, chunk),
             plan.schema(compartment),
             itertools.islice(batches, len(own)),
-            {**plan.facts(), "compartment": compartment, "chunk": str(chunk), "rows": str(sum(map(len, own)))},
+            {**plan.facts(), "compartment": compartment, "chunk": str(chunk)},
         )
         for chunk, own in zip(wanted, rows, strict=True)
     )
@@ -85,11 +85,13 @@ def write_chunk(path: Path, schema: "pa.Schema", batches: "Iterable[Batch]", fac
     """Write batches as the row groups of one file."""
     started = time.perf_counter()
     found: list[Coercion] = []
-    with parquet_writer(path, schema, facts) as writer:
+
+    def tables() -> "Iterator[pa.Table]":
         for table, coercions in batches:
             found.extend(coercions)
-            if table.num_rows:
-                writer.write_table(table, row_group_size=table.num_rows)
+            yield table
+
+    write_batches(path, schema, tables(), facts)
     return file_facts(path, started, found)
 
 

@@ -82,7 +82,7 @@ def convert(
     """
     started = time.perf_counter()
     cloud = checked_cloud_options(cloud)
-    targets = tuple(targets) if targets is not None else None
+    targets = _names(targets)
     dest = _checked_destination(dest_path, dest_datatype)
     joined = _is_joined(dest, join, joins)
     # Before anything is downloaded; what a plate really has is known only later.
@@ -163,6 +163,12 @@ def _checked_destination(dest_path: str | Path, dest_datatype: str) -> Path:
     return Path(dest_path).expanduser().absolute()
 
 
+def _names(targets: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(targets, str):
+        raise OptionError(f"targets: {targets!r} is one text, where a list of names is expected")
+    return tuple(targets) if targets is not None else None
+
+
 def _checked_chunk_size(chunk_size: int | None) -> int | None:
     if chunk_size is not None and chunk_size < 1:
         raise OptionError(f"chunk_size {chunk_size} is no number of objects; give 1 or more, or None")
@@ -171,7 +177,8 @@ def _checked_chunk_size(chunk_size: int | None) -> int | None:
 
 def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
-        if path.parent.exists() and not path.parent.is_dir():
-            raise DestinationExistsError(f"{path.parent}: a file, where a folder is to be; name another dest_path")
+        nearest = next(folder for folder in path.parents if folder.exists())
+        if not nearest.is_dir():
+            raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
         if path.exists() and not overwrite:
             raise DestinationExistsError(f"{path}: exists; pass overwrite=True to replace it, or another dest_path")

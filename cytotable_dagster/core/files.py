@@ -25,9 +25,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(beside: Path) -> Iterator[Path]:
-    """A folder for intermediate files on the file system of `beside`, so that a rename ends the work; removed after."""
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", suffix=".tmp", dir=beside.parent))
+    """A folder for intermediate files on the file system of `beside`, so that a rename ends the work; removed after.
+
+    It lies in `beside` where that is a folder: it may be a mount, or a link to another file system.
+    """
+    place = beside if beside.is_dir() else beside.parent
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", suffix=".tmp", dir=place))
     try:
         yield folder
     finally:

@@ -31,24 +31,26 @@ def parquet_writer(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) ->
         whole_file(path) as temporary,
         pq.ParquetWriter(
             temporary,
-            schema.with_metadata(footer(facts)),
+            schema.remove_metadata(),
             compression=_COMPRESSION,
             compression_level=_COMPRESSION_LEVEL,
             use_dictionary=text,
             store_schema=True,
         ) as writer,
     ):
+        writer.add_key_value_metadata(footer(facts))
         yield writer
 
 
 def write_batches(path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]) -> int:
-    """Write tables as the row groups of one file; the number of rows."""
+    """Write tables as the row groups of one file; the number of rows, which joins the facts."""
     rows = 0
     with parquet_writer(path, schema, facts) as writer:
         for batch in batches:
             if batch.num_rows:
                 writer.write_table(batch, row_group_size=batch.num_rows)
                 rows += batch.num_rows
+        writer.add_key_value_metadata({f"{PREFIX}rows": str(rows)})
     return rows
 
 

@@ -16,6 +16,8 @@ from typing import BinaryIO
 from cytotable_dagster.core.errors import SchemaError
 
 MAGIC = b"PAR1"
+# The one entry that tells of all parts alike; the others are facts of a part.
+_ARROW_SCHEMA = b"ARROW:schema"
 _COPY_BYTES = 8 << 20
 
 # Thrift compact types.
@@ -42,7 +44,7 @@ def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, st
 
     Args:
         out: an empty file open for writing, at its start.
-        metadata: entries for the footer, beside those of the first part.
+        metadata: entries for the footer; of the parts' own only the Arrow schema stays.
 
     Raises:
         SchemaError: the parts differ in schema; the message names two.
@@ -93,7 +95,8 @@ def _copy(source: BinaryIO, out: BinaryIO, count: int) -> None:
 
 
 def _footer(first: _Part, rows: int, groups: bytes, count: int, metadata: Mapping[str, str]) -> bytes:
-    entries = {**_key_values(first), **{k.encode(): v.encode() for k, v in metadata.items()}}
+    kept_entries = {name: value for name, value in _key_values(first).items() if name == _ARROW_SCHEMA}
+    entries = {**kept_entries, **{name.encode(): value.encode() for name, value in metadata.items()}}
     made = {
         _NUM_ROWS: (_I64, _zigzag(rows)),
         _ROW_GROUPS: (_LIST, _list_header(count) + groups),

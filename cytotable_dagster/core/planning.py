@@ -182,6 +182,8 @@ def wanted_tables(found: tuple[SourceTable, ...], targets: Sequence[str] | None,
     """
     if targets is None:
         return found
+    if not targets:
+        raise TargetError(f"{where}: targets= names no table; there are: {', '.join(t.compartment for t in found)}")
     by_name = {name.lower(): table for table in found for name in (table.name, table.compartment)}
     for target in targets:
         if target.lower() not in by_name:

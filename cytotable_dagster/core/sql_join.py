@@ -29,11 +29,15 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
     import pyarrow as pa
 
     started = time.perf_counter()
+    query = sql
     for compartment, file in files.items():
-        sql = _with_path(sql, compartment, file)
+        query = _with_path(query, compartment, file)
     with duckdb.connect() as duck:
         try:
-            reader = duck.execute(sql).to_arrow_reader(_ROWS_AT_ONCE)
+            relation = duck.sql(query)
+            if relation is None:
+                raise OptionError("joins: the query returns nothing; write a SELECT over the compartments' files")
+            reader = relation.to_arrow_reader(_ROWS_AT_ONCE)
             names = reader.schema.names
             repeated = {name for name in names if names.count(name) > 1}
             if repeated:

@@ -126,13 +126,16 @@ def test_files_of_several_row_groups_are_put_together(tmp_path):
     assert [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)] == [10] * 6
 
 
-def test_footer_entries_of_the_first_part_are_kept_and_new_ones_win(tmp_path):
-    table = pa.table({"x": [1]})
+def test_the_footer_has_the_facts_of_the_whole_and_none_of_a_part(tmp_path):
+    table = pa.table({"x": pa.array(["a"], pa.large_string())})
     for place in range(2):
-        write_batches(tmp_path / f"{place}.parquet", table.schema, [table], {**FACTS, "chunk": str(place), "only": "é"})
-    concat([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "whole.parquet", {**FACTS, "chunk": "all"})
-    assert read_facts(tmp_path / "whole.parquet") == {**FACTS, "chunk": "all", "only": "é"}
-    assert pq.read_table(tmp_path / "whole.parquet").schema.remove_metadata() == table.schema
+        write_batches(tmp_path / f"{place}.parquet", table.schema, [table], {**FACTS, "chunk": str(place)})
+    concat([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "whole.parquet", {**FACTS, "é": "日"})
+    assert read_facts(tmp_path / "0.parquet") == {**FACTS, "chunk": "0", "rows": "1"}
+    assert read_facts(tmp_path / "whole.parquet") == {**FACTS, "é": "日"}
+    schema = pq.read_schema(tmp_path / "whole.parquet")
+    assert b"cytotable_dagster:chunk" not in (schema.metadata or {})
+    assert schema.remove_metadata() == table.schema
 
 
 def test_files_of_more_than_one_copy_block_are_copied_whole(tmp_path):
