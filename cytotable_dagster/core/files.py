@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -30,12 +30,17 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
     It lies in `beside` where that is a folder: it may be a mount, or a link to another file system.
     """
     place = beside if beside.is_dir() else beside.parent
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
     place.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", suffix=".tmp", dir=place))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        # Where nothing came of the work; a folder with something in it stays.
+        with suppress(OSError):
+            for empty in made:
+                empty.rmdir()
 
 
 def move_into_place(made: Path, path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.columns import is_identity, result_name
-from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.errors import OptionError, SchemaError
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.types import SourceColumn, SourceTable
 
@@ -85,6 +85,9 @@ def result_columns(
         profile: counts of storage classes, shape (columns, 5), in the order NULL, INTEGER, REAL, TEXT, BLOB.
         kinds: the kind of each column that `text_candidates` named.
         casts: a checked `data_type_cast_map` (see `checked_casts`).
+
+    Raises:
+        SchemaError: two columns get one name.
     """
     keys = _whole_number_columns(preset, table.compartment)
     result = []
@@ -99,7 +102,19 @@ def result_columns(
                 type=read_type if key else casts.get(read_type, read_type),
             )
         )
+    _refuse_equal_names(table, result)
     return tuple(result)
+
+
+def _refuse_equal_names(table: SourceTable, columns: Sequence[ResultColumn]) -> None:
+    sources: dict[str, str] = {}
+    for column in columns:
+        other = sources.setdefault(column.name, column.source)
+        if other != column.source:
+            raise SchemaError(
+                f"{table.name}: columns {other} and {column.source} would both be called {column.name}; "
+                "rename one in the source, or tell them apart with identifying_columns="
+            )
 
 
 def decide_type(column: SourceColumn, counts: Sequence[int], *, key: bool, kind: TextKind | None) -> str:

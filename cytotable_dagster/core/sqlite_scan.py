@@ -101,7 +101,7 @@ class ScanTable:
                     yield batch
                     given += 1
                 return
-            except (duckdb.TypeMismatchException, duckdb.ConversionException):
+            except (duckdb.TypeMismatchException, duckdb.ConversionException, pa.ArrowInvalid):
                 pass
             except duckdb.Error as error:
                 raise DamagedSourceError(f"{self.path}: {self.table} cannot be read ({error})") from error
@@ -140,6 +140,8 @@ class ScanTable:
             names = ", ".join(map(quoted, columns))
             query = f"SELECT {names} FROM source.{quoted(self.table)} ORDER BY {self._order()}"
             for batch in duck.execute(query).to_arrow_reader(2048):
+                # Text goes through as it is; ArrowInvalid where it is not UTF-8.
+                batch.validate(full=True)
                 yield pa.Table.from_batches([batch]).cast(schema), ()
 
     def _fetched(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> _Stream:
@@ -147,6 +149,7 @@ class ScanTable:
 
         names = ", ".join(map(quoted, columns))
         with connection(self.path) as link:
+            link.text_factory = _text_or_bytes
             cursor = link.execute(f"SELECT {names} FROM {quoted(self.table)} ORDER BY {self._order()}")
             while rows := cursor.fetchmany(1024):
                 made = [
@@ -178,6 +181,13 @@ class ScanTable:
             part = held.take(pa.array(rows - start, mask=rows < 0))
             yield [column.combine_chunks() for column in part.columns], tuple(coercions)
             coercions = []
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _scanner_type(column: SourceColumn) -> str:
