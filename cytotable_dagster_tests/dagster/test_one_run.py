@@ -1,0 +1,108 @@
+"""A plate from source to single cells in one run, and what is shown of it."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from cytotable_dagster import convert
+from cytotable_dagster_tests.core.plates import JUMP, plate, sites
+from cytotable_dagster_tests.dagster.deployment import CHUNKS, COMPARTMENTS, PLATE_ASSETS, Deployment, failures
+
+
+@pytest.fixture(scope="module")
+def converted(deployment: Deployment) -> str:
+    """A plate converted after another one."""
+    for name in ("Before", "Whole"):
+        deployment.add(name)
+        result = deployment.convert(name)
+        assert result.success, failures(result)
+    return "Whole"
+
+
+def test_nothing_is_outdated_after_an_undisturbed_run(deployment: Deployment, converted: str) -> None:
+    assert deployment.outdated(converted) == {}
+    assert deployment.outdated("Before") == {}
+
+
+def test_files_hold_what_the_library_writes(deployment: Deployment, converted: str) -> None:
+    source = deployment.folder / "plates" / f"{converted}.sqlite"
+    folder = deployment.folder / "by_the_library"
+    convert(source, folder)
+    convert(source, folder / "single_cells.parquet")
+    for name in (*COMPARTMENTS, "single_cells"):
+        made = pq.read_table(deployment.lake(converted).result(name))
+        assert made.replace_schema_metadata(None) == pq.read_table(folder / f"{name}.parquet").replace_schema_metadata(
+            None
+        )
+
+
+def test_only_results_plan_and_chunks_are_left(deployment: Deployment, converted: str) -> None:
+    names = {path.name for path in deployment.lake(converted).path.iterdir()}
+    results = {f"{name}.parquet" for name in (*COMPARTMENTS, "single_cells")}
+    assert names == {*results, "chunks", ".plan", ".source.json", ".lock"}
+
+
+@pytest.mark.parametrize("compartment", COMPARTMENTS)
+def test_each_chunk_shows_its_own_rows_and_seconds(deployment: Deployment, converted: str, compartment: str) -> None:
+    shown = [deployment.metadata(f"{compartment.lower()}_chunk", f"{converted}|{n:02d}") for n in range(CHUNKS)]
+    rows = [metadata["dagster/row_count"] for metadata in shown]
+    assert rows == [pq.read_metadata(metadata["path"]).num_rows for metadata in shown]
+    assert sum(rows) == pq.read_metadata(deployment.lake(converted).result(compartment)).num_rows
+    assert all(metadata["seconds"] > 0 for metadata in shown)
+    assert "dagster/column_schema" not in shown[0]
+
+
+@pytest.mark.parametrize("asset", PLATE_ASSETS)
+def test_each_file_tells_its_source(deployment: Deployment, converted: str, asset: str) -> None:
+    metadata = deployment.metadata(asset, converted)
+    assert metadata["source"] == str(deployment.folder / "plates" / f"{converted}.sqlite")
+    assert len(metadata["md5"]) == 32
+    assert metadata["bytes"] > 0
+
+
+def test_a_compartment_shows_columns_preview_and_families(deployment: Deployment, converted: str) -> None:
+    metadata = deployment.metadata("cells", converted)
+    file = pq.read_metadata(metadata["path"])
+    assert (metadata["dagster/row_count"], metadata["columns"]) == (file.num_rows, file.num_columns)
+    assert [column.name for column in metadata["dagster/column_schema"].columns] == file.schema.names
+    deployed = deployment.last("cells", converted)
+    assert deployed is not None
+    preview, families = (deployed.metadata[name].records for name in ("preview", "column families"))
+    assert [row.data["Metadata_ObjectNumber"] for row in preview][:3] == [1, 2, 3]
+    assert {"family": "AreaShape", "columns": 1, "source table": "Cells"}.items() <= families[1].data.items()
+
+
+def test_single_cells_show_how_compartments_match(deployment: Deployment, converted: str) -> None:
+    deployed = deployment.last("single_cells", converted)
+    assert deployed is not None
+    shown = {row.data["compartment"]: row.data for row in deployed.metadata["matches"].records}
+    # Ten cytoplasms on five images; every third of an image lacks its nucleus, a nucleus of each image is of no cell.
+    assert (shown["Cells"]["matched rows"], shown["Cells"]["rows without"]) == (10, 0)
+    assert (shown["Nuclei"]["matched rows"], shown["Nuclei"]["rows without"]) == (8, 2)
+    assert shown["Nuclei"]["objects in no row"] == 6
+    assert (shown["Image"]["rows without"], shown["Image"]["objects in no row"]) == (0, 1)
+
+
+def test_checks_show_rows_keys_and_matches(deployment: Deployment) -> None:
+    deployment.add("Checked", plate(JUMP, sites(2, 2)))
+    checks = deployment.checks(deployment.convert("Checked"))
+    names = (*(name.lower() for name in COMPARTMENTS), "single_cells")
+    assert set(checks) == {
+        *((name, check) for name in names for check in ("rows_reconciled", "keys_unique")),
+        ("single_cells", "objects_matched"),
+    }
+    unmatched = checks.pop(("single_cells", "objects_matched"))
+    assert (unmatched.passed, unmatched.severity.value) == (False, "WARN")
+    assert unmatched.metadata["Nuclei: in no row"].value == 2
+    assert all(check.passed for check in checks.values())
+
+
+def test_values_that_do_not_fit_are_shown(deployment: Deployment) -> None:
+    tables = plate(JUMP, sites(2, 2))
+    tables["Cells"].add_column("Cells_Odd", "FLOAT", [1.5, "low", 2.5, "high"])
+    deployment.add("Coerced", tables)
+    for _ in range(2):
+        assert deployment.convert("Coerced").success
+        found = deployment.last("cells", "Coerced")
+        assert found is not None
+        row = found.metadata["coercions"].records[0].data
+        assert row == {"column": "Cells_Odd", "values made null": 2, "for example": "'low'"}
