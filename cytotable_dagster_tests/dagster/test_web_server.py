@@ -1,0 +1,106 @@
+"""A plate on an S3 server, launched by GraphQL, converted by the daemon's run, read back by GraphQL."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from cytotable_dagster import plates
+from cytotable_dagster_tests.conftest import ROOT
+from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.dagster.deployment import Deployment, running
+
+pytest.importorskip("moto")
+from cytotable_dagster.demo.s3_server import S3Server, s3_client, s3_server, upload_tree
+
+LAUNCH = """mutation ($job: String!, $tags: [ExecutionTag!]) {
+  launchRun(executionParams: {
+    selector: {repositoryLocationName: "cytotable_dagster", repositoryName: "__repository__", jobName: $job},
+    runConfigData: {}, executionMetadata: {tags: $tags}
+  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
+}"""
+STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+FAILURE = """query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
+  ... on ExecutionStepFailureEvent { stepKey failureMetadata { description } }
+} } } }"""
+SHOWN = """query ($asset: AssetKeyInput!, $keys: [String!]) {
+  assetNodeOrError(assetKey: $asset) { ... on AssetNode { assetMaterializations(partitions: $keys, limit: 1) {
+    metadataEntries { label ... on IntMetadataEntry { intValue } ... on UrlMetadataEntry { url }
+      ... on TextMetadataEntry { text } ... on TableMetadataEntry { table { records } } }
+  } } }
+}"""
+BUCKET = "plates"
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def launched(deployment: Deployment, store: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The deployment with a daemon that finds the store by the environment."""
+    folder = tmp_path_factory.mktemp("bucket")
+    write_sqlite(folder / "batch" / "Stored.sqlite", plate(JUMP, sites(4, 3, 2, 1)))
+    (folder / "batch" / "Empty.sqlite").touch()
+    upload_tree(store, folder, BUCKET)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CYTOTABLE_ENDPOINT_URL", store.endpoint_url)
+        with running(deployment.folder / "home", "dagster-daemon", "run", "-w", str(ROOT / "workspace.yaml")):
+            yield deployment
+
+
+def launch(deployment: Deployment, partition: str, seconds: float = 300) -> tuple[str, str]:
+    """Run the job for one plate to its end: run id and status."""
+    tags = [{"key": "dagster/partition", "value": partition}]
+    answer = deployment.graphql(LAUNCH, job="convert_plate", tags=tags)["launchRun"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run = answer["run"]["runId"]
+    deadline = time.monotonic() + seconds
+    while True:
+        status = deployment.graphql(STATUS, run=run)["runOrError"]["status"]
+        if status in ("SUCCESS", "FAILURE", "CANCELED"):
+            return run, status
+        assert time.monotonic() < deadline, f"run {run} is still {status}"
+        time.sleep(0.5)
+
+
+def shown(deployment: Deployment, asset: str, partition: str) -> dict[str, Any]:
+    answer = deployment.graphql(SHOWN, asset={"path": [asset]}, keys=[partition])
+    (event,) = answer["assetNodeOrError"]["assetMaterializations"]
+    values = ("intValue", "url", "text", "table")
+    return {
+        entry["label"]: next((entry[kind] for kind in values if entry.get(kind) is not None), None)
+        for entry in event["metadataEntries"]
+    }
+
+
+def add(deployment: Deployment, store: S3Server, name: str) -> str:
+    uri = f"s3://{BUCKET}/batch/{name}.sqlite"
+    plates.add(deployment.instance, name, uri)
+    return uri
+
+
+def test_a_plate_on_s3_is_converted_by_one_launch(launched: Deployment, store: S3Server) -> None:
+    uri = add(launched, store, "Stored")
+    _, status = launch(launched, "Stored")
+    assert status == "SUCCESS"
+    etag = s3_client(store.endpoint_url).head_object(Bucket=BUCKET, Key="batch/Stored.sqlite")["ETag"].strip('"')
+    metadata = shown(launched, "cells", "Stored")
+    assert (metadata["source"], metadata["etag"]) == (uri, etag)
+    assert metadata["dagster/row_count"] == pq.read_metadata(launched.lake("Stored").result("Cells")).num_rows == 10
+    assert shown(launched, "nuclei_chunk", "Stored|01")["source"] == uri
+    assert launched.outdated("Stored") == {}
+
+
+def test_a_plate_that_fails_says_why_in_the_web_ui(launched: Deployment, store: S3Server) -> None:
+    add(launched, store, "Empty")
+    run, status = launch(launched, "Empty")
+    assert status == "FAILURE"
+    events = launched.graphql(FAILURE, run=run)["logsForRun"]["events"]
+    (failed,) = [event for event in events if event]
+    assert failed["stepKey"] == "plate_sqlite"
+    assert "is empty (0 bytes)" in failed["failureMetadata"]["description"]
