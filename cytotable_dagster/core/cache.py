@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.discover import is_remote
 from cytotable_dagster.core.errors import (
     DownloadError,
     OptionError,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from cloudpathlib import CloudPath
     from cloudpathlib.client import Client
 
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # The ETag of an object uploaded in one part is its MD5; of one in several parts it is not, and has a dash.
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 _ATTEMPTS = 3
@@ -52,6 +52,11 @@ class Remote:
     uri: str
     size: int
     etag: str
+
+
+def is_remote(address: str) -> bool:
+    """Whether an address names an object in a store rather than a file of this machine."""
+    return _REMOTE.match(address) is not None
 
 
 def checked_cloud_options(options: Mapping[str, Any]) -> dict[str, Any]:

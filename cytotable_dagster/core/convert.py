@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.cache import checked_cloud_options, crc32_of, fetch, md5_of
-from cytotable_dagster.core.discover import find_plate, is_remote
+from cytotable_dagster.core.cache import checked_cloud_options, crc32_of, fetch, is_remote, md5_of
+from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.files import scratch_folder

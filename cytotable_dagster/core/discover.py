@@ -1,20 +1,14 @@
 """Where plates are: a path or an address to the plates behind it."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cytotable_dagster.core.cache import is_remote, list_remote
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.types import Plate
 
 _SUFFIXES = {"sqlite": (".sqlite", ".sqlite3", ".db")}
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
-
-def is_remote(address: str) -> bool:
-    """Whether an address names an object in a store rather than a file of this machine."""
-    return _REMOTE.match(address) is not None
 
 
 def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
@@ -59,8 +53,6 @@ def _wanted_suffixes(source_datatype: str | None) -> tuple[str, ...]:
 def _remote_plate(address: str, suffixes: tuple[str, ...], cloud: Mapping[str, Any]) -> Plate:
     if address.lower().endswith(suffixes):
         return plate_at(address)
-    from cytotable_dagster.core.cache import list_remote
-
     found = [uri for uri in list_remote(address, cloud) if uri.lower().endswith(suffixes)]
     return _only(found, address, suffixes)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.discover import is_remote
+from cytotable_dagster.core.cache import is_remote, list_remote
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.types import Plate
 
@@ -59,8 +59,6 @@ def _exists(address: str, cloud: Mapping[str, Any]) -> bool:
 
 def _names_in(folder: str, cloud: Mapping[str, Any]) -> list[str]:
     if is_remote(folder):
-        from cytotable_dagster.core.cache import list_remote
-
         return [uri.rstrip("/").rsplit("/", 1)[-1] for uri in list_remote(folder, cloud)]
     path = Path(folder).expanduser()
     return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []

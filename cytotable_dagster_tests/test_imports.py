@@ -1,0 +1,168 @@
+"""The rules of DESIGN, "Layout", as the source has them: who may import whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cytotable_dagster"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+CORE = [path for path in MODULES if path.parent == PACKAGE / "core"]
+
+# From the vocabulary up: a module imports from its own row and the rows above it.
+LAYERS = (
+    ("errors", "types", "version", "files", "compiled"),
+    ("presets", "columns", "values"),
+    ("cache", "schema", "parquet_footer", "parquet_concat", "sqlite_file"),
+    ("discover", "patterns", "parquet", "chunks", "executors"),
+    ("sqlite_scan", "sqlite_reader"),
+    ("plan",),
+    ("planning", "compartments"),
+    ("single_cells", "sql_join", "report"),
+    ("matches", "inspection", "work", "lake"),
+    ("convert",),
+)
+
+
+def _imports(path: Path, *, typing: bool = False) -> Iterator[tuple[str, int]]:
+    """Modules that a file imports, and the line; those under `if TYPE_CHECKING` only when asked for."""
+    tree = ast.parse(path.read_text())
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            skipped.update(inner for statement in node.body for inner in ast.walk(statement))
+    for node in ast.walk(tree):
+        if node in skipped and not typing:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: a relative import"
+            yield node.module or "", node.lineno
+            yield from ((f"{node.module}.{name.name}", node.lineno) for name in node.names)
+
+
+def _who_import(paths: list[Path], *roots: str) -> list[str]:
+    return [
+        f"{path.relative_to(PACKAGE)}:{line} imports {module}"
+        for path in paths
+        for module, line in _imports(path)
+        if any(module == root or module.startswith(f"{root}.") for root in roots)
+    ]
+
+
+def test_core_knows_nothing_of_dagster():
+    assert _who_import(CORE, "dagster", "dagster_webserver", "dagster_graphql") == []
+
+
+def test_core_imports_nothing_of_the_package_outside_core():
+    inside = "cytotable_dagster.core"
+    outside = [
+        f"{path.name}:{line} imports {module}"
+        for path in CORE
+        for module, line in _imports(path, typing=True)
+        if module.split(".")[0] == "cytotable_dagster" and not f"{module}.".startswith(f"{inside}.")
+    ]
+    assert outside == []
+
+
+def test_only_executors_and_resources_import_parsl():
+    allowed = {PACKAGE / "core" / "executors.py", PACKAGE / "resources.py"}
+    assert _who_import([path for path in MODULES if path not in allowed], "parsl") == []
+
+
+def test_nothing_private_of_dagster_is_imported():
+    assert _who_import(MODULES, "dagster._core", "dagster._utils", "dagster._api") == []
+    private = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {module}"
+        for path in MODULES
+        for module, line in _imports(path, typing=True)
+        if module.startswith("dagster.") and any(part.startswith("_") for part in module.split("."))
+    ]
+    assert private == []
+
+
+def test_assets_import_nothing_of_what_is_built_of_them():
+    assets = [path for path in MODULES if path.parent == PACKAGE / "assets"]
+    later = [f"cytotable_dagster.{name}" for name in ("jobs", "sensors", "checks", "build", "definitions")]
+    assert _who_import(assets, *later) == []
+
+
+def test_modules_of_core_import_only_from_their_layer_or_a_lower_one():
+    ranks = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+    wrong = []
+    for path in CORE:
+        if path.stem not in ranks:
+            continue
+        for module, line in _imports(path, typing=True):
+            other = module.removeprefix("cytotable_dagster.core.").split(".")[0]
+            if module.startswith("cytotable_dagster.core.") and ranks.get(other, -1) > ranks[path.stem]:
+                wrong.append(f"{path.name}:{line} imports {other}")
+    assert wrong == []
+
+
+def test_every_module_of_core_has_a_layer_or_belongs_to_the_page_reader():
+    known = {name for names in LAYERS for name in names} | {"__init__"}
+    unknown = [path.stem for path in CORE if path.stem not in known and not path.stem.startswith("sqlite_")]
+    assert unknown == []
+
+
+def test_the_page_reader_knows_only_the_vocabulary():
+    allowed = {name for names in LAYERS[:3] for name in names}
+    wrong = []
+    for path in CORE:
+        if path.stem.startswith("sqlite_") and path.stem not in ("sqlite_file", "sqlite_scan", "sqlite_reader"):
+            for module, line in _imports(path, typing=True):
+                other = module.removeprefix("cytotable_dagster.core.").split(".")[0]
+                if (
+                    module.startswith("cytotable_dagster.core.")
+                    and other not in allowed
+                    and not other.startswith("sqlite_")
+                ):
+                    wrong.append(f"{path.name}:{line} imports {other}")
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    names = {path.stem for path in CORE}
+    edges = {
+        path.stem: {
+            module.removeprefix("cytotable_dagster.core.").split(".")[0]
+            for module, _ in _imports(path)
+            if module.startswith("cytotable_dagster.core.")
+        }
+        & names - {path.stem}
+        for path in CORE
+    }
+    while leaves := [name for name, targets in edges.items() if not targets & edges.keys()]:
+        for name in leaves:
+            del edges[name]
+    assert edges == {}
+
+
+@pytest.mark.parametrize("module", ["cytotable_dagster", "cytotable_dagster.cli"])
+def test_importing_the_package_loads_nothing_heavy(module):
+    heavy = (
+        "pyarrow",
+        "duckdb",
+        "parsl",
+        "dagster",
+        "numba",
+        "pandas",
+        "numpy",
+        "boto3",
+        "cloudpathlib",
+        "pydantic",
+        "rich",
+    )
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
+def test_no_module_is_longer_than_four_hundred_lines(path):
+    assert len(path.read_text().splitlines()) <= 400
