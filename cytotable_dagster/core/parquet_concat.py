@@ -39,38 +39,60 @@ class _Part:
         return self.footer[start:end]
 
 
-def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, str]) -> None:
-    """Write the row groups of `parts`, in order, as one Parquet file.
+class Concatenation:
+    """A Parquet file that grows by the row groups of others.
 
     Args:
         out: an empty file open for writing, at its start.
-        metadata: entries for the footer; of the parts' own only the Arrow schema stays.
-
-    Raises:
-        SchemaError: the parts differ in schema; the message names two.
     """
-    from cytotable_dagster.core.parquet_footer import moved_groups
 
-    out.write(MAGIC)
-    at, rows, groups, count = len(MAGIC), 0, bytearray(), 0
-    first = _read_part(parts[0])
-    for path in parts:
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._out.write(MAGIC)
+        self._at = len(MAGIC)
+        self._first: tuple[Path, _Part] | None = None
+        self._groups = bytearray()
+        self._count = self._rows = 0
+
+    def append(self, path: Path) -> None:
+        """Add the row groups of one more file, which is not needed any more after that.
+
+        Raises:
+            SchemaError: its schema is not that of the first.
+        """
+        from cytotable_dagster.core.parquet_footer import moved_groups
+
         part = _read_part(path)
-        if part.value(_SCHEMA) != first.value(_SCHEMA):
-            raise SchemaError(f"{path}: its columns or types differ from those of {parts[0]}")
+        if self._first is None:
+            self._first = (path, part)
+        elif part.value(_SCHEMA) != self._first[1].value(_SCHEMA):
+            raise SchemaError(f"{path}: its columns or types differ from those of {self._first[0]}")
         with path.open("rb") as file:
             file.seek(len(MAGIC))
-            _copy(file, out, part.data)
-        shift = at - len(MAGIC)
-        moved, number = moved_groups(part.footer, part.fields[_ROW_GROUPS][1], shift, count)
-        groups += moved
-        count += number
-        at += part.data
-        rows += _zigzag_decode(_varint(part.footer, part.fields[_NUM_ROWS][1])[0])
-    footer = _footer(first, rows, bytes(groups), count, metadata)
-    out.write(footer)
-    out.write(len(footer).to_bytes(4, "little"))
-    out.write(MAGIC)
+            _copy(file, self._out, part.data)
+        shift = self._at - len(MAGIC)
+        groups, number = moved_groups(part.footer, part.fields[_ROW_GROUPS][1], shift, self._count)
+        self._groups += groups
+        self._count += number
+        self._at += part.data
+        self._rows += _zigzag_decode(_varint(part.footer, part.fields[_NUM_ROWS][1])[0])
+
+    def finish(self, metadata: Mapping[str, str]) -> None:
+        """Write the footer, with these entries; of the parts' own only the Arrow schema stays."""
+        if self._first is None:
+            raise ValueError("nothing was appended, so there is no schema")
+        footer = _footer(self._first[1], self._rows, bytes(self._groups), self._count, metadata)
+        self._out.write(footer)
+        self._out.write(len(footer).to_bytes(4, "little"))
+        self._out.write(MAGIC)
+
+
+def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, str]) -> None:
+    """Write the row groups of `parts`, in order, as one Parquet file; see `Concatenation`."""
+    concatenation = Concatenation(out)
+    for path in parts:
+        concatenation.append(path)
+    concatenation.finish(metadata)
 
 
 def _read_part(path: Path) -> _Part:
