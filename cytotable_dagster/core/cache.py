@@ -92,6 +92,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
         return _local_source(plate)
     from filelock import FileLock
 
+    check_local_cache_dir(cloud)
     with _store(cloud) as client:
         path = client.CloudPath(plate.uri)
         remote = _describe(path)
@@ -195,12 +196,15 @@ def _translated(error: Any) -> Exception:
 
 def _describe(path: Any) -> Remote:
     import botocore.exceptions as errors
+    from cloudpathlib.exceptions import NoStatError
 
     try:
         return Remote(str(path), path.stat().st_size, path.etag.strip('"'))
     except errors.ClientError as error:
         found = _translated(error)
         raise type(found)(f"{path}: {found}") from error
+    except NoStatError as error:
+        raise SourceNotFoundError(f"{path}: no such bucket or object; check the address") from error
     except errors.NoCredentialsError as error:
         raise SourceAccessError(
             f"{path}: no credentials were found; for public data pass no_sign_request=True"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.errors import OptionError
+
 if TYPE_CHECKING:
     from parsl import Config
     from parsl.dataflow.dflow import DataFlowKernel
@@ -57,10 +59,15 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
 
     Args:
         scratch: a folder for Parsl's own files.
+
+    Raises:
+        OptionError: `parsl_config` is something else.
     """
     import parsl
     from parsl.errors import NoDataFlowKernelError
 
+    if not isinstance(parsl_config, parsl.Config | None):
+        raise OptionError(f"parsl_config: a parsl.Config is expected, not a {type(parsl_config).__name__}")
     if parsl_config is None:
         try:
             yield Runner(parsl.dfk(), _AHEAD_OF_OTHER_EXECUTORS)

@@ -1,0 +1,184 @@
+"""The command line: exit statuses, what is printed where, and that every option reaches convert()."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import cytotable_dagster
+from cytotable_dagster.cli import main
+from cytotable_dagster_tests.core.conftest import names_in
+from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_sqlite(tmp_path / "source" / "P1.sqlite", plate(JUMP, sites(3, 2)))
+
+
+def _run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_a_plate_is_converted_and_the_result_printed(source, tmp_path, capsys):
+    assert _run("convert", source, tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert names_in(tmp_path / "out") == ["Cells.parquet", "Cytoplasm.parquet", "Image.parquet", "Nuclei.parquet"]
+    assert printed.out.splitlines()[0].split() == ["file", "rows", "columns", "bytes", "seconds"]
+    assert str(tmp_path / "out" / "Cells.parquet") in printed.out
+
+
+def test_without_a_terminal_progress_is_one_plain_line_a_table(source, tmp_path, capsys):
+    assert _run("convert", source, tmp_path / "out", "--chunk-size", 2) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert sorted(lines) == [f"{name}: 2 chunks done" for name in ("Cells", "Cytoplasm", "Image", "Nuclei")]
+
+
+def test_every_option_reaches_the_conversion(source, tmp_path, capsys):
+    options = ["--targets", "cells, NUCLEI", "--preset", JUMP, "--source-datatype", "sqlite", "--no-concat"]
+    assert _run("convert", source, tmp_path / "out", *options, "--chunk-size", 2, "--cast", "float=float32") == 0
+    assert names_in(tmp_path / "out") == [
+        "Cells",
+        "Cells/00000.parquet",
+        "Cells/00001.parquet",
+        "Nuclei",
+        "Nuclei/00000.parquet",
+        "Nuclei/00001.parquet",
+    ]
+    assert (
+        str(pq.read_schema(tmp_path / "out" / "Cells" / "00000.parquet").field("Cells_Intensity_Mean").type) == "float"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "columns"),
+    [
+        ([], 5, 18),
+        (["--drop-null"], 4, 18),
+        (["--image-features"], 5, 19),
+        (["--add-tablenumber"], 5, 19),
+        (["--metadata", ""], 5, 13),
+        (["--compartments", "cells"], 5, 10),
+        (["--joins", "SELECT Cells_AreaShape_Area FROM 'cells.parquet' LIMIT 2"], 2, 1),
+        (["--identifying-columns", "ImageNumber,TableNumber"], 5, None),
+    ],
+)
+def test_options_of_the_joined_table_reach_the_conversion(source, tmp_path, options, rows, columns):
+    assert _run("convert", source, tmp_path / "out.parquet", *options) == 0
+    metadata = pq.read_metadata(tmp_path / "out.parquet")
+    assert metadata.num_rows == rows
+    assert columns is None or metadata.num_columns == columns
+
+
+def test_join_and_no_join_override_the_destination(source, tmp_path):
+    assert _run("convert", source, tmp_path / "out", "--join") == 0
+    assert names_in(tmp_path / "out") == ["single_cells.parquet"]
+    assert _run("convert", source, tmp_path / "x.parquet", "--no-join") == 0
+    assert "Cells.parquet" in names_in(tmp_path / "x.parquet")
+
+
+def test_a_parsl_config_is_loaded_by_name(source, tmp_path):
+    assert (
+        _run("convert", source, tmp_path / "out", "--parsl-config", "cytotable_dagster.core.executors:thread_config")
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["nowhere:config", "cytotable_dagster.core.executors:nothing", "cytotable_dagster", ":x", "os:sep"]
+)
+def test_a_parsl_config_that_is_none_is_an_error_in_one_line(source, tmp_path, capsys, address):
+    assert _run("convert", source, tmp_path / "out", "--parsl-config", address) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_failure_is_one_line_on_stderr_and_status_1(tmp_path, capsys):
+    assert _run("convert", tmp_path / "missing.sqlite", tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [f"cytotable-dagster: {tmp_path}/missing.sqlite: no such file or folder"]
+
+
+def test_a_destination_that_exists_is_a_failure_unless_overwrite(source, tmp_path, capsys):
+    assert _run("convert", source, tmp_path / "out.parquet") == 0
+    assert _run("convert", source, tmp_path / "out.parquet") == 1
+    assert "exists" in capsys.readouterr().err
+    assert _run("convert", source, tmp_path / "out.parquet", "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["convert"],
+        ["convert", "x.sqlite"],
+        ["convert", "x", "y", "--cast", "float"],
+        ["convert", "x", "y", "--what"],
+        ["convert", "x", "y", "--chunk-size", "many"],
+        ["transform"],
+        ["inspect"],
+        ["inspect", "x", "--source-datatype", "xls"],
+    ],
+)
+def test_a_command_that_is_not_understood_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: cytotable-dagster" in capsys.readouterr().err
+
+
+def test_help_and_version_are_status_0(capsys):
+    for arguments in (["--help"], ["convert", "--help"], ["inspect", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 0
+    assert capsys.readouterr().out.splitlines()[-1] == cytotable_dagster.__version__
+
+
+def test_inspect_shows_dialect_tables_rows_columns_size_and_chunks(source, capsys, tmp_path):
+    before = names_in(tmp_path)
+    assert _run("inspect", source, "--chunk-size", 2) == 0
+    text = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert lines["plate"].split()[1] == "P1"
+    assert f"{source.stat().st_size:,} bytes" in lines["source"]
+    assert lines["preset"].split()[1] == JUMP
+    assert lines["images"].split()[1] == "2"
+    assert lines["chunks"].split()[1] == "2"
+    assert lines["Cells"].split()[:4] == ["Cells", "Cells", "5", "5"]
+    assert lines["Nuclei"].split()[:4] == ["Nuclei", "Nuclei", "7", "5"]
+    assert names_in(tmp_path) == before
+
+
+def test_inspect_names_tables_that_would_not_be_converted(tmp_path, capsys):
+    tables = {**plate(EXPORT), "Experiment": plate(EXPORT)["Per_Image"]}
+    assert _run("inspect", write_sqlite(tmp_path / "P.sqlite", tables)) == 0
+    assert "not converted: Experiment" in capsys.readouterr().out
+
+
+def test_inspect_fails_as_a_conversion_would(tmp_path, capsys):
+    (tmp_path / "P1.sqlite").touch()
+    assert _run("inspect", tmp_path / "P1.sqlite") == 1
+    assert "0 bytes" in capsys.readouterr().err
+
+
+def test_the_installed_command_writes_plain_lines_and_one_line_for_an_error(source, tmp_path):
+    command = Path(sys.executable).with_name("cytotable-dagster")
+    if not command.exists():
+        pytest.skip("the package is not installed beside this Python")
+    good = subprocess.run(
+        [command, "convert", source, tmp_path / "out.parquet"], capture_output=True, text=True, check=False
+    )
+    assert (good.returncode, good.stderr) == (0, "single_cells: 1 chunks done\n")
+    assert len(pd.read_parquet(tmp_path / "out.parquet")) == 5
+    content = bytearray(source.read_bytes())
+    content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
+    source.write_bytes(content)
+    bad = subprocess.run([command, "convert", source, tmp_path / "bad"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert bad.stdout == ""
+    assert len(bad.stderr.splitlines()) == 1, bad.stderr
+    assert bad.stderr.startswith("cytotable-dagster: ")
