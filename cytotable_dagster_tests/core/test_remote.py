@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -47,22 +47,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def client(server: S3Server) -> Any:
+    return s3_client(server.endpoint_url)
+
+
 @pytest.fixture
-def uploaded(server: S3Server, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[str, dict]:
+def uploaded(server: S3Server, client: Any, tmp_path: Path) -> tuple[str, dict]:
     """A plate of the test's own: its address, and the options that reach it."""
-    write_sqlite(tmp_path / "tree" / "batch" / "P1.sqlite", plate(JUMP))
-    bucket = f"b{abs(hash(request.node.nodeid)) % 10**12}"
-    upload_tree(server, tmp_path / "tree", bucket)
-    return f"s3://{bucket}/batch/P1.sqlite", _options(server, tmp_path / "cache")
+    uri = f"s3://{GALLERY}/tests/{tmp_path.name}/P1.sqlite"
+    _put(client, uri, write_sqlite(tmp_path / "P1.sqlite", plate(JUMP)).read_bytes())
+    return uri, _options(server, tmp_path / "cache")
 
 
 def _options(server: S3Server, cache: Path) -> dict:
     return {"endpoint_url": server.endpoint_url, "no_sign_request": True, "local_cache_dir": str(cache)}
 
 
-def _put(server: S3Server, uri: str, content: bytes, **options: str) -> None:
+def _put(client: Any, uri: str, content: bytes) -> None:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    s3_client(server.endpoint_url).put_object(Bucket=bucket, Key=key, Body=content, **{"ACL": "public-read", **options})
+    client.put_object(Bucket=bucket, Key=key, Body=content, ACL="public-read")
 
 
 def _cached(options: dict, uri: str) -> Path:
@@ -127,18 +131,18 @@ def test_a_prefix_that_holds_no_plate_is_refused(server, tmp_path, prefix):
         convert(f"s3://{GALLERY}/{prefix}", tmp_path / "out", **_options(server, tmp_path / "cache"))
 
 
-def test_a_prefix_that_holds_several_plates_is_refused_naming_one(server, uploaded):
+def test_a_prefix_that_holds_several_plates_is_refused_naming_one(client, uploaded):
     uri, options = uploaded
-    _put(server, uri.replace("P1", "P2"), b"x")
+    _put(client, uri.replace("P1", "P2"), b"x")
     with pytest.raises(SourceFormatError, match=r"2 plates.*P1\.sqlite"):
         find_plate(uri.rsplit("/", 1)[0], None, {k: v for k, v in options.items() if k != "local_cache_dir"})
 
 
-def test_a_new_version_is_downloaded_again(server, uploaded, tmp_path):
+def test_a_new_version_is_downloaded_again(client, uploaded, tmp_path):
     uri, options = uploaded
     first = convert(uri, tmp_path / "out.parquet", **options)
     content = write_sqlite(tmp_path / "new.sqlite", plate(JUMP, sites(1, 1, 1, 4))).read_bytes()
-    _put(server, uri, content)
+    _put(client, uri, content)
     second = convert(uri, tmp_path / "out.parquet", overwrite=True, **options)
     assert (first.outputs[0].rows, second.outputs[0].rows) == (5, 7)
     assert first.source.fingerprint != second.source.fingerprint
@@ -231,17 +235,17 @@ def test_two_processes_that_want_one_plate_download_it_once(uploaded):
     assert said[0][-1] == said[1][-1]
 
 
-def test_an_empty_object_is_refused_and_not_kept(server, uploaded, tmp_path):
+def test_an_empty_object_is_refused_and_not_kept(client, uploaded, tmp_path):
     uri, options = uploaded
-    _put(server, uri, b"")
+    _put(client, uri, b"")
     with pytest.raises(SourceFormatError, match="0 bytes"):
         convert(uri, tmp_path / "out", **options)
     assert not _cached(options, uri).exists()
 
 
-def test_an_object_that_is_no_plate_is_refused_naming_its_address(server, uploaded, tmp_path):
+def test_an_object_that_is_no_plate_is_refused_naming_its_address(client, uploaded, tmp_path):
     uri, options = uploaded
-    _put(server, uri, b"<html>sign in</html>")
+    _put(client, uri, b"<html>sign in</html>")
     with pytest.raises(SourceFormatError, match="not a SQLite file"):
         convert(uri, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
@@ -256,8 +260,7 @@ def test_an_object_or_bucket_that_is_not_there_is_named(server, tmp_path, uri):
     assert names_in(tmp_path) == []
 
 
-def test_a_store_that_refuses_is_told_from_one_that_has_nothing(server, tmp_path):
-    client = s3_client(server.endpoint_url)
+def test_a_store_that_refuses_is_told_from_one_that_has_nothing(server, client, tmp_path):
     client.create_bucket(Bucket="private")
     client.put_object(Bucket="private", Key="P1.sqlite", Body=b"x")
     with pytest.raises(SourceAccessError, match=r"s3://private/P1\.sqlite.*refused") as caught:
@@ -312,7 +315,7 @@ def test_keys_may_have_any_name(server, tmp_path, key):
 def test_head_tells_size_and_etag_without_the_content(uploaded, tmp_path):
     uri, options = uploaded
     found = head(uri, options)
-    content = (tmp_path / "tree" / "batch" / "P1.sqlite").read_bytes()
+    content = (tmp_path / "P1.sqlite").read_bytes()
     assert (found.size, found.etag) == (len(content), hashlib.md5(content).hexdigest())
     assert not _cached(options, uri).exists()
 
