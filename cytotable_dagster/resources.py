@@ -4,6 +4,7 @@ A field that is not configured is looked up in the environment when a run needs 
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,9 +123,12 @@ def _process_config(workers: int, scratch: Path) -> "Config":
     from parsl import Config, HighThroughputExecutor
     from parsl.providers import LocalProvider
 
+    # A run that is killed would leave its interchange, and that its workers; on Linux the kernel can end it too.
+    mortal = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     return Config(
         executors=[
             HighThroughputExecutor(
+                interchange_launch_cmd=[*mortal, "interchange.py"],
                 label="processes",
                 address="127.0.0.1",
                 loopback_address="127.0.0.1",
