@@ -4,7 +4,7 @@ Section names refer to https://sqlite.org/fileformat2.html. All functions return
 damage status `cursor[BAD_PAGE]` is the page at fault. Nothing here raises or allocates.
 
 Shared arrays:
-    geometry  int64[7], see the positions below
+    geometry  int64[8], see the positions below; SLACK is the room to leave at the arena's end
     cursor    int64[8], where the walk is
     stack     int64[MAX_DEPTH, 5], one row a level from the root: page, kind, cells, lowest and highest rowid allowed
     pages     uint8[MAX_DEPTH * page size], the page of each level
@@ -17,7 +17,7 @@ import numpy as np
 from cytotable_dagster.core.sqlite_machine import helper, read_bytes
 
 # Positions in `geometry`.
-FD, PAGE_SIZE, USABLE, PAGES, ROOT, MAX_LOCAL, MIN_LOCAL = range(7)
+FD, PAGE_SIZE, USABLE, PAGES, ROOT, MAX_LOCAL, MIN_LOCAL, SLACK = range(8)
 # Positions in `cursor`.
 DEPTH, LEAF_CELLS, LEAF_CELL, LEAF_DEPTH, BAD_PAGE, NEED = range(6)
 # Columns of `stack`.

@@ -41,14 +41,15 @@ class Decoded:
     rows: int
 
 
-def by_slot(events: np.ndarray, slots: int) -> list[np.ndarray]:
-    """Events of each slot, in order."""
+def by_slot(events: np.ndarray, slots: int) -> dict[int, np.ndarray]:
+    """Events of each slot that has any, in order."""
     if not len(events):
-        return [events] * slots
+        return {}
     of = events[:, 0].astype(np.uint16)
     events = events[np.argsort(of, kind="stable")]
-    ends = np.cumsum(np.bincount(of, minlength=slots))
-    return np.split(events, ends[:-1])
+    counts = np.bincount(of, minlength=slots)
+    ends = np.cumsum(counts)
+    return {int(slot): events[ends[slot] - counts[slot] : ends[slot]] for slot in np.flatnonzero(counts)}
 
 
 def with_default(column: Decoded, default: Any) -> Decoded:

@@ -1,8 +1,9 @@
 """Compiled decoding: rows of a table into column buffers. The kernels that Python calls are the last three functions.
 
 Besides the arrays of `sqlite_btree` and `sqlite_records`:
-    plan      int64[columns, 4], what becomes of each column, see the positions below
-    reals     float64[slots * rows] and `integers` int64[the same memory]: the numeric columns, one after another
+    plan      int64[columns, 5], what becomes of each column, see the positions below
+    tile      int64[BLOCK_ROWS * numeric slots], numbers of a block, row by row; reals as their bits
+    values    int64[numeric slots * rows], the numeric columns, one after another; reals as their bits
     valid     uint8[slots * stride], a bitmap a column, least significant bit first, at the start all ones
     events    int64[..., 5], the values that are not plain numbers: slot, output row, class, and either the number
               itself or where in `heap` its bytes start and how many they are
@@ -28,7 +29,7 @@ from cytotable_dagster.core.sqlite_btree import (
     find,
     varint,
 )
-from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, kernel, load_be64
+from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, kernel, load_be64, real_bits
 from cytotable_dagster.core.sqlite_records import (
     BLOCK_ROWS,
     BODY,
@@ -47,16 +48,18 @@ from cytotable_dagster.core.sqlite_records import (
     value_size,
 )
 
-# Columns of `plan`. Slots count the columns asked for; a real column holds whole reals as integers in the file.
-TARGET, SLOT, IS_REAL, IS_ROWID = range(4)
-# Values of TARGET.
-SKIP, TO_FLOAT, TO_INT, TO_ANY = range(4)
+# Columns of `plan`. Slots count the columns asked for, the numeric ones first; a real column holds whole reals as
+# integers in the file; FAST is TARGET where plain numbers may be decoded without further ado, else ODD.
+TARGET, SLOT, IS_REAL, IS_ROWID, FAST = range(5)
+# Values of TARGET and FAST.
+SKIP, TO_FLOAT, TO_INT, TO_ANY, ODD = range(5)
 # Storage classes, in SQLite's order of https://sqlite.org/datatype3.html; ABSENT: the record ends before the
 # column; WHOLE_REAL: a real that the file holds as an integer.
 NULL, INTEGER, REAL, TEXT, BLOB, ABSENT, WHOLE_REAL = range(7)
 # Positions in `task`.
-DONE, ROWS, COLUMNS, EXTENT, STRIDE, EVENTS, HEAP, SHORTEST = range(8)
+DONE, ROWS, COLUMNS, EXTENT, STRIDE, EVENTS, HEAP, NUMBERS = range(8)
 
+_SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0], dtype=np.int64)
 _INFINITE, _FRACTION = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
 
 
@@ -77,106 +80,133 @@ def _note(events, task, slot, position, kind, value, size):
 
 
 @helper
-def _put_bytes(arena, at, serial, size, slot, position, events, heap, task):
-    """Keep a text or blob on the heap."""
-    if not copy_bytes(arena, at, heap, task[HEAP], size):
-        return NEED_HEAP
-    if not _note(events, task, slot, position, TEXT if serial & 1 else BLOB, task[HEAP], size):
+def _decode_odd(arena, block, r, column, at, body, plan, tile, valid, events, heap, task):
+    """Decode any value to any target: that of row `r` whose type is at `at` and whose bytes are at `body`.
+
+    Returns the status, and where the next value's type and bytes are.
+    """
+    target, slot, position = plan[column, TARGET], plan[column, SLOT], block[r, POSITION]
+    if at >= block[r, HEADER_END]:
+        known = target == SKIP or _note(events, task, slot, position, ABSENT, 0, 0)
+        return (OK if known else NEED_EVENTS), at, body
+    serial, at = varint(arena, at, block[r, HEADER_END])
+    size = value_size(serial)
+    if at < 0 or size > block[r, BODY_END] - body:
+        return BAD_HEADER, at, body
+    if size < 0:
+        return BAD_SERIAL, at, body
+    status = OK
+    if target != SKIP:
+        status = _put(arena, block, r, column, serial, size, body, plan, tile, valid, events, heap, task)
+    return status, at, body + size
+
+
+@helper
+def _put(arena, block, r, column, serial, size, body, plan, tile, valid, events, heap, task):
+    """Store one value: a number that fits in the tile, nothing where it is NULL, else as an event."""
+    target, slot, position = plan[column, TARGET], plan[column, SLOT], block[r, POSITION]
+    if plan[column, IS_ROWID]:
+        kind, value = INTEGER, block[r, ROWID]
+    elif serial >= 12:
+        if not copy_bytes(arena, body, heap, task[HEAP], size):
+            return NEED_HEAP
+        kind, value = TEXT if serial & 1 else BLOB, task[HEAP]
+        task[HEAP] += size
+        return OK if _note(events, task, slot, position, kind, value, size) else NEED_EVENTS
+    elif serial == 0:
+        kind, value = NULL, np.int64(0)
+    elif serial == 7:
+        value = load_be64(arena, body)
+        # SQLite knows no NaN: such bits are NULL to it.
+        kind = NULL if value & _INFINITE == _INFINITE and value & _FRACTION else REAL
+    else:
+        value = serial - 8 if size == 0 else load_be64(arena, body) >> (64 - 8 * size)
+        kind = WHOLE_REAL if plan[column, IS_REAL] else INTEGER
+    place = r * task[NUMBERS] + slot
+    if kind == NULL:
+        _clear(valid, task, slot, position)
+    elif target == TO_FLOAT and kind != REAL:
+        tile[place] = real_bits(value)
+    elif target == TO_FLOAT or (target == TO_INT and kind != REAL):
+        tile[place] = value
+    elif not _note(events, task, slot, position, kind, value, 0):
         return NEED_EVENTS
-    task[HEAP] += size
     return OK
 
 
 @helper
-def _put_integer(value, column, position, reals, integers, events, task, plan):
-    target, slot = plan[column, TARGET], plan[column, SLOT]
-    if target == TO_FLOAT:
-        reals[slot * task[ROWS] + position] = value
-    elif target == TO_INT:
-        integers[slot * task[ROWS] + position] = value
-    elif not _note(events, task, slot, position, WHOLE_REAL if plan[column, IS_REAL] else INTEGER, value, 0):
-        return NEED_EVENTS
-    return OK
+def _decode_row(arena, block, r, plan, tile, valid, events, heap, task):
+    """Decode one record: its plain numbers into line `r` of the tile.
 
-
-@helper
-def _decode_column(arena, block, count, column, plan, reals, integers, valid, events, heap, task):
-    """Decode one column of all rows of a block; each row's header and body position moves on."""
-    target, slot = plan[column, TARGET], plan[column, SLOT]
-    base = slot * task[ROWS]
-    for r in range(count):
-        at = block[r, HEADER]
-        position = block[r, POSITION]
-        if at >= block[r, HEADER_END]:
-            if target != SKIP and not _note(events, task, slot, position, ABSENT, 0, 0):
-                return NEED_EVENTS, r
-            continue
-        serial = np.int64(arena[at])
-        at += 1
-        if serial >= 0x80:
-            serial, at = varint(arena, at - 1, block[r, HEADER_END])
-            if at < 0:
-                return BAD_HEADER, r
-        size = value_size(serial)
-        body = block[r, BODY]
-        if size < 0:
-            return BAD_SERIAL, r
-        if size > block[r, BODY_END] - body:
-            return BAD_HEADER, r
-        block[r, HEADER] = at
-        block[r, BODY] = body + size
-        if target == SKIP:
-            continue
-        status = OK
-        if plan[column, IS_ROWID]:
-            status = _put_integer(block[r, ROWID], column, position, reals, integers, events, task, plan)
-        elif serial == 7:
-            bits = load_be64(arena, body)
-            # SQLite knows no NaN: such bits are NULL to it.
-            if bits & _INFINITE == _INFINITE and bits & _FRACTION:
-                _clear(valid, task, slot, position)
-            elif target == TO_FLOAT:
-                integers[base + position] = bits
-            elif not _note(events, task, slot, position, REAL, bits, 0):
-                status = NEED_EVENTS
-        elif serial == 0:
-            _clear(valid, task, slot, position)
-        elif serial < 12:
-            if serial < 7:
-                value = load_be64(arena, body) >> (64 - 8 * size)
-            else:
-                value = serial - 8
-            status = _put_integer(value, column, position, reals, integers, events, task, plan)
-        else:
-            status = _put_bytes(arena, body, serial, size, slot, position, events, heap, task)
-        if status != OK:
-            return status, r
-    return OK, 0
-
-
-@helper
-def _decode_block(cursor, arena, block, count, plan, reals, integers, valid, events, heap, task):
-    """Decode all rows of a block; on a status that asks for room, nothing of the block is kept."""
-    events_before, heap_before = task[EVENTS], task[HEAP]
+    Plain numbers are decoded without a look at the end of the record: they take at most 8 bytes, for which the arena
+    has room, and whether the record ends where it must is checked last.
+    """
+    at, end, body, position = block[r, HEADER], block[r, HEADER_END], block[r, BODY], block[r, POSITION]
+    line = r * task[NUMBERS]
     for column in range(task[COLUMNS]):
-        status, r = _decode_column(arena, block, count, column, plan, reals, integers, valid, events, heap, task)
+        target, slot = plan[column, FAST], plan[column, SLOT]
+        serial = np.int64(arena[at])
+        if target != ODD and at < end:
+            if target == SKIP:
+                if serial < 10:
+                    at, body = at + 1, body + _SIZES[serial]
+                    continue
+            elif serial == 7 and target == TO_FLOAT:
+                bits = load_be64(arena, body)
+                if bits & _INFINITE != _INFINITE:
+                    tile[line + slot] = bits
+                    at, body = at + 1, body + 8
+                    continue
+            elif 0 < serial < 7:
+                size = _SIZES[serial]
+                value = load_be64(arena, body) >> (64 - 8 * size)
+                if target == TO_FLOAT:
+                    tile[line + slot] = real_bits(value)
+                else:
+                    tile[line + slot] = value
+                at, body = at + 1, body + size
+                continue
+            elif serial == 0:
+                _clear(valid, task, slot, position)
+                at += 1
+                continue
+        status, at, body = _decode_odd(arena, block, r, column, at, body, plan, tile, valid, events, heap, task)
+        if status != OK:
+            return status
+    if task[EXTENT] == WHOLE and at < end:
+        return TOO_MANY_VALUES
+    if body > block[r, BODY_END] or (task[EXTENT] == WHOLE and body != block[r, RECORD_END]):
+        return BAD_HEADER
+    return OK
+
+
+@helper
+def _decode_block(cursor, arena, block, count, plan, tile, values, valid, events, heap, task):
+    """Decode all rows of a block; on a status that asks for room, nothing of the block is kept.
+
+    Values are scattered over columns from a tile of some rows that stays in the processor's cache.
+    """
+    events_before, heap_before = task[EVENTS], task[HEAP]
+    for r in range(count):
+        status = _decode_row(arena, block, r, plan, tile, valid, events, heap, task)
         if status != OK:
             cursor[BAD_PAGE] = block[r, LEAF_PAGE]
             task[EVENTS], task[HEAP] = events_before, heap_before
             return status
-    if task[EXTENT] == WHOLE:
+    numbers, rows, first = task[NUMBERS], task[ROWS], block[0, POSITION]
+    in_order = True
+    for r in range(count):
+        in_order = in_order and block[r, POSITION] == first + r
+    for slot in range(numbers):
+        base = slot * rows
         for r in range(count):
-            cursor[BAD_PAGE] = block[r, LEAF_PAGE]
-            if block[r, HEADER] < block[r, HEADER_END]:
-                return TOO_MANY_VALUES
-            if block[r, BODY] != block[r, RECORD_END]:
-                return BAD_HEADER
+            values[base + (first + r if in_order else block[r, POSITION])] = tile[r * numbers + slot]
     return OK
 
 
 @kernel
 def read_rows(
-    geometry, cursor, stack, pages, cells, arena, block, plan, reals, integers, valid, events, heap, task,
+    geometry, cursor, stack, pages, cells, arena, block, plan, tile, values, valid, events, heap, task,
     rowids, positions,
 ):  # fmt: skip
     """Decode the rows with the given rowids, ascending, each to its position among the output rows.
@@ -203,7 +233,7 @@ def read_rows(
             # The next row asked for is most likely the next cell.
             if k + 1 < rowids.size and rowids[k + 1] != rowids[k] and cell + 1 < cursor[LEAF_CELLS]:
                 cursor[LEAF_CELL] = cell + 1
-        status = _decode_block(cursor, arena, block, count, plan, reals, integers, valid, events, heap, task)
+        status = _decode_block(cursor, arena, block, count, plan, tile, values, valid, events, heap, task)
         if status != OK:
             return status
         task[DONE] += count
@@ -212,7 +242,7 @@ def read_rows(
 
 @kernel
 def scan_rows(
-    geometry, cursor, stack, pages, cells, arena, block, plan, reals, integers, valid, events, heap, task, rowids
+    geometry, cursor, stack, pages, cells, arena, block, plan, tile, values, valid, events, heap, task, rowids
 ):
     """Decode the table's next rows, at most `rowids.size` of them, and note their rowids.
 
@@ -244,7 +274,7 @@ def scan_rows(
             rowids[task[DONE] + count] = block[count, ROWID]
             count += 1
             cursor[LEAF_CELL] += 1
-        status = _decode_block(cursor, arena, block, count, plan, reals, integers, valid, events, heap, task)
+        status = _decode_block(cursor, arena, block, count, plan, tile, values, valid, events, heap, task)
         if status != OK:
             cursor[LEAF_CELL] = first
             return status
@@ -266,19 +296,9 @@ def profile_rows(geometry, cursor, stack, pages, cells, arena, block, is_real, c
         if status != OK or not more:
             return status
         status, _ = gather(
-            geometry,
-            cursor,
-            stack,
-            pages,
-            cells,
-            cursor[LEAF_CELL],
-            arena,
-            np.int64(MARGIN),
-            block,
-            0,
-            HEADERS,
-            columns,
-        )
+            geometry, cursor, stack, pages, cells, cursor[LEAF_CELL], arena, np.int64(MARGIN), block, 0,
+            HEADERS, columns,
+        )  # fmt: skip
         if status != OK:
             return status
         status, found = count_classes(arena, block, 0, columns, counts, is_real)

@@ -99,6 +99,16 @@ def load_be64(typingctx, buffer, at):
     return signature, generate
 
 
+@intrinsic
+def real_bits(typingctx, value):
+    """The bits of the double nearest to an integer."""
+
+    def generate(context, builder, signature, args):
+        return builder.bitcast(builder.sitofp(args[0], ir.DoubleType()), ir.IntType(64))
+
+    return types.int64(types.int64), generate
+
+
 @helper
 def read_bytes(fd, buffer, at, size, offset):
     """Read `size` bytes from `offset` of a file to `at` of a buffer; whether all came."""

@@ -262,7 +262,7 @@ class PageTable:
     def _walk(self) -> "Walk":
         from cytotable_dagster.core.sqlite_walk import Walk
 
-        return Walk(self.file.fd, self.file.geometry, self.root)
+        return Walk(self.file.fd, self.file.geometry, self.root, len(self.columns))
 
     def _check(self, walk: "Walk", status: int) -> None:
         """Turn a status that tells of damage into an error, or into the news that the file changed."""

@@ -1,9 +1,9 @@
 """Compiled gathering of records: the bytes of a row, from its leaf and overflow pages, made one run in an arena.
 
-A block is some tens of rows that are gathered, then decoded together. Statuses and shared arrays as in `sqlite_btree`;
+A block is some rows that are gathered, then decoded together. Statuses and shared arrays as in `sqlite_btree`;
 besides:
     arena  uint8[...], the records of a block one after another, with room for a read past the end
-    block  int64[BLOCK_ROWS, 8], one line a row, see the positions below
+    block  int64[BLOCK_ROWS, 8], a line a row, see the positions below
 """
 # pyright: basic
 
@@ -25,6 +25,7 @@ from cytotable_dagster.core.sqlite_btree import (
     PAGE,
     PAGE_SIZE,
     PAGES,
+    SLACK,
     UNREADABLE,
     USABLE,
     be32,
@@ -39,7 +40,7 @@ BLOCK_ROWS = 32
 ROWID, POSITION, LEAF_PAGE, HEADER, HEADER_END, BODY, BODY_END, RECORD_END = range(8)
 # How much of a record to gather: all of it, its header, or as far as the last column wanted.
 WHOLE, HEADERS, PREFIX = range(3)
-# Room at both ends of the arena: an overflow page is read 4 bytes early, a value may be loaded 8 bytes late.
+# Room before the first record in the arena: an overflow page is read 4 bytes early.
 MARGIN = 16
 
 # Bytes of the serial types below 12 ("Record Format"); 10 and 11 do not occur in files.
@@ -82,38 +83,24 @@ def _header_length(arena, start, have, payload):
 
 
 @helper
-def _prefix_length(arena, start, have, payload, columns):
-    """Bytes of the record up to and with its first `columns` values; more than `have` where that is not yet known."""
-    length, at = _header_length(arena, start, have, payload)
-    if length < 0:
-        return np.int64(-1)
+def _prefix_length(arena, start, payload, columns):
+    """Bytes of the record up to and with its first `columns` values, its header being at hand; -1 if it lies."""
+    length, at = _header_length(arena, start, payload, payload)
     end, total = start + length, length
     for _ in range(columns):
         if at >= end:
             break
-        if at >= start + have:
-            return min(have + 1, payload)
-        serial, next_at = varint(arena, at, min(end, start + have))
-        if next_at < 0:
-            # The type may go on on the next page.
-            return have + 1 if have < length else np.int64(-1)
+        serial = np.int64(arena[at])
+        at += 1
+        if serial >= 0x80:
+            serial, at = varint(arena, at - 1, end)
+            if at < 0:
+                return np.int64(-1)
         size = value_size(serial)
         if size < 0 or size > payload:
             return np.int64(-1)
         total += size
-        at = next_at
     return total if total <= payload else np.int64(-1)
-
-
-@helper
-def _wanted(arena, start, have, payload, extent, columns):
-    """How many bytes of a record to gather, judged by the `have` at hand; -1 where its header is broken."""
-    if extent == WHOLE:
-        return payload
-    if extent == HEADERS:
-        length, _ = _header_length(arena, start, have, payload)
-        return length
-    return _prefix_length(arena, start, have, payload, columns)
 
 
 @helper
@@ -129,14 +116,24 @@ def gather(geometry, cursor, stack, pages, cells, cell, arena, top, block, r, ex
     if payload > geometry[PAGES] * usable or payload < 1:
         return BAD_LENGTH, top
     have = local_size(geometry, payload)
-    if top + have + MARGIN > arena.size:
+    if top + have + geometry[SLACK] > arena.size:
         return (BLOCK_FULL if r else _ask(geometry, cursor, have)), top
     if not copy_bytes(pages, at, arena, top, have):
         return BAD_LENGTH, top
     following = be32(pages, at + have) if have < payload else np.int64(0)
-    wanted = _wanted(arena, top, have, payload, extent, columns)
-    while wanted > have:
-        if top + wanted + geometry[PAGE_SIZE] + MARGIN > arena.size:
+    length, types = _header_length(arena, top, have, payload)
+    if length < 0:
+        return BAD_HEADER, top
+    wanted, measured = (payload if extent == WHOLE else length), extent != PREFIX
+    while True:
+        if wanted <= have:
+            if measured:
+                break
+            wanted, measured = _prefix_length(arena, top, payload, columns), True
+            if wanted < 0:
+                return BAD_HEADER, top
+            continue
+        if top + wanted + geometry[PAGE_SIZE] + geometry[SLACK] > arena.size:
             if r:
                 return BLOCK_FULL, top
             status = _check_chain(geometry, cursor, arena, following, payload - have)
@@ -156,11 +153,7 @@ def gather(geometry, cursor, stack, pages, cells, cell, arena, top, block, r, ex
         have += size - 4
         if have == payload and following != 0:
             return BAD_CHAIN, top
-        wanted = _wanted(arena, top, have, payload, extent, columns)
     cursor[BAD_PAGE] = leaf
-    length, types = _header_length(arena, top, have, payload)
-    if length < 0 or wanted < 0 or length > have:
-        return BAD_HEADER, top
     block[r, LEAF_PAGE], block[r, ROWID] = leaf, cells[cell, 0]
     block[r, HEADER], block[r, HEADER_END] = types, top + length
     block[r, BODY], block[r, BODY_END], block[r, RECORD_END] = top + length, top + have, top + payload
@@ -169,7 +162,7 @@ def gather(geometry, cursor, stack, pages, cells, cell, arena, top, block, r, ex
 
 @helper
 def _ask(geometry, cursor, size):
-    cursor[NEED] = size + 2 * geometry[PAGE_SIZE] + 4 * MARGIN
+    cursor[NEED] = size + 2 * geometry[PAGE_SIZE] + 2 * geometry[SLACK] + MARGIN
     return NEED_ARENA
 
 

@@ -20,19 +20,21 @@ _ARENA = 1 << 20
 _EVENTS = 1 << 10
 _HEAP = 1 << 16
 _TARGETS = {
-    pa.int64(): decode.TO_INT,
-    pa.float64(): decode.TO_FLOAT,
-    pa.string(): decode.TO_ANY,
-    pa.binary(): decode.TO_ANY,
+    pa.int64().id: decode.TO_INT,
+    pa.float64().id: decode.TO_FLOAT,
+    pa.string().id: decode.TO_ANY,
+    pa.binary().id: decode.TO_ANY,
 }
 
 
 class Walk:
     """One way through one table, for one thread."""
 
-    def __init__(self, fd: int, geometry: Geometry, root: int) -> None:
+    def __init__(self, fd: int, geometry: Geometry, root: int, columns: int) -> None:
         size = geometry.page_size
-        facts = (fd, size, geometry.usable, geometry.pages, root, geometry.max_local, geometry.min_local)
+        # Numbers are decoded before it is checked that they fit the record: 8 bytes a column, and one load more.
+        slack = 8 * columns + 16
+        facts = (fd, size, geometry.usable, geometry.pages, root, geometry.max_local, geometry.min_local, slack)
         self._geometry = np.array(facts, np.int64)
         self._cursor = np.zeros(8, np.int64)
         self._cursor[btree.LEAF_DEPTH] = -1
@@ -41,7 +43,7 @@ class Walk:
         # A cell takes at least 4 bytes and a pointer of 2.
         cells = np.empty((size // 6 + 1, 3), np.int64)
         self.tree = (self._geometry, self._cursor, stack, pages, cells)
-        self._arena = np.empty(_ARENA + 2 * size, np.uint8)
+        self._arena = np.empty(_ARENA + 2 * size + slack, np.uint8)
         self._block = np.empty((BLOCK_ROWS, 8), np.int64)
         self.task = np.zeros(8, np.int64)
 
@@ -82,38 +84,33 @@ class Output:
         absent: np.ndarray | None,
     ) -> None:
         self._stored, self._rows = stored, rows
-        place = {column.name: i for i, column in enumerate(stored.columns)}
         self._asked = list(zip(columns, types, strict=True))
-        self._slots = list(dict.fromkeys(self._asked))
-        plan = np.zeros((len(stored.columns), 4), np.int64)
-        for slot, (name, kind) in enumerate(self._slots):
-            if name not in place or kind not in _TARGETS or plan[place[name], decode.TARGET]:
-                raise SchemaError(f"column {name} cannot be read as {kind}, or not as two types at once")
-            column = stored.columns[place[name]]
-            is_rowid = place[name] == stored.rowid_column
-            plan[place[name]] = _TARGETS[kind], slot, column.affinity == "REAL", is_rowid
-        self._places = [place[name] for name, _ in self._slots]
-        last = max(self._places, default=-1)
-        whole = last >= 0 and 4 * len(self._slots) > len(stored.columns)
+        targets = [_target(name, kind) for name, kind in self._asked]
+        # Numbers first: only they have values of fixed width.
+        self._slots = sorted(range(len(targets)), key=lambda i: targets[i] == decode.TO_ANY)
+        self._numbers = len(targets) - targets.count(decode.TO_ANY)
+        self._plan, self._places = _plan(stored, columns, targets, self._slots)
+        last = int(self._places.max(initial=-1))
+        whole = 4 * len(targets) > len(stored.columns)
         stride = (rows + 63) // 64 * 8
         self.task = np.zeros(8, np.int64)
         self.task[decode.ROWS], self.task[decode.STRIDE] = rows, stride
         self.task[decode.COLUMNS] = len(stored.columns) if whole else last + 1
         self.task[decode.EXTENT] = WHOLE if whole else PREFIX
-        self._values = np.empty(len(self._slots) * rows, np.int64)
-        self._valid = np.full((len(self._slots), stride), 255, np.uint8)
+        self.task[decode.NUMBERS] = self._numbers
+        self._tile = np.empty(BLOCK_ROWS * self._numbers, np.int64)
+        self._values = np.empty(self._numbers * rows, np.int64)
+        self._valid = np.full((len(targets), stride), 255, np.uint8)
         if absent is not None and absent.any():
             present = np.packbits(~absent, bitorder="little")
             present[-1] |= 0xFF << (rows % 8) & 0xFF if rows % 8 else 0
             self._valid[:, : len(present)] = present
         self._events = np.empty((_EVENTS, 5), np.int64)
         self._heap = np.empty(_HEAP, np.uint8)
-        self._plan = plan
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        values = self._values
-        return self._plan, values.view(np.float64), values, self._valid.reshape(-1), self._events, self._heap
+        return self._plan, self._tile, self._values, self._valid.reshape(-1), self._events, self._heap
 
     def grow_events(self) -> None:
         self._events = np.concatenate([self._events, np.empty_like(self._events)])
@@ -123,16 +120,55 @@ class Output:
 
     def finish(self, task: np.ndarray, rowids: np.ndarray) -> tuple[list[pa.Array], list[Coercion | None]]:
         """Arrays of the columns asked for, in order, and what of each did not fit its type."""
+        arrays: list[Any] = [None] * len(self._slots)
+        coercions: list[Coercion | None] = [None] * len(self._slots)
+        of_slot = by_slot(self._events[: task[decode.EVENTS]], len(self._slots))
+        gapless = self._valid.min(axis=1, initial=255) == 255
+        values, size = pa.py_buffer(self._values), 8 * self._rows
+        for slot, i in enumerate(self._slots):
+            events = of_slot.get(slot)
+            if events is None and slot < self._numbers:
+                bitmap = None if gapless[slot] else pa.py_buffer(self._valid[slot])
+                buffers = [bitmap, values.slice(slot * size, size)]
+                arrays[i] = pa.Array.from_buffers(self._asked[i][1], self._rows, buffers)
+            else:
+                column = self._decoded(slot, events if events is not None else self._events[:0], task)
+                arrays[i], coercions[i] = to_array(column, rowids)
+        return arrays, coercions
+
+    def _decoded(self, slot: int, events: np.ndarray, task: np.ndarray) -> Decoded:
+        name, kind = self._asked[self._slots[slot]]
+        values = None
+        if slot < self._numbers:
+            values = self._values[slot * self._rows : (slot + 1) * self._rows]
+            values = values.view(np.float64) if kind == pa.float64() else values
         heap = self._heap[: task[decode.HEAP]]
-        made = {}
-        for slot, events in enumerate(by_slot(self._events[: task[decode.EVENTS]], len(self._slots))):
-            name, kind = self._slots[slot]
-            values = None
-            if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-                values = self._values[slot * self._rows : (slot + 1) * self._rows]
-                values = values if pa.types.is_integer(kind) else values.view(np.float64)
-            column = Decoded(name, kind, values, self._valid[slot], events, heap, self._rows)
-            if len(events):
-                column = with_default(column, self._stored.defaults[self._places[slot]])
-            made[name, kind] = to_array(column, rowids)
-        return [made[key][0] for key in self._asked], [made[key][1] for key in self._asked]
+        column = Decoded(name, kind, values, self._valid[slot], events, heap, self._rows)
+        return with_default(column, self._stored.defaults[self._places[slot]])
+
+
+def _target(column: str, kind: pa.DataType) -> int:
+    target = _TARGETS.get(kind.id)
+    if target is None:
+        raise SchemaError(f"column {column}: cannot be read as {kind}")
+    return target
+
+
+def _plan(
+    stored: StoredTable, columns: Sequence[str], targets: Sequence[int], slots: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The kernels' plan, and the place in the table of each slot's column."""
+    place = {column.name: i for i, column in enumerate(stored.columns)}
+    unknown = [name for name in columns if name not in place]
+    if unknown or len(set(columns)) < len(columns):
+        raise SchemaError(f"columns asked for twice, or not there: {', '.join(unknown) or 'twice'}")
+    places = np.array([place[columns[i]] for i in slots], np.int64)
+    plan = np.zeros((len(stored.columns), 5), np.int64)
+    plan[places, decode.TARGET] = plan[places, decode.FAST] = [targets[i] for i in slots]
+    plan[places, decode.SLOT] = np.arange(len(slots))
+    plan[:, decode.IS_REAL] = [column.affinity == "REAL" for column in stored.columns]
+    plan[plan[:, decode.TARGET] == decode.TO_ANY, decode.FAST] = decode.ODD
+    if stored.rowid_column >= 0:
+        plan[stored.rowid_column, decode.IS_ROWID] = 1
+        plan[stored.rowid_column, decode.FAST] = decode.ODD
+    return plan, places

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -94,3 +96,222 @@ def test_random_tables_read_as_sqlite_reads_them(shape: Shape, tmp_path_factory:
     build(path, shape)
     check_table(path, "t", np.random.default_rng(shape.seed))
     path.unlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nf1_schwann/all_cellprofiler.sqlite",
+        "cytominer_database/data_b_sqlite/data_b.sqlite",
+        "jump_br00126114/test_BR00126114.sqlite",
+    ],
+)
+def test_real_plates_read_as_sqlite_reads_them(name: str):
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"no test data at {path} (set CYTOTABLE_TEST_DATA)")
+    link = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+    tables = [row[0] for row in link.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    link.close()
+    compared = 0
+    for table in tables:
+        if not table.startswith("sqlite_"):
+            check_table(path, table, np.random.default_rng(0))
+            compared += 1
+    assert compared >= 2
+
+
+def make(path: Path, *statements: str) -> Path:
+    link = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        link.execute(statement)
+    link.close()
+    return path
+
+
+@pytest.fixture
+def plate(tmp_path: Path) -> Path:
+    """A table of 1,000 rows over many pages: a whole number, a real, a text."""
+    return make(
+        tmp_path / "plate.sqlite",
+        "PRAGMA page_size=1024",
+        "CREATE TABLE t(a INTEGER, b REAL, c TEXT)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+        "INSERT INTO t SELECT i, i / 3.0, 'text ' || i FROM n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [
+        (["CREATE TABLE t(a PRIMARY KEY) WITHOUT ROWID"], "WITHOUT ROWID"),
+        (["CREATE TABLE u(a)", "CREATE VIEW t AS SELECT a FROM u"], "view"),
+        (["CREATE VIRTUAL TABLE t USING fts5(a)"], "virtual"),
+        (["PRAGMA encoding='UTF-16'", "CREATE TABLE t(a)", "INSERT INTO t VALUES ('x')"], "UTF-16"),
+        (["CREATE TABLE t(a, b AS (a + 1))"], "generated"),
+        (["CREATE TABLE t(a, b AS (a + 1) STORED)"], "generated"),
+        (["CREATE TABLE t(a)", "INSERT INTO t(rowid, a) VALUES (-1, 5)"], "rowid -1"),
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_refused(statements: list[str], reason: str, tmp_path: Path):
+    path = make(tmp_path / "odd.sqlite", *statements)
+    with pytest.raises(NotOrdinary, match=reason) as caught:
+        open_table(path, "t")
+    assert reason in caught.value.reason
+
+
+def test_a_log_with_frames_is_refused_and_a_finished_one_is_not(plate: Path):
+    link = sqlite3.connect(plate, isolation_level=None)
+    link.execute("PRAGMA journal_mode=WAL")
+    link.execute("INSERT INTO t VALUES (1, 2, 'in the log')")
+    with pytest.raises(NotOrdinary, match="write-ahead log"):
+        open_table(plate, "t")
+    link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert open_table(plate, "t").count() == 1001
+    link.close()
+
+
+def test_a_hot_journal_is_refused_and_a_finished_one_is_not(plate: Path):
+    journal = plate.with_name(plate.name + "-journal")
+    journal.write_bytes(bytes(512))
+    assert open_table(plate, "t").count() == 1000
+    journal.write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(504))
+    with pytest.raises(NotOrdinary, match="journal"):
+        open_table(plate, "t")
+
+
+def test_files_that_are_not_sqlite_are_told_apart(plate: Path, tmp_path: Path):
+    with pytest.raises(SourceNotFoundError):
+        open_table(tmp_path / "none.sqlite", "t")
+    for content in (b"", b"TableNumber,ImageNumber\n1,1\n", b"SQLite format 2"):
+        (tmp_path / "other.sqlite").write_bytes(content)
+        with pytest.raises(SourceFormatError):
+            open_table(tmp_path / "other.sqlite", "t")
+    (tmp_path / "other.sqlite").write_bytes(plate.read_bytes()[:-1])
+    with pytest.raises(DamagedSourceError, match=r"other\.sqlite: cut short: page \d+"):
+        open_table(tmp_path / "other.sqlite", "t")
+    with pytest.raises(TargetError, match="no table u"):
+        open_table(plate, "u")
+
+
+def test_damage_names_file_table_and_page(plate: Path):
+    table = open_table(plate, "t")
+    data = bytearray(plate.read_bytes())
+    last = len(data) // 1024
+    data[(last - 1) * 1024 :] = bytes(1024)
+    plate.write_bytes(data)
+    with pytest.raises(SourceChangedError):
+        table.keys(["a"])
+    with pytest.raises(DamagedSourceError, match=rf"plate\.sqlite: table t, page {last}: ") as caught:
+        open_table(plate, "t").keys(["a"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_written_to_while_it_is_read_is_told(plate: Path):
+    table = open_table(plate, "t")
+    rowids, _ = table.keys([])
+    make(plate, "DELETE FROM t WHERE a > 500")
+    for again in (lambda: table.keys(["a"]), table.profile, table.count):
+        with pytest.raises(SourceChangedError):
+            again()
+    with pytest.raises(SourceChangedError):
+        table.read(rowids, ["a"], [pa.int64()])
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_told(plate: Path):
+    table = open_table(plate, "t")
+    os.truncate(plate, 2048)
+    with pytest.raises(SourceChangedError):
+        table.keys(["a"])
+
+
+def test_a_row_that_does_not_exist_is_an_error(plate: Path):
+    with pytest.raises(DamagedSourceError, match="table t, page"):
+        open_table(plate, "t").read(np.array([1, 1001]), ["a"], [pa.int64()])
+
+
+def test_text_that_is_not_utf8_names_column_and_row(tmp_path: Path):
+    path = make(tmp_path / "p.sqlite", "CREATE TABLE t(a, b)", "INSERT INTO t VALUES (1, 'x'), (2, CAST(x'ff' AS TEXT))")
+    table = open_table(path, "t")
+    with pytest.raises(SchemaError, match="column b: .* rowid 2 "):
+        table.read(np.array([1, 2]), ["b"], [pa.string()])
+    arrays, coercions = table.read(np.array([1, 2]), ["b"], [pa.float64()])
+    assert arrays[0].null_count == 2
+    assert coercions[0].count == 2
+    assert table.read(np.array([2]), ["b"], [pa.binary()])[0][0].to_pylist() == [b"\xff"]
+
+
+def test_columns_without_gaps_have_no_bitmap_and_share_one_buffer(plate: Path):
+    table = open_table(plate, "t")
+    rowids, _ = table.keys([])
+    (a, b), coercions = table.read(rowids, ["a", "b"], [pa.int64(), pa.float64()])
+    assert coercions == ()
+    assert a.buffers()[0] is None
+    assert b.buffers()[1].address == a.buffers()[1].address + 8 * len(a)
+    (a,), _ = table.read(np.array([5, -1]), ["a"], [pa.int64()])
+    assert a.to_pylist() == [5, None]
+
+
+def test_names_of_tables_are_told_apart_as_sqlite_does(plate: Path):
+    assert open_table(plate, "T").count() == 1000
+
+
+def test_nothing_to_read_is_read(plate: Path):
+    table = open_table(plate, "t")
+    arrays, _ = table.read(np.array([], np.int64), ["a", "c"], [pa.int64(), pa.string()])
+    assert [len(array) for array in arrays] == [0, 0]
+    assert table.read(np.array([1, 2]), [], []) == ([], ())
+    with pytest.raises(SchemaError, match="nowhere"):
+        table.read(np.array([1]), ["nowhere"], [pa.int64()])
+
+
+def test_threads_read_one_table_at_once(plate: Path):
+    table = open_table(plate, "t")
+    rowids, _ = table.keys([])
+    sums: list[int] = []
+
+    def work(start: int) -> None:
+        for _ in range(20):
+            (a,), _ = table.read(rowids[start::4], ["a"], [pa.int64()])
+            sums.append(int(np.asarray(a).sum()))
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sums) == 80
+    assert sum(sums) == 20 * 500_500
+
+
+def test_reading_few_rows_touches_few_pages(plate: Path, monkeypatch: pytest.MonkeyPatch):
+    table = open_table(plate, "t")
+    (a,), _ = table.read(np.array([500]), ["a"], [pa.int64()])
+    assert a.to_pylist() == [500]
+    # Damage elsewhere in the table goes unseen: those pages are not read.
+    data = bytearray(plate.read_bytes())
+    data[-1024:] = bytes(1024)
+    plate.write_bytes(data)
+    (a,), _ = open_table(plate, "t").read(np.array([500]), ["a"], [pa.int64()])
+    assert a.to_pylist() == [500]
+
+
+def test_importing_the_reader_does_not_import_the_compiler():
+    code = "import sys, cytotable_dagster.core.sqlite_pages; sys.exit('numba' in sys.modules or 'pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["writable", "read-only"])
+def test_compiled_code_is_kept_outside_the_source_tree(folder: str, plate: Path, tmp_path: Path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    if folder == "read-only":
+        # A file where the folder should be cannot be written into even by root.
+        cache = cache / "file"
+        cache.touch()
+    code = f"from pathlib import Path; from cytotable_dagster.core.sqlite_pages import open_table\nprint(open_table(Path({str(plate)!r}), 't').count())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1000"
+    assert folder == "read-only" or list(cache.rglob("*"))
