@@ -21,7 +21,7 @@ LAYERS = (
     ("sqlite_scan", "sqlite_reader"),
     ("plan",),
     ("planning", "compartments"),
-    ("single_cells", "sql_join", "report"),
+    ("single_cells", "sql_join", "table_file", "report"),
     ("matches", "inspection", "work", "lake"),
     ("convert",),
 )

@@ -20,11 +20,10 @@ class TableFile(AbstractContextManager["TableFile"]):
 
     Args:
         folder: where the chunk files are; the one file is made beside it, with `.parquet` after its name.
-        chunks: how many there will be.
         concat: False leaves the folder of chunk files as the result.
     """
 
-    def __init__(self, folder: Path, chunks: int, concat: bool) -> None:
+    def __init__(self, folder: Path, concat: bool) -> None:
         self._folder = folder
         self._path = folder.with_name(f"{folder.name}.parquet")
         self._out: BinaryIO | None = self._path.open("wb") if concat else None

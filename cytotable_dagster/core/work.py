@@ -51,14 +51,15 @@ class Work:
     def joined_by_sql(self, sql: str) -> FileFacts:
         """The table that the user's query makes of the compartments."""
         files = {name: facts.path for name, facts in replace(self, concat=True).compartments().items()}
-        facts = join_by_sql(sql, files, self.scratch / f"{SINGLE_CELLS}.parquet", self._facts())
+        whole = {**self._facts(), "compartment": SINGLE_CELLS}
+        facts = join_by_sql(sql, files, self.scratch / f"{SINGLE_CELLS}.parquet", whole)
         self.progress(SINGLE_CELLS, 1, 1)
         return facts
 
     def _made(self, calls: Mapping[str, Sequence[Call]]) -> dict[str, FileFacts]:
         """Run the calls that make each table's chunks, and make one result of each table's."""
         owners = [name for name, own in calls.items() for _ in own]
-        tables = {name: TableFile(self.scratch / name, self.plan.chunk_count, self.concat) for name in calls}
+        tables = {name: TableFile(self.scratch / name, self.concat) for name in calls}
         result: dict[str, FileFacts] = {}
         with ExitStack() as files:
             for table in tables.values():

@@ -32,9 +32,11 @@ def refused(host, *rest, real=socket.getaddrinfo, **more):
 
 socket.getaddrinfo = refused
 from cytotable_dagster import convert
-result = convert(*sys.argv[1:])
-convert(sys.argv[1], sys.argv[2] + ".joined", joins="SELECT * FROM 'cells.parquet'")
-print(sum(output.rows for output in result.outputs))
+*sources, dest = sys.argv[1:]
+for number, source in enumerate(sources):
+    result = convert(source, f"{dest}{number}")
+    convert(source, f"{dest}{number}.parquet", joins="SELECT * FROM 'cells.parquet'")
+    print(sum(output.rows for output in result.outputs), len(result.readers))
 """
 
 
@@ -48,19 +50,20 @@ def _environment(home: object) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("as_views", [False, True], ids=["pages", "scan"])
-def test_a_conversion_opens_no_socket_but_to_loopback(make_plate, tmp_path, as_views):
-    source = make_plate(plate(JUMP), as_views=as_views)
+def test_a_conversion_opens_no_socket_but_to_loopback(make_plate, tmp_path):
+    sources = [
+        make_plate(plate(JUMP), name=f"{reader}.sqlite", as_views=reader == "scan") for reader in ("pages", "scan")
+    ]
     (tmp_path / "home").mkdir()
     ran = subprocess.run(
-        [sys.executable, "-c", _GUARDED, source, tmp_path / "out"],
+        [sys.executable, "-c", _GUARDED, *sources, tmp_path / "out"],
         env=_environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == "19"
+    assert ran.stdout.split() == ["19", "0", "19", "4"]
     assert list((tmp_path / "home").iterdir()) == []
 
 
