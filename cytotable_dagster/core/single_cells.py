@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.columns import joined_order, partner_name, selects
 from cytotable_dagster.core.compartments import chunk_path, read_batches, write_chunk
-from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.errors import SchemaError, TargetError
 from cytotable_dagster.core.files import memory_mapping
 from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.presets import IMAGE
@@ -41,7 +41,12 @@ def base_compartment(plan: Plan) -> str:
 
 
 def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
-    """The columns of the joined table, in order."""
+    """The columns of the joined table, in order.
+
+    Raises:
+        TargetError: the plate has no table of objects.
+        SchemaError: two tables give it columns of one name.
+    """
     base = base_compartment(plan)
     found = {name: JoinedColumn(name, base, name) for name in plan.schema(base).names}
     for compartment in plan.partners:
@@ -49,6 +54,11 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
             # A partner's image is the base's, and so are the numbers of it.
             if column.source not in plan.preset.keys_of(IMAGE):
                 name = partner_name(column.name, compartment, found)
+                if name in found:
+                    raise SchemaError(
+                        f"{plan.source.uri}: {found[name].compartment} and {compartment} both have a column {name}; "
+                        "tell them apart with identifying_columns=, or leave one out with targets="
+                    )
                 found[name] = JoinedColumn(name, compartment, column.name)
     if IMAGE in plan.compartments:
         for column in plan.schema(IMAGE).names:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.errors import SchemaError, TargetError
 from cytotable_dagster_tests.core.plates import (
     CYTOMINER,
     DIALECTS,
@@ -204,6 +204,14 @@ def test_there_is_nothing_to_join_where_only_images_are_asked_for(make_plate, tm
     with pytest.raises(TargetError):
         convert(make_plate(), tmp_path / "out.parquet", targets=["image"])
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_two_tables_that_would_give_one_column_are_refused_naming_both(make_plate, tmp_path):
+    tables = plate(JUMP)
+    tables["Cytoplasm"].add_column("Cells_ObjectNumber", "BIGINT", range(5))
+    identifying = ["TableNumber", "ImageNumber", "ObjectNumber", "Cells_ObjectNumber"]
+    with pytest.raises(SchemaError, match="Cytoplasm and Cells both have a column Metadata_Cells_ObjectNumber"):
+        convert(make_plate(tables), tmp_path / "out.parquet", identifying_columns=identifying)
 
 
 def test_text_and_binary_columns_travel_with_their_rows(converted):

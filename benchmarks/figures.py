@@ -1,0 +1,187 @@
+"""The figures that have targets, each with the measurements behind it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.pairs import Pairs, by_turns, versus_cytotable
+from benchmarks.plates import PRESET, images_of, wide_plate
+from benchmarks.stats import Ratio, megabytes, ratio, spread
+from benchmarks.workshop import Sample, Workshop
+
+IMAGES_OF_A_RETRY, CELLS_OF_AN_IMAGE = 3456, 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`reached` is None where there is no target."""
+
+    name: str
+    value: str
+    target: str = ""
+    reached: bool | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the figures are measured on: plates in `plates`, of `cells` cells, `pairs` times each."""
+
+    shop: Workshop
+    plates: Path
+    cells: int
+    pairs: int
+
+    def plate(self, times: int = 1) -> Path:
+        return wide_plate(self.plates, self.cells * times)
+
+    def repeated(self, run: Callable[[], Sample]) -> list[Sample]:
+        return [run() for _ in range(self.pairs)]
+
+
+def compartments(bench: Bench) -> Iterator[Figure]:
+    yield from _versus(bench, "four compartment files", joined=False)
+
+
+def single_cells(bench: Bench) -> Iterator[Figure]:
+    yield from _versus(bench, "joined single cells", joined=True)
+
+
+def from_the_shell(bench: Bench) -> Iterator[Figure]:
+    """Imports and start-up of both counted."""
+    source = bench.plate()
+
+    def ours() -> Sample:
+        return bench.shop.shell("cytotable-dagster", "convert", str(source), str(bench.shop.out), "--preset", PRESET)
+
+    ours()
+    pairs = by_turns(lambda: bench.shop.theirs(source, preset=PRESET, joined=False), ours, bench.pairs)
+    whole = ratio([s.whole_seconds for s in pairs.theirs], [s.whole_seconds for s in pairs.ours])
+    yield _at_least("whole process from the shell, CytoTable / ours", whole, 8, _seconds(pairs, whole=True))
+
+
+def other_readers(bench: Bench) -> Iterator[Figure]:
+    """What else reads the same file, for comparison."""
+    source = str(bench.plate())
+    for name, task, arguments in (
+        ("DuckDB COPY of each table", "duckdb_copy", {"dest": bench.shop.out}),
+        ("sqlite3 reading the last column", "sqlite_last_column", {}),
+        ("reading the file once", "read_file", {}),
+    ):
+        samples = bench.repeated(lambda t=task, a=arguments: bench.shop.task(t, source=source, **a))
+        yield Figure(name, spread([s.seconds for s in samples]), detail=_memory(samples))
+
+
+def decoding(bench: Bench) -> Iterator[Figure]:
+    source = str(bench.plate())
+    samples = bench.repeated(lambda: bench.shop.task("decode", source=source, dest=bench.shop.out))
+    speed = median(s.facts["values"] / s.seconds for s in samples) / 1e6
+    detail = f"{spread([s.seconds for s in samples])} on one thread"
+    yield Figure("decoded values per second and core", f"{speed:.0f} million", "60 million", speed >= 60, detail)
+
+
+def floor(bench: Bench) -> Iterator[Figure]:
+    """Four files against reading the file and encoding the same tables."""
+    source = bench.plate()
+    encoded = bench.shop.folder / "encoded"
+    bench.shop.task("convert", source_path=source, dest_path=encoded, overwrite=True)
+    ours, least = [], []
+    for _ in range(bench.pairs):
+        ours.append(bench.shop.ours(source, joined=False).seconds)
+        read = bench.shop.task("read_file", source=str(source)).seconds
+        least.append(read + bench.shop.task("encode", folder=str(encoded), dest=bench.shop.out).seconds)
+    detail = f"{spread(ours)} against {spread(least)}, encoded on one thread"
+    yield _at_most("four files / (read the file + encode the tables)", ratio(ours, least), 1.5, detail)
+
+
+def growth(bench: Bench) -> Iterator[Figure]:
+    """Time and memory at four times the rows."""
+    small, large = bench.plate(), bench.plate(4)
+    pairs = by_turns(
+        lambda: bench.shop.ours(large, joined=False), lambda: bench.shop.ours(small, joined=False), bench.pairs
+    )
+    yield _at_most("time at 4x the rows / time at 1x", pairs.seconds(), 4.2, _seconds(pairs, names=("4x", "1x")))
+    peaks = [max(s.peak_anonymous for s in samples) for samples in (pairs.ours, pairs.theirs)]
+    yield Figure(
+        "peak memory over the page cache, chunk_size 30,000",
+        megabytes(peaks[:1]),
+        "700 MB",
+        peaks[0] <= 700e6,
+        _memory(pairs.ours),
+    )
+    grown = peaks[1] / peaks[0] - 1
+    yield Figure("the same at 4x the rows", f"{grown:+.1%}", "10 % above", grown <= 0.1, megabytes(peaks[1:]))
+
+
+def retry(bench: Bench) -> Iterator[Figure]:
+    """One image again, of a plate with as many as a large one has."""
+    cells = IMAGES_OF_A_RETRY * CELLS_OF_AN_IMAGE
+    source = wide_plate(bench.plates, cells, cells_per_image=CELLS_OF_AN_IMAGE)
+    images = images_of(cells, CELLS_OF_AN_IMAGE)
+    pairs = by_turns(
+        lambda: bench.shop.task("one_image", source=str(source), dest=bench.shop.out, images=images),
+        lambda: bench.shop.ours(source, joined=False),
+        bench.pairs,
+    )
+    share = pairs.seconds()
+    detail = _seconds(pairs, names=("one image", "the plate"))
+    yield Figure(
+        f"one image of {images:,} again", f"{share.middle:.2%} of the whole", "2 %", share.middle <= 0.02, detail
+    )
+
+
+def start_up(bench: Bench) -> Iterator[Figure]:
+    source = str(bench.plate())
+    for name, target, command in (
+        ("python -c 'pass'", None, ("python", "-c", "pass")),
+        ("import cytotable_dagster", 0.3, ("python", "-c", "import cytotable_dagster")),
+        ("cytotable-dagster inspect", 1.0, ("cytotable-dagster", "inspect", source)),
+    ):
+        bench.shop.shell(*command)
+        seconds = [sample.seconds for sample in bench.repeated(lambda c=command: bench.shop.shell(*c))]
+        reached = None if target is None else median(seconds) <= target
+        yield Figure(name, spread(seconds), f"{target} s" if target else "", reached)
+
+
+ALL: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    figure.__name__: figure
+    for figure in (
+        compartments,
+        single_cells,
+        from_the_shell,
+        other_readers,
+        decoding,
+        floor,
+        growth,
+        retry,
+        start_up,
+    )
+}
+
+
+def _versus(bench: Bench, what: str, *, joined: bool) -> Iterator[Figure]:
+    pairs = versus_cytotable(bench.shop, bench.plate(), preset=PRESET, joined=joined, pairs=bench.pairs)
+    yield _at_least(f"{what}, seconds inside convert(), CytoTable / ours", pairs.seconds(), 20, _seconds(pairs))
+    theirs, ours = ([max(s.peak_anonymous for s in samples)] for samples in (pairs.theirs, pairs.ours))
+    yield Figure(f"{what}, peak memory over the page cache", f"{megabytes(ours)}; CytoTable {megabytes(theirs)}")
+
+
+def _at_least(name: str, value: Ratio, target: float, detail: str) -> Figure:
+    return Figure(name, str(value), f"at least {target:g}", value.middle >= target, detail)
+
+
+def _at_most(name: str, value: Ratio, target: float, detail: str) -> Figure:
+    return Figure(name, str(value), f"at most {target:g}", value.middle <= target, detail)
+
+
+def _seconds(pairs: Pairs, names: tuple[str, str] = ("CytoTable", "ours"), *, whole: bool = False) -> str:
+    told = []
+    for name, samples in zip(names, (pairs.theirs, pairs.ours), strict=True):
+        told.append(f"{name} {spread([s.whole_seconds if whole else s.seconds for s in samples])}")
+    return "; ".join(told)
+
+
+def _memory(samples: Sequence[Sample]) -> str:
+    anonymous, resident = ([getattr(s, name) for s in samples] for name in ("peak_anonymous", "peak_resident"))
+    return f"peak memory {megabytes(anonymous)}, with pages of files {megabytes(resident)}"

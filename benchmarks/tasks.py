@@ -1,0 +1,142 @@
+"""What is measured in a process of its own: python -m benchmarks.tasks REQUEST RESPONSE.
+
+Each task returns its facts, among them `seconds`: those of the work itself, without imports and preparation.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Facts = dict[str, Any]
+
+TABLES = ("Image", "Cells", "Cytoplasm", "Nuclei")
+BLOCK = 1 << 24
+
+
+def convert(**arguments: Any) -> Facts:
+    """Our convert()."""
+    from cytotable_dagster import convert
+
+    started = time.perf_counter()
+    result = convert(**arguments)
+    return {
+        "seconds": time.perf_counter() - started,
+        "rows": {output.path.stem: output.rows for output in result.outputs},
+        "bytes": sum(output.size for output in result.outputs),
+    }
+
+
+def duckdb_copy(source: str, dest: str) -> Facts:
+    """DuckDB's own COPY of each table to a Parquet file."""
+    import duckdb
+    import duckdb_extension_sqlite_scanner as package
+
+    (scanner,) = Path(package.__file__).parent.rglob("sqlite_scanner.duckdb_extension")
+    with duckdb.connect() as connection:
+        connection.execute(f"LOAD '{scanner}'")
+        started = time.perf_counter()
+        for table in TABLES:
+            connection.execute(
+                f"COPY (SELECT * FROM sqlite_scan('{source}', '{table}')) TO '{dest}/{table}.parquet' (FORMAT parquet)"
+            )
+        return {"seconds": time.perf_counter() - started}
+
+
+def sqlite_last_column(source: str) -> Facts:
+    """SQLite walking to the last column of every row."""
+    import sqlite3
+
+    connection = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    started = time.perf_counter()
+    for table in TABLES:
+        last = connection.execute(f"SELECT name FROM pragma_table_info('{table}') ORDER BY cid DESC LIMIT 1").fetchone()
+        connection.execute(f'SELECT count("{last[0]}") FROM "{table}"').fetchone()
+    seconds = time.perf_counter() - started
+    connection.close()
+    return {"seconds": seconds}
+
+
+def read_file(source: str) -> Facts:
+    """Every byte of the file, once, into one buffer."""
+    buffer = bytearray(BLOCK)
+    started = time.perf_counter()
+    with Path(source).open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+    return {"seconds": time.perf_counter() - started}
+
+
+def encode(folder: str, dest: str) -> Facts:
+    """pyarrow writing the tables that lie in `folder`, from memory, with our settings and row groups."""
+    import pyarrow.parquet as pq
+
+    from cytotable_dagster.core.parquet import parquet_writer
+
+    seconds = 0.0
+    for path in sorted(Path(folder).glob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+        started = time.perf_counter()
+        with parquet_writer(Path(dest) / path.name, groups[0].schema, {"version": "0"}) as writer:
+            for group in groups:
+                writer.write_table(group, row_group_size=group.num_rows)
+        seconds += time.perf_counter() - started
+    return {"seconds": seconds}
+
+
+def decode(source: str, dest: str) -> Facts:
+    """Our reader giving every value of every table in Arrow arrays, on one thread."""
+    from cytotable_dagster.core.compartments import read_batches
+    from cytotable_dagster.core.plan import Options
+
+    plan = _plan(source, dest, Options())
+    for compartment in plan.compartments:
+        # The first call loads what is compiled.
+        next(read_batches(plan, compartment, plan.rows(compartment, 0)[:1]))
+    values = 0
+    started = time.perf_counter()
+    for compartment in plan.compartments:
+        rows = [batch for chunk in range(plan.chunk_count) for batch in plan.rows(compartment, chunk)]
+        for table, _ in read_batches(plan, compartment, rows):
+            values += table.num_rows * table.num_columns
+    return {"seconds": time.perf_counter() - started, "values": values}
+
+
+def one_image(source: str, dest: str, images: int) -> Facts:
+    """Converting one image again, of a plate whose plan is kept: its chunk of every table."""
+    from cytotable_dagster.core.compartments import write_chunks
+    from cytotable_dagster.core.plan import Options
+
+    plan = _plan(source, dest, Options(chunks=images))
+    write_chunks(plan.folder, plan.compartments[0], [0], Path(dest) / "first")
+    started = time.perf_counter()
+    for compartment in plan.compartments:
+        write_chunks(plan.folder, compartment, [images // 2], Path(dest) / compartment)
+    return {"seconds": time.perf_counter() - started}
+
+
+def _plan(source: str, dest: str, options: Any) -> Any:
+    from cytotable_dagster.core.cache import fetch
+    from cytotable_dagster.core.discover import find_plate
+    from cytotable_dagster.core.planning import make_plan, resolved_preset
+
+    found = fetch(find_plate(source, "sqlite", {}), {})
+    return make_plan(found, resolved_preset(found, None), options, Path(dest) / "plan")
+
+
+TASKS: dict[str, Callable[..., Facts]] = {
+    task.__name__: task for task in (convert, duckdb_copy, sqlite_last_column, read_file, encode, decode, one_image)
+}
+
+
+def main(request_path: str, response_path: str) -> None:
+    request = json.loads(Path(request_path).read_text())
+    facts = TASKS[request["task"]](**request["arguments"])
+    Path(response_path).write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
