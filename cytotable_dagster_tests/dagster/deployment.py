@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Deployment:
         assets: list[dg.AssetKey] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        defs = build_defs(resources=resources)
+        defs = build_defs(resources=resources) if resources else _definitions()
         return defs.resolve_job_def(job).execute_in_process(
             instance=self.instance, partition_key=partition, asset_selection=assets, tags=tags, raise_on_error=False
         )
@@ -130,6 +131,11 @@ class Deployment:
             found = json.load(answer)
         assert "errors" not in found, found["errors"]
         return found["data"]
+
+
+@cache
+def _definitions() -> dg.Definitions:
+    return build_defs(chunks=CHUNKS)
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import plates
+from cytotable_dagster.core.errors import SourceNotFoundError
+from cytotable_dagster.core.patterns import find_by_pattern
 from cytotable_dagster_tests.conftest import ROOT
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.dagster.deployment import Deployment, running
@@ -94,6 +96,15 @@ def test_a_plate_on_s3_is_converted_by_one_launch(launched: Deployment, store: S
     assert metadata["dagster/row_count"] == pq.read_metadata(launched.lake("Stored").result("Cells")).num_rows == 10
     assert shown(launched, "nuclei_chunk", "Stored|01")["source"] == uri
     assert launched.outdated("Stored") == {}
+
+
+def test_a_pattern_finds_the_plate_in_the_store(launched: Deployment, store: S3Server) -> None:
+    cloud = {"endpoint_url": store.endpoint_url, "no_sign_request": True}
+    assert find_by_pattern(f"s3://{BUCKET}/{{batch}}/{{plate}}.sqlite", "Stored", cloud).uri == (
+        f"s3://{BUCKET}/batch/Stored.sqlite"
+    )
+    with pytest.raises(SourceNotFoundError, match="Other"):
+        find_by_pattern(f"s3://{BUCKET}/{{batch}}/{{plate}}.sqlite", "Other", cloud)
 
 
 def test_a_plate_that_fails_says_why_in_the_web_ui(launched: Deployment, store: S3Server) -> None:
