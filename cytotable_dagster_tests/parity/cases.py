@@ -13,7 +13,7 @@ LARGE, SOME, SMALL = 30_000, 100, 7
 
 # Of a plate of the cytominer dialect whose image table names no files.
 CYTOMINER_JOIN = """
-    SELECT image.Image_Metadata_Plate, image.Image_Metadata_Well, cytoplasm.*,
+    SELECT image.Image_Metadata_Plate, image.Metadata_Well, cytoplasm.*,
         cells.* EXCLUDE (Metadata_TableNumber, Metadata_ImageNumber),
         nuclei.* EXCLUDE (Metadata_TableNumber, Metadata_ImageNumber)
     FROM read_parquet('cytoplasm.parquet') AS cytoplasm

@@ -40,7 +40,8 @@ class Listed:
         their rows: only CytoTable has the rows that `rows` says.
         our rows: only ours has the rows that `rows` says.
         their table: only CytoTable makes a file of a table.
-        row order, column order, file name, footer: as they say.
+        column order: ours puts the column elsewhere; all others keep their order.
+        row order, file name, footer: as they say.
         fails: CytoTable ends with an error that the pattern `column` fits, where ours gives a result.
         refuses: the same, the other way round.
     """
@@ -132,10 +133,15 @@ def _column_differences(theirs: pa.Table, ours: pa.Table, where: Where, entries:
             if name not in common:
                 yield explained(kind, where, name, detail, entries)
     left, right = ([name for name in table.column_names if name in common] for table in (theirs, ours))
-    for name, other in zip(left, right, strict=True):
+    if left == right:
+        return
+    moved = {name: entry for entry in entries for name in common if entry.covers("column order", name)}
+    for name, other in zip(*([name for name in names if name not in moved] for names in (left, right)), strict=True):
         if name != other:
-            yield explained("column order", where, name, f"comes where ours has {other}", entries)
+            yield Found("column order", where, name, f"comes where ours has {other}")
             return
+    for name, entry in moved.items():
+        yield Found("column order", where, name, "is elsewhere", entry)
 
 
 def _without_rows(table: pa.Table, kind: str, where: Where, entries: Sequence[Listed]) -> tuple[pa.Table, list[Found]]:

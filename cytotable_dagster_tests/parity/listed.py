@@ -17,6 +17,8 @@ OBJECTS = "(Cells|Cytoplasm|Nuclei)"
 COMPARTMENTS = "(Image|Cells|Cytoplasm|Nuclei)"
 JOINED = "single_cells"
 INNER = f"({EXPORT}|{PYCYTOMINER}|{CYTOMINER})"
+NO_QUERY = "((?!-joins-).)*"
+"""Cases whose joined table is a preset's, not a query's."""
 
 
 def _sites_mixed(theirs: pa.Table) -> pa.ChunkedArray:
@@ -114,11 +116,16 @@ LISTED: tuple[Listed, ...] = (
     Listed("image-columns", "added", preset=INNER, table=JOINED, column="Image_Metadata_Site"),
     # Order
     Listed("row-order", "row order"),
-    Listed("column-order", "column order", preset=JUMP, table=JOINED, column="Image_Metadata_Row"),
+    Listed(
+        "column-order",
+        "column order",
+        table=JOINED,
+        column="Metadata_(TableNumber|ObjectNumber|Cells_ObjectNumber|Nuclei_ObjectNumber)",
+    ),
     # Rows of the joined table
-    Listed("image-number-kept", "their rows", case=".*_orphans-.*", table=JOINED, rows=_no_image_number),
-    Listed("image-number-kept", "our rows", case=".*_orphans-.*", table=JOINED, rows=_no_image),
-    Listed("cytoplasm-kept", "our rows", preset=INNER, table=JOINED, rows=_no_partner),
+    Listed("image-number-kept", "their rows", case=f".*_orphans-{NO_QUERY}", table=JOINED, rows=_no_image_number),
+    Listed("image-number-kept", "our rows", case=f".*_orphans-{NO_QUERY}", table=JOINED, rows=_no_image),
+    Listed("cytoplasm-kept", "our rows", case=NO_QUERY, preset=INNER, table=JOINED, rows=_no_partner),
     Listed("sites-not-mixed", "their rows", preset=JUMP, table=JOINED, rows=_sites_mixed),
     # Types and values
     Listed("text-tablenumber", "type", preset=CYTOMINER, column="Metadata_TableNumber"),
@@ -145,6 +152,7 @@ LISTED: tuple[Listed, ...] = (
         column="Cells_Text_In_Datetime",
         allows=lambda theirs, ours: theirs is None and isinstance(ours, str),
     ),
+    Listed("keys-are-int64", "type", case=".*-int32-.*", column=".*(ImageNumber|Object_Number|_Parent_.*)"),
     Listed("dates-are-text", "type", case="declared-.*", column="Cells_Kind_(DATE|TIMESTAMP)"),
     Listed(
         "dates-are-text",
