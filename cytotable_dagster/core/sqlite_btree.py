@@ -14,59 +14,44 @@ Shared arrays:
 
 import numpy as np
 
-from cytotable_dagster.core.sqlite_machine import helper, read_bytes
-
-# Positions in `geometry`.
-FD, PAGE_SIZE, USABLE, PAGES, ROOT, MAX_LOCAL, MIN_LOCAL, SLACK = range(8)
-# Positions in `cursor`.
-DEPTH, LEAF_CELLS, LEAF_CELL, LEAF_DEPTH, BAD_PAGE, NEED = range(6)
-# Columns of `stack`.
-PAGE, KIND, CELLS, LOWEST, HIGHEST = range(5)
-
-# As SQLite's own limit on the depth of a b-tree (BTCURSOR_MAX_DEPTH).
-MAX_DEPTH = 20
-INTERIOR, LEAF = 5, 13
-MIN_ROWID, MAX_ROWID = -(2**63), 2**63 - 1
-# The page that holds byte 2**30 is never used: section "The Lock-Byte Page".
-_LOCK_BYTE = 1 << 30
-
-OK, NEED_ARENA, NEED_EVENTS, NEED_HEAP, BLOCK_FULL = range(5)
-(
-    UNREADABLE,
-    BAD_POINTER,
-    BAD_KIND,
+from cytotable_dagster.core.sqlite_layout import (
+    BAD_CELL,
     BAD_CELL_COUNT,
     BAD_CELL_POINTER,
-    BAD_CELL,
-    BAD_FREE_BLOCK,
-    BAD_SPACE,
-    BAD_ORDER,
     BAD_DEPTH,
-    BAD_LENGTH,
-    BAD_CHAIN,
-    BAD_HEADER,
-    BAD_SERIAL,
-    TOO_MANY_VALUES,
+    BAD_FREE_BLOCK,
+    BAD_KIND,
+    BAD_ORDER,
+    BAD_PAGE,
+    BAD_POINTER,
+    BAD_SPACE,
+    CELLS,
+    DEPTH,
+    FD,
+    HIGHEST,
+    INTERIOR,
+    KIND,
+    LEAF,
+    LEAF_CELL,
+    LEAF_CELLS,
+    LEAF_DEPTH,
+    LOCK_BYTE,
+    LOWEST,
+    MAX_DEPTH,
+    MAX_LOCAL,
+    MAX_ROWID,
+    MIN_LOCAL,
+    MIN_ROWID,
     NO_SUCH_ROW,
-) = range(16, 32)
-
-DAMAGE = {
-    UNREADABLE: "the file ends before it",
-    BAD_POINTER: "it points to a page outside the file",
-    BAD_KIND: "it is not a page of a table",
-    BAD_CELL_COUNT: "its number of rows cannot be",
-    BAD_CELL_POINTER: "a cell lies outside it",
-    BAD_CELL: "a cell runs over its end",
-    BAD_FREE_BLOCK: "its list of free space is broken",
-    BAD_SPACE: "its cells and free space do not add up",
-    BAD_ORDER: "its rows are out of order",
-    BAD_DEPTH: "it is not as deep in the tree as its siblings",
-    BAD_LENGTH: "a row is longer than the file",
-    BAD_CHAIN: "the overflow chain of a row does not end where the row does",
-    BAD_HEADER: "the header of a row contradicts its length",
-    BAD_SERIAL: "a row has a value of a type that does not exist",
-    TOO_MANY_VALUES: "a row has more values than the table has columns",
-}
+    OK,
+    PAGE,
+    PAGE_SIZE,
+    PAGES,
+    ROOT,
+    UNREADABLE,
+    USABLE,
+)
+from cytotable_dagster.core.sqlite_machine import helper, read_bytes
 
 
 @helper
@@ -106,7 +91,7 @@ def local_size(geometry, payload):
 
 @helper
 def page_exists(geometry, page):
-    return 1 <= page <= geometry[PAGES] and (page - 1) * geometry[PAGE_SIZE] != _LOCK_BYTE
+    return 1 <= page <= geometry[PAGES] and (page - 1) * geometry[PAGE_SIZE] != LOCK_BYTE
 
 
 @helper

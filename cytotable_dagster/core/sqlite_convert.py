@@ -1,6 +1,6 @@
 """Decoded buffers and events to Arrow arrays: numbers as they lie, texts and oddities converted by `core.values`.
 
-Events are int64[..., 5] as in `sqlite_decode`: slot, output row, class, value or place on the heap, size.
+Events are int64[..., 5] as in `sqlite_layout`: slot, output row, class, value or place on the heap, size.
 """
 # pyright: basic
 
@@ -11,17 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from cytotable_dagster.core.errors import SchemaError
-from cytotable_dagster.core.sqlite_decode import ABSENT, BLOB, INTEGER, REAL, TEXT, WHOLE_REAL
-from cytotable_dagster.core.sqlite_text import (
+from cytotable_dagster.core.sqlite_compiled import call
+from cytotable_dagster.core.sqlite_layout import (
+    ABSENT,
+    BLOB,
+    DIGITS,
     INFINITE,
+    INTEGER,
     MINUS_INFINITE,
     MISSING,
     NUMBER,
-    WHOLE,
-    classify,
-    clear_bits,
-    collect,
-    lay_out,
+    REAL,
+    TEXT,
+    WHOLE_REAL,
 )
 from cytotable_dagster.core.types import Coercion
 from cytotable_dagster.core.values import typed_array
@@ -59,7 +61,7 @@ def with_default(column: Decoded, default: Any) -> Decoded:
         return column
     events, heap = column.events.copy(), column.heap
     if default is None:
-        clear_bits(column.valid, np.ascontiguousarray(events[absent, 1]))
+        _clear(column.valid, events[absent, 1])
         return Decoded(column.name, column.type, column.values, column.valid, events[~absent], heap, column.rows)
     if isinstance(default, int):
         events[absent, 2:4] = INTEGER, default
@@ -92,11 +94,11 @@ def _convert_events(column: Decoded) -> Coercion | None:
     done = _plain_numbers(events, values) | _plain_texts(column)
     # A real that is left is one that no int64 equals.
     lost = ~done & (events[:, 2] == REAL)
-    clear_bits(column.valid, np.ascontiguousarray(events[lost, 1]))
+    _clear(column.valid, events[lost, 1])
     rest = events[~done & ~lost]
     array, coercion = typed_array([_python_value(event, column.heap) for event in rest], column.name, column.type)
     missing = np.asarray(array.is_null())
-    clear_bits(column.valid, np.ascontiguousarray(rest[missing, 1]))
+    _clear(column.valid, rest[missing, 1])
     values[rest[~missing, 1]] = np.asarray(array.drop_null())
     if not lost.any():
         return coercion
@@ -123,20 +125,21 @@ def _plain_texts(column: Decoded) -> np.ndarray:
     events, values = column.events, column.values
     assert values is not None
     kinds, whole = np.zeros(len(events), np.uint8), np.zeros(len(events), np.int64)
-    chars = classify(events, column.heap, kinds, whole)
+    chars = np.zeros(1, np.int64)
+    call("classify", events, column.heap, kinds, whole, chars)
     done = kinds == MISSING
-    clear_bits(column.valid, np.ascontiguousarray(events[done, 1]))
+    _clear(column.valid, events[done, 1])
     at = events[:, 1]
     if values.dtype == np.int64:
-        fit = kinds == WHOLE
+        fit = kinds == DIGITS
         values[at[fit]] = whole[fit]
         return done | fit
     for kind, value in ((INFINITE, np.inf), (MINUS_INFINITE, -np.inf)):
         values[at[kinds == kind]] = value
-    number = (kinds == NUMBER) | (kinds == WHOLE)
+    number = (kinds == NUMBER) | (kinds == DIGITS)
     if number.any():
-        offsets, data = np.zeros(int(number.sum()) + 1, np.int64), np.empty(chars, np.uint8)
-        collect(events, column.heap, kinds, offsets, data)
+        offsets, data = np.zeros(int(number.sum()) + 1, np.int64), np.empty(chars[0], np.uint8)
+        call("collect", events, column.heap, kinds, offsets, data)
         texts = pa.Array.from_buffers(
             pa.large_string(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
         )
@@ -150,10 +153,10 @@ def _strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | 
     total = int(events[:, 4].sum())
     if total >= 2**31:
         raise SchemaError(f"column {column.name}: {total} bytes of text in {column.rows} rows; read fewer rows at once")
-    offsets, data = np.zeros(column.rows + 1, np.int32), np.empty(total, np.uint8)
-    lay_out(events, column.heap, offsets, data)
+    offsets, data = np.zeros(column.rows + 1, np.int64), np.empty(total, np.uint8)
+    call("lay_out", events, column.heap, offsets, data)
     bitmap = None if column.valid.size == 0 or column.valid.min() == 255 else pa.py_buffer(column.valid)
-    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(data)]
+    buffers = [bitmap, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
     array = pa.Array.from_buffers(column.type, column.rows, buffers)
     if pa.types.is_binary(column.type):
         return array, None
@@ -193,6 +196,14 @@ def _checked_strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coe
                 ) from None
             values[event[1]] = data
     return typed_array(values, column.name, column.type)
+
+
+def _clear(valid: np.ndarray, rows: np.ndarray) -> None:
+    """Mark rows as null in a bitmap."""
+    if len(rows):
+        bits = np.unpackbits(valid, bitorder="little")
+        bits[rows] = 0
+        valid[:] = np.packbits(bits, bitorder="little")
 
 
 def _python_value(event: np.ndarray, heap: np.ndarray) -> int | float | str | bytes:

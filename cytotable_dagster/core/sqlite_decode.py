@@ -1,63 +1,60 @@
-"""Compiled decoding: rows of a table into column buffers. The kernels that Python calls are the last three functions.
-
-Besides the arrays of `sqlite_btree` and `sqlite_records`:
-    plan      int64[columns, 5], what becomes of each column, see the positions below
-    tile      int64[BLOCK_ROWS * numeric slots], numbers of a block, row by row; reals as their bits
-    values    int64[numeric slots * rows], the numeric columns, one after another; reals as their bits
-    valid     uint8[slots * stride], a bitmap a column, least significant bit first, at the start all ones
-    events    int64[..., 5], the values that are not plain numbers: slot, output row, class, and either the number
-              itself or where in `heap` its bytes start and how many they are
-    heap      uint8[...], bytes of texts and blobs
-    task      int64[...], see the positions below: what to do, how far it got
-"""
+"""Compiled decoding: rows of a table into column buffers. Arrays and statuses are those of `sqlite_layout`."""
 # pyright: basic
 
 import numpy as np
 
-from cytotable_dagster.core.sqlite_btree import (
+from cytotable_dagster.core.sqlite_btree import advance, find, varint
+from cytotable_dagster.core.sqlite_layout import (
+    ABSENT,
     BAD_HEADER,
     BAD_PAGE,
     BAD_SERIAL,
+    BLOB,
     BLOCK_FULL,
-    LEAF_CELL,
-    LEAF_CELLS,
-    NEED_EVENTS,
-    NEED_HEAP,
-    OK,
-    TOO_MANY_VALUES,
-    advance,
-    find,
-    varint,
-)
-from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, kernel, load_be64, real_bits
-from cytotable_dagster.core.sqlite_records import (
     BLOCK_ROWS,
     BODY,
     BODY_END,
+    COLUMNS,
+    DONE,
+    EVENTS,
+    EXTENT,
+    FAST,
     HEADER,
     HEADER_END,
     HEADERS,
+    HEAP,
+    INTEGER,
+    IS_REAL,
+    IS_ROWID,
+    LEAF_CELL,
+    LEAF_CELLS,
     LEAF_PAGE,
     MARGIN,
+    NEED_EVENTS,
+    NEED_HEAP,
+    NULL,
+    NUMBERS,
+    ODD,
+    OK,
     POSITION,
+    REAL,
+    RECORD,
     RECORD_END,
     ROWID,
-    WHOLE,
-    count_classes,
-    gather,
-    value_size,
+    ROWS,
+    SCANNING,
+    SKIP,
+    SLOT,
+    STRIDE,
+    TARGET,
+    TEXT,
+    TO_FLOAT,
+    TO_INT,
+    TOO_MANY_VALUES,
+    WHOLE_REAL,
 )
-
-# Columns of `plan`. Slots count the columns asked for, the numeric ones first; a real column holds whole reals as
-# integers in the file; FAST is TARGET where plain numbers may be decoded without further ado, else ODD.
-TARGET, SLOT, IS_REAL, IS_ROWID, FAST = range(5)
-# Values of TARGET and FAST.
-SKIP, TO_FLOAT, TO_INT, TO_ANY, ODD = range(5)
-# Storage classes, in SQLite's order of https://sqlite.org/datatype3.html; ABSENT: the record ends before the
-# column; WHOLE_REAL: a real that the file holds as an integer.
-NULL, INTEGER, REAL, TEXT, BLOB, ABSENT, WHOLE_REAL = range(7)
-# Positions in `task`.
-DONE, ROWS, COLUMNS, EXTENT, STRIDE, EVENTS, HEAP, NUMBERS = range(8)
+from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, load_be64, real_bits
+from cytotable_dagster.core.sqlite_records import count_classes, gather, value_size
 
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0], dtype=np.int64)
 _INFINITE, _FRACTION = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
@@ -173,9 +170,9 @@ def _decode_row(arena, block, r, plan, tile, valid, events, heap, task):
         status, at, body = _decode_odd(arena, block, r, column, at, body, plan, tile, valid, events, heap, task)
         if status != OK:
             return status
-    if task[EXTENT] == WHOLE and at < end:
+    if task[EXTENT] == RECORD and at < end:
         return TOO_MANY_VALUES
-    if body > block[r, BODY_END] or (task[EXTENT] == WHOLE and body != block[r, RECORD_END]):
+    if body > block[r, BODY_END] or (task[EXTENT] == RECORD and body != block[r, RECORD_END]):
         return BAD_HEADER
     return OK
 
@@ -204,63 +201,34 @@ def _decode_block(cursor, arena, block, count, plan, tile, values, valid, events
     return OK
 
 
-@kernel
-def read_rows(
+@helper
+def decode_rows(
     geometry, cursor, stack, pages, cells, arena, block, plan, tile, values, valid, events, heap, task,
     rowids, positions,
 ):  # fmt: skip
-    """Decode the rows with the given rowids, ascending, each to its position among the output rows.
+    """Decode rows, from `task[DONE]` on; OK when all are done, else a status that asks for room or tells of damage.
 
-    Goes on from `task[DONE]`; returns OK when all are done, else a status that asks for room or tells of damage.
+    Scanning: the table's next rows, at most `rowids.size`, their rowids noted there; OK with fewer: the table ends.
+    Else: the rows of the given rowids, ascending, each to its position among the output rows.
     """
-    while task[DONE] < rowids.size:
-        count, top = 0, np.int64(MARGIN)
-        while count < BLOCK_ROWS and task[DONE] + count < rowids.size:
-            k = task[DONE] + count
-            status = find(geometry, cursor, stack, pages, cells, rowids[k])
-            if status != OK:
-                return status
-            cell = cursor[LEAF_CELL]
-            status, top = gather(
-                geometry, cursor, stack, pages, cells, cell, arena, top, block, count, task[EXTENT], task[COLUMNS]
-            )
-            if status == BLOCK_FULL:
-                break
-            if status != OK:
-                return status
-            block[count, POSITION] = positions[k]
-            count += 1
-            # The next row asked for is most likely the next cell.
-            if k + 1 < rowids.size and rowids[k + 1] != rowids[k] and cell + 1 < cursor[LEAF_CELLS]:
-                cursor[LEAF_CELL] = cell + 1
-        status = _decode_block(cursor, arena, block, count, plan, tile, values, valid, events, heap, task)
-        if status != OK:
-            return status
-        task[DONE] += count
-    return OK
-
-
-@kernel
-def scan_rows(
-    geometry, cursor, stack, pages, cells, arena, block, plan, tile, values, valid, events, heap, task, rowids
-):
-    """Decode the table's next rows, at most `rowids.size` of them, and note their rowids.
-
-    Goes on after the last row it was at; `task[DONE]` counts the rows. OK with fewer than asked for: the table ends.
-    """
+    scanning = task[SCANNING] != 0
     while task[DONE] < rowids.size:
         count, top, first = 0, np.int64(MARGIN), cursor[LEAF_CELL]
         while count < BLOCK_ROWS and task[DONE] + count < rowids.size:
-            # A block stays on one leaf: if it must be decoded again with more room, its cells are still at hand.
-            if count and cursor[LEAF_CELL] >= cursor[LEAF_CELLS]:
-                break
-            status, more = advance(geometry, cursor, stack, pages, cells)
+            k = task[DONE] + count
+            if scanning:
+                # A block stays on one leaf: if it must be decoded again with more room, its cells are still at hand.
+                if count and cursor[LEAF_CELL] >= cursor[LEAF_CELLS]:
+                    break
+                status, more = advance(geometry, cursor, stack, pages, cells)
+                if status == OK and not more:
+                    return OK
+                if count == 0:
+                    first = cursor[LEAF_CELL]
+            else:
+                status = find(geometry, cursor, stack, pages, cells, rowids[k])
             if status != OK:
                 return status
-            if not more:
-                return OK
-            if count == 0:
-                first = cursor[LEAF_CELL]
             status, top = gather(
                 geometry, cursor, stack, pages, cells, cursor[LEAF_CELL], arena, top, block, count,
                 task[EXTENT], task[COLUMNS],
@@ -268,12 +236,14 @@ def scan_rows(
             if status == BLOCK_FULL:
                 break
             if status != OK:
-                cursor[LEAF_CELL] = first
                 return status
-            block[count, POSITION] = task[DONE] + count
-            rowids[task[DONE] + count] = block[count, ROWID]
+            block[count, POSITION] = k if scanning else positions[k]
+            if scanning:
+                rowids[k] = block[count, ROWID]
+            # The next row is most likely the next cell.
+            if scanning or (k + 1 < rowids.size and rowids[k + 1] != rowids[k]):
+                cursor[LEAF_CELL] += 1
             count += 1
-            cursor[LEAF_CELL] += 1
         status = _decode_block(cursor, arena, block, count, plan, tile, values, valid, events, heap, task)
         if status != OK:
             cursor[LEAF_CELL] = first
@@ -282,8 +252,8 @@ def scan_rows(
     return OK
 
 
-@kernel
-def profile_rows(geometry, cursor, stack, pages, cells, arena, block, is_real, counts, lengths, task):
+@helper
+def profile_rows(geometry, cursor, stack, pages, cells, arena, block, is_real, counts, lengths):
     """Count storage classes over the whole table.
 
     Args:
@@ -307,22 +277,14 @@ def profile_rows(geometry, cursor, stack, pages, cells, arena, block, is_real, c
             return status
         lengths[found] += 1
         cursor[LEAF_CELL] += 1
-        task[DONE] += 1
 
 
-@kernel
-def find_row(geometry, cursor, stack, pages, cells, rowid):
-    """Make the row's cell current; returns OK, NO_SUCH_ROW or what is damaged."""
-    return find(geometry, cursor, stack, pages, cells, rowid)
-
-
-@kernel
-def count_rows(geometry, cursor, stack, pages, cells):
-    """The number of the table's rows; returns the status and the number."""
-    total = np.int64(0)
+@helper
+def count_rows(geometry, cursor, stack, pages, cells, total):
+    """Add the number of the table's rows to `total[0]`."""
     while True:
         status, more = advance(geometry, cursor, stack, pages, cells)
         if status != OK or not more:
-            return status, total
-        total += cursor[LEAF_CELLS]
+            return status
+        total[0] += cursor[LEAF_CELLS]
         cursor[LEAF_CELL] = cursor[LEAF_CELLS]

@@ -1,60 +1,64 @@
-"""The few machine operations that numba lacks, and how the compiled code is cached.
-
-Numba keys its cache on the file of the outermost function alone; here the folder's name carries a hash of every
-module that is compiled, so that a changed helper is never overlooked.
-"""
+"""The few machine operations that numba lacks: arrays at an address, `pread`, `memcpy`, big-endian loads."""
 # pyright: basic, reportMissingTypeStubs=false
 
-import hashlib
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
-_HERE = Path(__file__).parent
+# What these make is called from compiled code, with other arguments than the Python functions take.
+intrinsic: Any = extending.intrinsic
+# Nothing compiled here raises, allocates or counts references, so that it runs where Python and numba are not.
+helper: Any = numba.njit(nogil=True, error_model="numpy", _nrt=False)
 
-
-def cache_folder() -> Path:
-    """Where compiled code is kept: below NUMBA_CACHE_DIR, else below the user's cache folder."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    if given:
-        base = Path(given)
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches" / "cytotable_dagster"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cytotable_dagster"
-    digest = hashlib.sha256()
-    for module in sorted(_HERE.glob("sqlite_*.py")):
-        digest.update(module.read_bytes())
-    return base / f"numba-{digest.hexdigest()[:16]}"
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function called from Python: without the interpreter lock, cached where a cache can be written."""
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
-    try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    except (RuntimeError, OSError):
-        return numba.njit(nogil=True, error_model="numpy")(function)
-    finally:
-        numba.config.CACHE_DIR = before
-
-
-# Functions called by kernels only: compiled, and cached, as part of them.
-helper = numba.njit(nogil=True, error_model="numpy")
+# How an array is told to a kernel: its address and its two lengths.
+_WORDS = 3
 
 
 def _pointer(context, builder, array_type, array, at):
     """Address of the byte `at` of a one-dimensional array of bytes."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [at])
+
+
+def _array_intrinsic(item, dimensions) -> Any:
+    """An intrinsic `f(job, i)`: the `i`th array of those listed in memory from the address `job` on."""
+
+    @intrinsic
+    def array_of(typingctx, job, i):
+        kind = types.Array(item, dimensions, "C")
+
+        def generate(context, builder, signature, args):
+            i64 = ir.IntType(64)
+            table = builder.inttoptr(args[0], i64.as_pointer())
+            first = builder.mul(args[1], ir.Constant(i64, _WORDS))
+            address, rows, width = (
+                builder.load(builder.gep(table, [builder.add(first, ir.Constant(i64, k))])) for k in range(_WORDS)
+            )
+            size = ir.Constant(i64, item.bitwidth // 8)
+            array = context.make_array(kind)(context, builder)
+            populate_array(
+                array,
+                data=builder.inttoptr(address, array.data.type),
+                shape=[rows, width][:dimensions],
+                strides=[builder.mul(width, size), size][-dimensions:],
+                itemsize=size,
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return kind(types.int64, types.int64), generate
+
+    return array_of
+
+
+chars = _array_intrinsic(types.uint8, 1)
+longs = _array_intrinsic(types.int64, 1)
+table = _array_intrinsic(types.int64, 2)
 
 
 @intrinsic

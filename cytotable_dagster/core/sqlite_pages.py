@@ -5,7 +5,7 @@ The file is read with `pread`, never mapped; memory is bounded by the rows asked
 # pyright: basic
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,9 +63,9 @@ class OpenFile:
         status = os.fstat(self.fd)
         self.geometry: Geometry = read_geometry(os.pread(self.fd, HEADER_SIZE, 0), status.st_size, path)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if hasattr(self, "fd"):
-            os.close(self.fd)
+            close(self.fd)
 
     def _state(self) -> tuple[int, int, bytes]:
         status = os.fstat(self.fd)
@@ -131,23 +131,31 @@ class PageTable:
         self._stored = stored
         self._index = {column.name: i for i, column in enumerate(stored.columns)}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process opens the file anew: a file descriptor means nothing there.
+        return open_table, (self.path, self.table)
+
     def count(self) -> int:
         """How many rows the table has; reads its leaf pages."""
-        from cytotable_dagster.core.sqlite_decode import count_rows
+        import numpy as np
 
-        walk = self._walk()
-        status, total = count_rows(*walk.tree)
-        self._check(walk, status)
+        from cytotable_dagster.core.sqlite_compiled import call
+
+        walk, total = self._walk(), np.zeros(1, np.int64)
+        self._check(walk, call("count_rows", *walk.tree, total))
         self.file.check_unchanged()
-        return int(total)
+        return int(total[0])
 
     def has_row(self, rowid: int) -> bool:
         """Whether there is a row of this rowid."""
-        from cytotable_dagster.core.sqlite_btree import NO_SUCH_ROW
-        from cytotable_dagster.core.sqlite_decode import find_row
+        import numpy as np
+
+        from cytotable_dagster.core.sqlite_layout import NO_SUCH_ROW
+        from cytotable_dagster.core.sqlite_walk import Output
 
         walk = self._walk()
-        status = find_row(*walk.tree, rowid)
+        output = Output(self._stored, (), (), 1)
+        status = walk.run("decode_rows", lambda: (*output.arrays, np.array([rowid]), np.zeros(1, np.int64)), output)
         if status == NO_SUCH_ROW:
             return False
         self._check(walk, status)
@@ -178,13 +186,11 @@ class PageTable:
         """
         import numpy as np
 
-        from cytotable_dagster.core.sqlite_decode import profile_rows
-
         walk = self._walk()
         width = len(self.columns)
         counts, lengths = np.zeros((width, 5), np.int64), np.zeros(width + 1, np.int64)
         is_real = np.array([column.affinity == "REAL" for column in self.columns], np.uint8)
-        walk.run(profile_rows, lambda: (is_real, counts, lengths, walk.task), self._check)
+        self._check(walk, walk.run("profile_rows", lambda: (is_real, counts, lengths)))
         self.file.check_unchanged()
         if self._stored.rowid_column >= 0:
             counts[self._stored.rowid_column] = 0, lengths.sum(), 0, 0, 0
@@ -212,7 +218,6 @@ class PageTable:
         """
         import numpy as np
 
-        from cytotable_dagster.core.sqlite_decode import read_rows
         from cytotable_dagster.core.sqlite_walk import Output
 
         rowids = np.ascontiguousarray(rowids, np.int64)
@@ -225,10 +230,9 @@ class PageTable:
             order = np.argsort(wanted, kind="stable")
             wanted, positions = wanted[order], positions[order]
         walk, output = self._walk(), Output(self._stored, columns, types, len(rowids), absent)
-        walk.task[:] = output.task
-        walk.run(read_rows, lambda: (*output.arrays, walk.task, wanted, positions), self._check, output)
+        self._check(walk, walk.run("decode_rows", lambda: (*output.arrays, wanted, positions), output))
         self.file.check_unchanged()
-        arrays, coercions = output.finish(walk.task, rowids)
+        arrays, coercions = output.finish(rowids)
         return arrays, tuple(found for found in coercions if found)
 
     def _scan(
@@ -238,20 +242,19 @@ class PageTable:
         import numpy as np
         import pyarrow as pa
 
-        from cytotable_dagster.core.sqlite_decode import DONE, scan_rows
         from cytotable_dagster.core.sqlite_walk import Output
 
-        walk = self._walk()
+        walk, unused = self._walk(), np.empty(0, np.int64)
         found: list[np.ndarray] = []
         parts: list[list[pa.Array]] = [[] for _ in columns]
         coercions: list[Coercion | None] = [None] * len(columns)
         while True:
             rowids = np.empty(_SCAN_ROWS, np.int64)
-            output = Output(self._stored, columns, types, _SCAN_ROWS, None)
-            walk.task[:] = output.task
-            walk.run(scan_rows, lambda: (*output.arrays, walk.task, rowids), self._check, output)  # noqa: B023
-            done = int(walk.task[DONE])
-            arrays, problems = output.finish(walk.task, rowids)
+            output = Output(self._stored, columns, types, _SCAN_ROWS, scanning=True)
+            status = walk.run("decode_rows", lambda: (*output.arrays, rowids, unused), output)  # noqa: B023
+            self._check(walk, status)
+            done = output.done
+            arrays, problems = output.finish(rowids)
             found.append(rowids[:done])
             for i, (array, problem) in enumerate(zip(arrays, problems, strict=True)):
                 parts[i].append(array.slice(0, done))
@@ -266,7 +269,7 @@ class PageTable:
 
     def _check(self, walk: "Walk", status: int) -> None:
         """Turn a status that tells of damage into an error, or into the news that the file changed."""
-        from cytotable_dagster.core.sqlite_btree import DAMAGE, OK
+        from cytotable_dagster.core.sqlite_layout import DAMAGE, OK
 
         if status != OK:
             self.file.check_unchanged()

@@ -9,7 +9,8 @@ besides:
 
 import numpy as np
 
-from cytotable_dagster.core.sqlite_btree import (
+from cytotable_dagster.core.sqlite_btree import be32, local_size, page_exists, varint
+from cytotable_dagster.core.sqlite_layout import (
     BAD_CHAIN,
     BAD_HEADER,
     BAD_LENGTH,
@@ -17,31 +18,29 @@ from cytotable_dagster.core.sqlite_btree import (
     BAD_POINTER,
     BAD_SERIAL,
     BLOCK_FULL,
+    BODY,
+    BODY_END,
     DEPTH,
     FD,
+    HEADER,
+    HEADER_END,
+    LEAF_PAGE,
+    MARGIN,
     NEED,
     NEED_ARENA,
     OK,
     PAGE,
     PAGE_SIZE,
     PAGES,
+    PREFIX,
+    RECORD,
+    RECORD_END,
+    ROWID,
     SLACK,
     UNREADABLE,
     USABLE,
-    be32,
-    local_size,
-    page_exists,
-    varint,
 )
 from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, read_bytes
-
-BLOCK_ROWS = 32
-# Columns of `block`: rowid, output row, leaf page; header and values at hand, and where either and the record end.
-ROWID, POSITION, LEAF_PAGE, HEADER, HEADER_END, BODY, BODY_END, RECORD_END = range(8)
-# How much of a record to gather: all of it, its header, or as far as the last column wanted.
-WHOLE, HEADERS, PREFIX = range(3)
-# Room before the first record in the arena: an overflow page is read 4 bytes early.
-MARGIN = 16
 
 # Bytes of the serial types below 12 ("Record Format"); 10 and 11 do not occur in files.
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0, -1, -1], dtype=np.int64)
@@ -124,7 +123,7 @@ def gather(geometry, cursor, stack, pages, cells, cell, arena, top, block, r, ex
     length, types = _header_length(arena, top, have, payload)
     if length < 0:
         return BAD_HEADER, top
-    wanted, measured = (payload if extent == WHOLE else length), extent != PREFIX
+    wanted, measured = (payload if extent == RECORD else length), extent != PREFIX
     while True:
         if wanted <= have:
             if measured:

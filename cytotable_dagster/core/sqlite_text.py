@@ -6,11 +6,8 @@ Anything that is not plain here (other whitespace, other digits, a number too lo
 
 import numpy as np
 
-from cytotable_dagster.core.sqlite_decode import TEXT
-from cytotable_dagster.core.sqlite_machine import helper, kernel
-
-# Kinds of text. WHOLE: a plain integer of at most 18 digits; NUMBER: any other plain decimal.
-ODD, NUMBER, WHOLE, MISSING, INFINITE, MINUS_INFINITE = range(6)
+from cytotable_dagster.core.sqlite_layout import DIGITS, INFINITE, MINUS_INFINITE, MISSING, NUMBER, OK, STRANGE, TEXT
+from cytotable_dagster.core.sqlite_machine import helper
 
 _MOST_CHARS = 200
 
@@ -34,7 +31,7 @@ def _is_word(heap, at, end, word):
     """Whether the text is this lower-case word, in either case."""
     if end - at != len(word):
         return False
-    for i in range(len(word)):
+    for i in range(len(word)):  # noqa: SIM110
         if heap[at + i] | 0x20 != word[i]:
             return False
     return True
@@ -82,14 +79,14 @@ _INF, _INFINITY = np.frombuffer(b"inf", np.uint8), np.frombuffer(b"infinity", np
 
 @helper
 def _kind(heap, at, end):
-    """Kind of a text, its value if it is WHOLE, and how many characters its number has."""
+    """Kind of a text, its value if it is DIGITS, and how many characters its number has."""
     start, end, unsigned = _number_range(heap, at, end)
     signed = unsigned > start or (start > at and heap[start - 1] == 43)
     size = end - start
     if end == unsigned:
-        return (ODD if signed else MISSING), np.int64(0), size
+        return (STRANGE if signed else MISSING), np.int64(0), size
     if size > _MOST_CHARS:
-        return ODD, np.int64(0), size
+        return STRANGE, np.int64(0), size
     if _is_word(heap, unsigned, end, _NAN) or (not signed and _is_word(heap, unsigned, end, _NULL)):
         return MISSING, np.int64(0), size
     if _is_word(heap, unsigned, end, _INF) or _is_word(heap, unsigned, end, _INFINITY):
@@ -99,46 +96,38 @@ def _kind(heap, at, end):
         value = np.int64(0)
         for i in range(unsigned, end):
             value = value * 10 + (np.int64(heap[i]) - 48)
-        return WHOLE, -value if unsigned > start else value, size
-    return (NUMBER if _is_decimal(heap, unsigned, end) else ODD), np.int64(0), size
+        return DIGITS, -value if unsigned > start else value, size
+    return (NUMBER if _is_decimal(heap, unsigned, end) else STRANGE), np.int64(0), size
 
 
-@kernel
-def classify(events, heap, kinds, whole):
-    """Kinds of the texts among events, and the values of WHOLE ones; returns the characters of all numbers."""
-    total = np.int64(0)
+@helper
+def classify(events, heap, kinds, whole, chars):
+    """Kinds of the texts among events, the values of DIGITS ones, and in `chars[0]` the characters of all numbers."""
     for i in range(events.shape[0]):
-        kinds[i] = ODD
+        kinds[i] = STRANGE
         if events[i, 2] == TEXT:
             kinds[i], whole[i], size = _kind(heap, events[i, 3], events[i, 3] + events[i, 4])
-            if kinds[i] == NUMBER or kinds[i] == WHOLE:
-                total += size
-    return total
+            if kinds[i] == NUMBER or kinds[i] == DIGITS:
+                chars[0] += size
+    return OK
 
 
-@kernel
+@helper
 def collect(events, heap, kinds, offsets, data):
     """Lay out the texts that are numbers one after another, without whitespace and plus sign."""
     at, k = np.int64(0), 0
     for i in range(events.shape[0]):
-        if kinds[i] == NUMBER or kinds[i] == WHOLE:
+        if kinds[i] == NUMBER or kinds[i] == DIGITS:
             start, end, _ = _number_range(heap, events[i, 3], events[i, 3] + events[i, 4])
             for j in range(start, end):
                 data[at] = heap[j]
                 at += 1
             k += 1
             offsets[k] = at
+    return OK
 
 
-@kernel
-def clear_bits(valid, positions):
-    """Mark rows as null in a bitmap."""
-    for i in range(positions.size):
-        at = positions[i]
-        valid[at >> 3] &= np.uint8(~(1 << (at & 7)) & 0xFF)
-
-
-@kernel
+@helper
 def lay_out(events, heap, offsets, data):
     """Bytes of events in row order, whatever order they come in; `offsets` (rows + 1) must be zero."""
     for i in range(events.shape[0]):
@@ -149,3 +138,4 @@ def lay_out(events, heap, offsets, data):
         at, start = offsets[events[i, 1]], events[i, 3]
         for j in range(events[i, 4]):
             data[at + j] = heap[start + j]
+    return OK

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cytotable_dagster.core import sqlite_btree as btree
-from cytotable_dagster.core import sqlite_decode as decode
+from cytotable_dagster.core import sqlite_layout as layout
 from cytotable_dagster.core.errors import SchemaError
+from cytotable_dagster.core.sqlite_compiled import call
 from cytotable_dagster.core.sqlite_convert import Decoded, by_slot, to_array, with_default
 from cytotable_dagster.core.sqlite_format import Geometry
-from cytotable_dagster.core.sqlite_records import BLOCK_ROWS, PREFIX, WHOLE
 from cytotable_dagster.core.sqlite_schema import StoredTable
 from cytotable_dagster.core.types import Coercion
 
@@ -20,10 +19,10 @@ _ARENA = 1 << 20
 _EVENTS = 1 << 10
 _HEAP = 1 << 16
 _TARGETS = {
-    pa.int64().id: decode.TO_INT,
-    pa.float64().id: decode.TO_FLOAT,
-    pa.string().id: decode.TO_ANY,
-    pa.binary().id: decode.TO_ANY,
+    pa.int64().id: layout.TO_INT,
+    pa.float64().id: layout.TO_FLOAT,
+    pa.string().id: layout.TO_ANY,
+    pa.binary().id: layout.TO_ANY,
 }
 
 
@@ -37,39 +36,31 @@ class Walk:
         facts = (fd, size, geometry.usable, geometry.pages, root, geometry.max_local, geometry.min_local, slack)
         self._geometry = np.array(facts, np.int64)
         self._cursor = np.zeros(8, np.int64)
-        self._cursor[btree.LEAF_DEPTH] = -1
-        stack = np.zeros((btree.MAX_DEPTH, 5), np.int64)
-        pages = np.empty(btree.MAX_DEPTH * size, np.uint8)
+        self._cursor[layout.LEAF_DEPTH] = -1
+        stack = np.zeros((layout.MAX_DEPTH, 5), np.int64)
+        pages = np.empty(layout.MAX_DEPTH * size, np.uint8)
         # A cell takes at least 4 bytes and a pointer of 2.
         cells = np.empty((size // 6 + 1, 3), np.int64)
         self.tree = (self._geometry, self._cursor, stack, pages, cells)
         self._arena = np.empty(_ARENA + 2 * size + slack, np.uint8)
-        self._block = np.empty((BLOCK_ROWS, 8), np.int64)
-        self.task = np.zeros(8, np.int64)
+        self._block = np.empty((layout.BLOCK_ROWS, 8), np.int64)
 
     @property
     def bad_page(self) -> int:
-        return int(self._cursor[btree.BAD_PAGE])
+        return int(self._cursor[layout.BAD_PAGE])
 
-    def run(
-        self,
-        kernel: Callable[..., int],
-        arguments: Callable[[], tuple[Any, ...]],
-        check: Callable[["Walk", int], None],
-        output: "Output | None" = None,
-    ) -> None:
-        """Call a kernel until it is done, giving it the room it asks for; `check` raises on any other status."""
+    def run(self, kernel: str, arguments: Callable[[], tuple[np.ndarray, ...]], output: "Output | None" = None) -> int:
+        """Call a kernel until it is done, giving it the room it asks for; returns any other status."""
         while True:
-            status = kernel(*self.tree, self._arena, self._block, *arguments())
-            if status == btree.NEED_ARENA:
-                self._arena = np.empty(int(self._cursor[btree.NEED]), np.uint8)
-            elif output and status == btree.NEED_EVENTS:
+            status = call(kernel, *self.tree, self._arena, self._block, *arguments())
+            if status == layout.NEED_ARENA:
+                self._arena = np.empty(int(self._cursor[layout.NEED]), np.uint8)
+            elif output and status == layout.NEED_EVENTS:
                 output.grow_events()
-            elif output and status == btree.NEED_HEAP:
+            elif output and status == layout.NEED_HEAP:
                 output.grow_heap(len(self._arena))
             else:
-                check(self, status)
-                return
+                return status
 
 
 class Output:
@@ -81,24 +72,26 @@ class Output:
         columns: Sequence[str],
         types: Sequence[pa.DataType],
         rows: int,
-        absent: np.ndarray | None,
+        absent: np.ndarray | None = None,
+        *,
+        scanning: bool = False,
     ) -> None:
         self._stored, self._rows = stored, rows
         self._asked = list(zip(columns, types, strict=True))
         targets = [_target(name, kind) for name, kind in self._asked]
         # Numbers first: only they have values of fixed width.
-        self._slots = sorted(range(len(targets)), key=lambda i: targets[i] == decode.TO_ANY)
-        self._numbers = len(targets) - targets.count(decode.TO_ANY)
+        self._slots = sorted(range(len(targets)), key=lambda i: targets[i] == layout.TO_ANY)
+        self._numbers = len(targets) - targets.count(layout.TO_ANY)
         self._plan, self._places = _plan(stored, columns, targets, self._slots)
         last = int(self._places.max(initial=-1))
         whole = 4 * len(targets) > len(stored.columns)
         stride = (rows + 63) // 64 * 8
-        self.task = np.zeros(8, np.int64)
-        self.task[decode.ROWS], self.task[decode.STRIDE] = rows, stride
-        self.task[decode.COLUMNS] = len(stored.columns) if whole else last + 1
-        self.task[decode.EXTENT] = WHOLE if whole else PREFIX
-        self.task[decode.NUMBERS] = self._numbers
-        self._tile = np.empty(BLOCK_ROWS * self._numbers, np.int64)
+        self.task = np.zeros(9, np.int64)
+        self.task[layout.ROWS], self.task[layout.STRIDE] = rows, stride
+        self.task[layout.COLUMNS] = len(stored.columns) if whole else last + 1
+        self.task[layout.EXTENT] = layout.RECORD if whole else layout.PREFIX
+        self.task[layout.NUMBERS], self.task[layout.SCANNING] = self._numbers, scanning
+        self._tile = np.empty(layout.BLOCK_ROWS * self._numbers, np.int64)
         self._values = np.empty(self._numbers * rows, np.int64)
         self._valid = np.full((len(targets), stride), 255, np.uint8)
         if absent is not None and absent.any():
@@ -109,8 +102,13 @@ class Output:
         self._heap = np.empty(_HEAP, np.uint8)
 
     @property
+    def done(self) -> int:
+        """How many rows are decoded."""
+        return int(self.task[layout.DONE])
+
+    @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        return self._plan, self._tile, self._values, self._valid.reshape(-1), self._events, self._heap
+        return self._plan, self._tile, self._values, self._valid.reshape(-1), self._events, self._heap, self.task
 
     def grow_events(self) -> None:
         self._events = np.concatenate([self._events, np.empty_like(self._events)])
@@ -118,11 +116,11 @@ class Output:
     def grow_heap(self, least: int) -> None:
         self._heap = np.concatenate([self._heap, np.empty(max(len(self._heap), least), np.uint8)])
 
-    def finish(self, task: np.ndarray, rowids: np.ndarray) -> tuple[list[pa.Array], list[Coercion | None]]:
+    def finish(self, rowids: np.ndarray) -> tuple[list[pa.Array], list[Coercion | None]]:
         """Arrays of the columns asked for, in order, and what of each did not fit its type."""
         arrays: list[Any] = [None] * len(self._slots)
         coercions: list[Coercion | None] = [None] * len(self._slots)
-        of_slot = by_slot(self._events[: task[decode.EVENTS]], len(self._slots))
+        of_slot = by_slot(self._events[: self.task[layout.EVENTS]], len(self._slots))
         gapless = self._valid.min(axis=1, initial=255) == 255
         values, size = pa.py_buffer(self._values), 8 * self._rows
         for slot, i in enumerate(self._slots):
@@ -132,17 +130,17 @@ class Output:
                 buffers = [bitmap, values.slice(slot * size, size)]
                 arrays[i] = pa.Array.from_buffers(self._asked[i][1], self._rows, buffers)
             else:
-                column = self._decoded(slot, events if events is not None else self._events[:0], task)
+                column = self._decoded(slot, events if events is not None else self._events[:0])
                 arrays[i], coercions[i] = to_array(column, rowids)
         return arrays, coercions
 
-    def _decoded(self, slot: int, events: np.ndarray, task: np.ndarray) -> Decoded:
+    def _decoded(self, slot: int, events: np.ndarray) -> Decoded:
         name, kind = self._asked[self._slots[slot]]
         values = None
         if slot < self._numbers:
             values = self._values[slot * self._rows : (slot + 1) * self._rows]
             values = values.view(np.float64) if kind == pa.float64() else values
-        heap = self._heap[: task[decode.HEAP]]
+        heap = self._heap[: self.task[layout.HEAP]]
         column = Decoded(name, kind, values, self._valid[slot], events, heap, self._rows)
         return with_default(column, self._stored.defaults[self._places[slot]])
 
@@ -164,11 +162,11 @@ def _plan(
         raise SchemaError(f"columns asked for twice, or not there: {', '.join(unknown) or 'twice'}")
     places = np.array([place[columns[i]] for i in slots], np.int64)
     plan = np.zeros((len(stored.columns), 5), np.int64)
-    plan[places, decode.TARGET] = plan[places, decode.FAST] = [targets[i] for i in slots]
-    plan[places, decode.SLOT] = np.arange(len(slots))
-    plan[:, decode.IS_REAL] = [column.affinity == "REAL" for column in stored.columns]
-    plan[plan[:, decode.TARGET] == decode.TO_ANY, decode.FAST] = decode.ODD
+    plan[places, layout.TARGET] = plan[places, layout.FAST] = [targets[i] for i in slots]
+    plan[places, layout.SLOT] = np.arange(len(slots))
+    plan[:, layout.IS_REAL] = [column.affinity == "REAL" for column in stored.columns]
+    plan[plan[:, layout.TARGET] == layout.TO_ANY, layout.FAST] = layout.ODD
     if stored.rowid_column >= 0:
-        plan[stored.rowid_column, decode.IS_ROWID] = 1
-        plan[stored.rowid_column, decode.FAST] = decode.ODD
+        plan[stored.rowid_column, layout.IS_ROWID] = 1
+        plan[stored.rowid_column, layout.FAST] = layout.ODD
     return plan, places

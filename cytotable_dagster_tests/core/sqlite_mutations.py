@@ -82,17 +82,17 @@ def change_lengths(rng: random.Random, data: bytearray, page_size: int) -> None:
     """The payload length, rowid, record header length or a serial type of a cell."""
     leaves = [page for page in _pages(data, page_size) if _kind(data, page) == 13]
     if not leaves:
-        return None
+        return
     start = rng.choice(leaves)
     header = start + (100 if start == 0 else 0)
     cells = int.from_bytes(data[header + 3 : header + 5], "big")
     if not cells:
-        return None
+        return
     pointer = header + 8 + 2 * rng.randrange(cells)
     at = start + int.from_bytes(data[pointer : pointer + 2], "big") + rng.randrange(6)
     value = rng.choice((b"\xff" * 9, b"\x80\x80", b"\x00", b"\x01", b"\xff\xff\x7f", b"\x8f\xff\xff\xff\x7f", b"\x7f"))
     data[at : at + len(value)] = value
-    return None
+    return
 
 
 def change_counts(rng: random.Random, data: bytearray, page_size: int) -> None:

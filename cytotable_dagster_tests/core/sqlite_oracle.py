@@ -24,7 +24,7 @@ def _to_float(value):
         return _UNFIT
     if isinstance(value, str):
         word = value.strip(_SPACE).lower()
-        if word in ("", "null") or word.lstrip("+-") == "nan" and len(word) <= 4:
+        if word in ("", "null") or (word.lstrip("+-") == "nan" and len(word) <= 4):
             return None
         if word.lstrip("+-") in ("inf", "infinity") and word[1:2] not in ("+", "-"):
             return -math.inf if word.startswith("-") else math.inf

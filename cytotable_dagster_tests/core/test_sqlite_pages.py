@@ -1,6 +1,7 @@
 """The page reader gives what SQLite gives: over random tables and over real plates."""
 
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cytotable_dagster.core import sqlite_compiled
 from cytotable_dagster.core.errors import (
     DamagedSourceError,
     SchemaError,
@@ -22,7 +24,7 @@ from cytotable_dagster.core.errors import (
     TargetError,
 )
 from cytotable_dagster.core.sqlite_pages import NotOrdinary, PageTable, open_table
-from cytotable_dagster_tests.core.sqlite_builder import PAGE_SIZES, Shape, build, quoted, sqlite_rows
+from cytotable_dagster_tests.core.sqlite_builder import PAGE_SIZES, Shape, build, sqlite_rows
 from cytotable_dagster_tests.core.sqlite_oracle import converted
 
 EXAMPLES = int(os.environ.get("CYTOTABLE_EXAMPLES", "120"))
@@ -231,9 +233,11 @@ def test_a_row_that_does_not_exist_is_an_error(plate: Path):
 
 
 def test_text_that_is_not_utf8_names_column_and_row(tmp_path: Path):
-    path = make(tmp_path / "p.sqlite", "CREATE TABLE t(a, b)", "INSERT INTO t VALUES (1, 'x'), (2, CAST(x'ff' AS TEXT))")
+    path = make(
+        tmp_path / "p.sqlite", "CREATE TABLE t(a, b)", "INSERT INTO t VALUES (1, 'x'), (2, CAST(x'ff' AS TEXT))"
+    )
     table = open_table(path, "t")
-    with pytest.raises(SchemaError, match="column b: .* rowid 2 "):
+    with pytest.raises(SchemaError, match=r"column b: .* rowid 2 "):
         table.read(np.array([1, 2]), ["b"], [pa.string()])
     arrays, coercions = table.read(np.array([1, 2]), ["b"], [pa.float64()])
     assert arrays[0].null_count == 2
@@ -250,6 +254,11 @@ def test_columns_without_gaps_have_no_bitmap_and_share_one_buffer(plate: Path):
     assert b.buffers()[1].address == a.buffers()[1].address + 8 * len(a)
     (a,), _ = table.read(np.array([5, -1]), ["a"], [pa.int64()])
     assert a.to_pylist() == [5, None]
+
+
+def test_a_table_that_is_pickled_is_opened_anew(plate: Path):
+    table = pickle.loads(pickle.dumps(open_table(plate, "t")))
+    assert table.count() == 1000
 
 
 def test_names_of_tables_are_told_apart_as_sqlite_does(plate: Path):
@@ -296,22 +305,34 @@ def test_reading_few_rows_touches_few_pages(plate: Path, monkeypatch: pytest.Mon
     assert a.to_pylist() == [500]
 
 
-def test_importing_the_reader_does_not_import_the_compiler():
-    code = "import sys, cytotable_dagster.core.sqlite_pages; sys.exit('numba' in sys.modules or 'pyarrow' in sys.modules)"
+def test_importing_the_reader_imports_neither_compiler_nor_arrow():
+    code = (
+        "import sys, cytotable_dagster.core.sqlite_pages; sys.exit('numba' in sys.modules or 'pyarrow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("folder", ["writable", "read-only"])
-def test_compiled_code_is_kept_outside_the_source_tree(folder: str, plate: Path, tmp_path: Path):
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    if folder == "read-only":
-        # A file where the folder should be cannot be written into even by root.
-        cache = cache / "file"
-        cache.touch()
-    code = f"from pathlib import Path; from cytotable_dagster.core.sqlite_pages import open_table\nprint(open_table(Path({str(plate)!r}), 't').count())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=True
+def test_compiled_code_is_kept_outside_the_source_tree_and_spares_the_compiler(plate: Path, tmp_path: Path):
+    code = (
+        "import sys; from pathlib import Path; from cytotable_dagster.core.sqlite_pages import open_table\n"
+        f"print(open_table(Path({str(plate)!r}), 't').count(), 'numba' in sys.modules)"
     )
-    assert done.stdout.strip() == "1000"
-    assert folder == "read-only" or list(cache.rglob("*"))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_BOUNDSCHECK": "0"}
+    for compiles in (True, False):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["1000", str(compiles)]
+    (kept,) = (tmp_path / "cache").rglob("*.o")
+    assert sqlite_compiled._cached(kept)
+
+
+def test_a_cache_that_cannot_be_written_or_is_damaged_is_done_without(tmp_path: Path):
+    # A file where the folder should be cannot be written into even by root.
+    (tmp_path / "file").touch()
+    sqlite_compiled._keep(tmp_path / "file" / "kernels.o", b"code")
+    assert sqlite_compiled._cached(tmp_path / "file" / "kernels.o") is None
+    kept = tmp_path / "kernels.o"
+    sqlite_compiled._keep(kept, b"code")
+    assert sqlite_compiled._cached(kept) == b"code"
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert sqlite_compiled._cached(kept) is None
