@@ -127,33 +127,42 @@ def _inspect(chosen: argparse.Namespace) -> None:
 
 
 def _plate_add(chosen: argparse.Namespace) -> None:
-    from dagster import DagsterInstance
-
     from cytotable_dagster import plates
 
-    with DagsterInstance.get() as instance:
+    with _instance() as instance:
         plates.add(instance, chosen.name, chosen.source)
     print(f"added plate {chosen.name}; convert it: dg launch --job convert_plate --partition {chosen.name}")
 
 
 def _plate_list(chosen: argparse.Namespace) -> None:
-    from dagster import DagsterInstance
-
     from cytotable_dagster import plates
 
-    with DagsterInstance.get() as instance:
+    with _instance() as instance:
         for name, uri in plates.list_plates(instance):
             print(f"{name}  {uri or '(found by its name)'}")
 
 
 def _plate_remove(chosen: argparse.Namespace) -> None:
-    from dagster import DagsterInstance
-
     from cytotable_dagster import plates
 
-    with DagsterInstance.get() as instance:
+    with _instance() as instance:
         plates.remove(instance, chosen.name)
     print(f"removed plate {chosen.name}; its files were left")
+
+
+def _instance() -> Any:
+    """The Dagster instance of DAGSTER_HOME."""
+    import os
+    from pathlib import Path
+
+    from cytotable_dagster.core.errors import OptionError
+
+    home = os.environ.get("DAGSTER_HOME")
+    if not home or not Path(home).is_dir():
+        raise OptionError("DAGSTER_HOME names no folder: make one for the Dagster instance and export DAGSTER_HOME")
+    from dagster import DagsterInstance
+
+    return DagsterInstance.get()
 
 
 def _demo(chosen: argparse.Namespace) -> None:

@@ -44,8 +44,8 @@ def run_demo(folder: Path, *, port: int = 3000, once: bool = False, say: Callabl
         upload_tree(store, plate.folder, BUCKET)
         uri = f"s3://{BUCKET}/{plate.sqlite_key}"
         say(f"uploaded to {uri} on an S3 server of its own, {store.endpoint_url}")
-        _add_plate(home, plate.plate, uri)
-        with dagster_servers(home, _settings(folder, store), port) as servers:
+        add_plate(home, plate.plate, uri)
+        with dagster_servers(home, settings(folder, store), port) as servers:
             say(f"Dagster: {servers.url}")
             _convert(servers, plate.plate, say)
             _show(folder / "lake" / plate.plate, servers, plate.plate, say)
@@ -58,7 +58,8 @@ def _counted(counts: Any) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def _settings(folder: Path, store: S3Server) -> dict[str, str]:
+def settings(folder: Path, store: S3Server) -> dict[str, str]:
+    """Environment of a Dagster that finds its plates in the store and keeps everything in `folder`."""
     return {
         "CYTOTABLE_SOURCE": _PATTERN,
         "CYTOTABLE_ENDPOINT_URL": store.endpoint_url,
@@ -68,7 +69,8 @@ def _settings(folder: Path, store: S3Server) -> dict[str, str]:
     }
 
 
-def _add_plate(home: Path, name: str, uri: str) -> None:
+def add_plate(home: Path, name: str, uri: str) -> None:
+    """Make a plate known to the instance of a home."""
     from dagster import DagsterInstance
 
     from cytotable_dagster import plates
