@@ -21,7 +21,7 @@ from llvmlite import binding as llvm
 
 _HERE = Path(__file__).parent
 _DIGEST_SIZE = 32
-_NAMES = ("decode_rows", "profile_rows", "count_rows", "classify", "collect", "lay_out")
+_NAMES = ("decode_rows", "profile_rows", "count_rows", "lay_out")
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 _lock = threading.Lock()
 
@@ -56,9 +56,13 @@ def _kernels() -> dict[str, Callable[[int], int]]:
     path = cache_folder() / f"sqlite-{_fingerprint(machine.triple, llvm.get_host_cpu_name(), features)}.o"
     code = _cached(path)
     if code is None:
-        from cytotable_dagster.core.sqlite_kernels import machine_code
+        from cytotable_dagster.core.sqlite_kernels import checked_kernels, machine_code
 
-        code = machine_code(machine)
+        try:
+            code = machine_code(machine)
+        except RuntimeError:
+            # A version of numba whose code cannot stand alone: let numba load it, in this process only.
+            return checked_kernels()
         _keep(path, code)
     return _linked(machine, code)
 

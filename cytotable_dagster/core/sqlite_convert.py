@@ -15,12 +15,7 @@ from cytotable_dagster.core.sqlite_compiled import call
 from cytotable_dagster.core.sqlite_layout import (
     ABSENT,
     BLOB,
-    DIGITS,
-    INFINITE,
     INTEGER,
-    MINUS_INFINITE,
-    MISSING,
-    NUMBER,
     REAL,
     TEXT,
     WHOLE_REAL,
@@ -91,7 +86,7 @@ def _convert_events(column: Decoded) -> Coercion | None:
     """Turn the events of a numeric column into values and gaps, in place."""
     events, values = column.events, column.values
     assert values is not None
-    done = _plain_numbers(events, values) | _plain_texts(column)
+    done = _plain_numbers(events, values)
     # A real that is left is one that no int64 equals.
     lost = ~done & (events[:, 2] == REAL)
     _clear(column.valid, events[lost, 1])
@@ -118,33 +113,6 @@ def _plain_numbers(events: np.ndarray, values: np.ndarray) -> np.ndarray:
             real &= (reals >= -(2.0**63)) & (reals < 2.0**63) & (np.floor(reals) == reals)
     values[events[real, 1]] = reals[real].astype(values.dtype)
     return fit | real
-
-
-def _plain_texts(column: Decoded) -> np.ndarray:
-    """Store texts that are numbers in plain decimal writing or mean a missing value; which events those are."""
-    events, values = column.events, column.values
-    assert values is not None
-    kinds, whole = np.zeros(len(events), np.uint8), np.zeros(len(events), np.int64)
-    chars = np.zeros(1, np.int64)
-    call("classify", events, column.heap, kinds, whole, chars)
-    done = kinds == MISSING
-    _clear(column.valid, events[done, 1])
-    at = events[:, 1]
-    if values.dtype == np.int64:
-        fit = kinds == DIGITS
-        values[at[fit]] = whole[fit]
-        return done | fit
-    for kind, value in ((INFINITE, np.inf), (MINUS_INFINITE, -np.inf)):
-        values[at[kinds == kind]] = value
-    number = (kinds == NUMBER) | (kinds == DIGITS)
-    if number.any():
-        offsets, data = np.zeros(int(number.sum()) + 1, np.int64), np.empty(chars[0], np.uint8)
-        call("collect", events, column.heap, kinds, offsets, data)
-        texts = pa.Array.from_buffers(
-            pa.large_string(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-        )
-        values[at[number]] = np.asarray(texts.cast(pa.float64()))
-    return done | number | (kinds == INFINITE) | (kinds == MINUS_INFINITE)
 
 
 def _strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:

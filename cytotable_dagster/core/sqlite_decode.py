@@ -48,6 +48,7 @@ from cytotable_dagster.core.sqlite_layout import (
     STRIDE,
     TARGET,
     TEXT,
+    TO_ANY,
     TO_FLOAT,
     TO_INT,
     TOO_MANY_VALUES,
@@ -55,6 +56,7 @@ from cytotable_dagster.core.sqlite_layout import (
 )
 from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, load_be64, real_bits
 from cytotable_dagster.core.sqlite_records import count_classes, gather, value_size
+from cytotable_dagster.core.sqlite_text import read_number
 
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0], dtype=np.int64)
 _INFINITE, _FRACTION = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
@@ -104,12 +106,10 @@ def _put(arena, block, r, column, serial, size, body, plan, tile, valid, events,
     target, slot, position = plan[column, TARGET], plan[column, SLOT], block[r, POSITION]
     if plan[column, IS_ROWID]:
         kind, value = INTEGER, block[r, ROWID]
+    elif serial >= 12 and serial & 1 and target != TO_ANY:
+        kind, value = read_number(arena, body, body + size)
     elif serial >= 12:
-        if not copy_bytes(arena, body, heap, task[HEAP], size):
-            return NEED_HEAP
-        kind, value = TEXT if serial & 1 else BLOB, task[HEAP]
-        task[HEAP] += size
-        return OK if _note(events, task, slot, position, kind, value, size) else NEED_EVENTS
+        kind, value = TEXT if serial & 1 else BLOB, np.int64(0)
     elif serial == 0:
         kind, value = NULL, np.int64(0)
     elif serial == 7:
@@ -119,6 +119,13 @@ def _put(arena, block, r, column, serial, size, body, plan, tile, valid, events,
     else:
         value = serial - 8 if size == 0 else load_be64(arena, body) >> (64 - 8 * size)
         kind = WHOLE_REAL if plan[column, IS_REAL] else INTEGER
+    if kind in (TEXT, BLOB):
+        if not copy_bytes(arena, body, heap, task[HEAP], size):
+            return NEED_HEAP
+        if not _note(events, task, slot, position, kind, task[HEAP], size):
+            return NEED_EVENTS
+        task[HEAP] += size
+        return OK
     place = r * task[NUMBERS] + slot
     if kind == NULL:
         _clear(valid, task, slot, position)

@@ -13,8 +13,9 @@ from numba import types
 
 from cytotable_dagster.core.sqlite_decode import count_rows, decode_rows, profile_rows
 from cytotable_dagster.core.sqlite_machine import chars, longs, table
-from cytotable_dagster.core.sqlite_text import classify, collect, lay_out
+from cytotable_dagster.core.sqlite_text import lay_out
 
+_callback: Any = numba.cfunc
 _SIGNATURE = types.int64(types.int64)
 # All that the machine code may need from outside: the C library.
 _LIBRARY = {"pread", "memcpy", "memmove", "memset", "memcmp"}
@@ -39,14 +40,6 @@ def _count_rows(job):
     return count_rows(longs(job, 0), longs(job, 1), table(job, 2), chars(job, 3), table(job, 4), longs(job, 5))
 
 
-def _classify(job):
-    return classify(table(job, 0), chars(job, 1), chars(job, 2), longs(job, 3), longs(job, 4))
-
-
-def _collect(job):
-    return collect(table(job, 0), chars(job, 1), chars(job, 2), longs(job, 3), chars(job, 4))
-
-
 def _lay_out(job):
     return lay_out(table(job, 0), chars(job, 1), longs(job, 2), chars(job, 3))
 
@@ -55,8 +48,6 @@ KERNELS: dict[str, Callable[[Any], Any]] = {
     "decode_rows": _decode_rows,
     "profile_rows": _profile_rows,
     "count_rows": _count_rows,
-    "classify": _classify,
-    "collect": _collect,
     "lay_out": _lay_out,
 }
 
@@ -71,7 +62,7 @@ def machine_code(target: Any) -> bytes:
     """
     module = None
     for name, function in KERNELS.items():
-        callback = numba.cfunc(_SIGNATURE, error_model="numpy", _nrt=False)(function)
+        callback = _callback(_SIGNATURE, error_model="numpy", _nrt=False)(function)
         part = llvm.parse_assembly(callback.inspect_llvm())
         # The wrapper that C would call handles Python exceptions; there are none, so the function inside will do.
         inner = part.get_function(callback.native_name.removeprefix("cfunc."))

@@ -90,6 +90,3 @@ NULL, INTEGER, REAL, TEXT, BLOB, ABSENT, WHOLE_REAL = range(7)
 # Positions in `task`: rows done, output rows, columns to decode, how much to gather, bytes of a bitmap, events and
 # heap bytes so far, numeric slots, and whether all rows are wanted rather than those of given rowids.
 DONE, ROWS, COLUMNS, EXTENT, STRIDE, EVENTS, HEAP, NUMBERS, SCANNING = range(9)
-
-# Kinds of text. DIGITS: a plain integer of at most 18 digits; NUMBER: any other plain decimal.
-STRANGE, NUMBER, DIGITS, MISSING, INFINITE, MINUS_INFINITE = range(6)

@@ -4,16 +4,17 @@
 import sys
 from typing import Any
 
-import numba
+import numpy as np
 from llvmlite import ir
-from numba import extending, types
+from numba import extending, njit, types
 from numba.core import cgutils
 from numba.np.arrayobj import populate_array
 
 # What these make is called from compiled code, with other arguments than the Python functions take.
 intrinsic: Any = extending.intrinsic
+compiler: Any = njit
 # Nothing compiled here raises, allocates or counts references, so that it runs where Python and numba are not.
-helper: Any = numba.njit(nogil=True, error_model="numpy", _nrt=False)
+helper: Any = compiler(nogil=True, error_model="numpy", _nrt=False)
 
 # How an array is told to a kernel: its address and its two lengths.
 _WORDS = 3
@@ -111,6 +112,33 @@ def real_bits(typingctx, value):
         return builder.bitcast(builder.sitofp(args[0], ir.DoubleType()), ir.IntType(64))
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def high_product(typingctx, a, b):
+    """The upper 64 bits of the product of two unsigned numbers."""
+
+    def generate(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic
+def _leading_zeros(typingctx, value):
+    def generate(context, builder, signature, args):
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@helper
+def clear_leading_zeros(value):
+    """An unsigned number shifted up to its highest bit, and by how many bits."""
+    zeros = _leading_zeros(value)
+    return value << np.uint64(zeros), zeros
 
 
 @helper

@@ -1,15 +1,21 @@
-"""Compiled handling of texts: which are plain numbers or words for a missing value, and laying them out for Arrow.
+"""Compiled reading of texts: which are plain numbers or words for a missing value, and laying texts out for Arrow.
 
-Anything that is not plain here (other whitespace, other digits, a number too long) is left to `core.values`.
+Anything that is not plain here (other digits, a number with too many of them) is left to `core.values`.
 """
 # pyright: basic
 
 import numpy as np
 
-from cytotable_dagster.core.sqlite_layout import DIGITS, INFINITE, MINUS_INFINITE, MISSING, NUMBER, OK, STRANGE, TEXT
+from cytotable_dagster.core.sqlite_decimal import decimal_bits
+from cytotable_dagster.core.sqlite_layout import INTEGER, NULL, OK, REAL, TEXT
 from cytotable_dagster.core.sqlite_machine import helper
 
-_MOST_CHARS = 200
+_NAN, _NULL = np.frombuffer(b"nan", np.uint8), np.frombuffer(b"null", np.uint8)
+_INF, _INFINITY = np.frombuffer(b"inf", np.uint8), np.frombuffer(b"infinity", np.uint8)
+_INFINITE, _SIGN = 0x7FF0000000000000, -(2**63)
+_MOST_DIGITS = 18
+# Longer texts are not read as numbers here.
+_MOST_CHARS = 64
 
 
 @helper
@@ -18,113 +24,63 @@ def _is_space(byte):
 
 
 @helper
-def _trim(heap, at, end):
-    while at < end and _is_space(heap[at]):
+def _trim(text, at, end):
+    while at < end and _is_space(text[at]):
         at += 1
-    while end > at and _is_space(heap[end - 1]):
+    while end > at and _is_space(text[end - 1]):
         end -= 1
     return at, end
 
 
 @helper
-def _is_word(heap, at, end, word):
+def _is_word(text, at, end, word):
     """Whether the text is this lower-case word, in either case."""
     if end - at != len(word):
         return False
     for i in range(len(word)):  # noqa: SIM110
-        if heap[at + i] | 0x20 != word[i]:
+        if text[at + i] | 0x20 != word[i]:
             return False
     return True
 
 
 @helper
-def _digits(heap, at, end):
-    start = at
-    while at < end and 48 <= heap[at] <= 57:
-        at += 1
-    return at, at - start
+def _whole(text, at, end):
+    """The value of digits that fill the range; -1 where not all are digits, -2 where they are too many."""
+    value = np.int64(0)
+    for i in range(at, end):
+        digit = np.int64(text[i]) - 48
+        if digit < 0 or digit > 9:
+            return np.int64(-1)
+        value = value * 10 + digit
+    return value if end - at <= _MOST_DIGITS else np.int64(-2)
 
 
 @helper
-def _is_decimal(heap, at, end):
-    """Whether digits with a point and an exponent of at most two digits fill the range."""
-    at, before = _digits(heap, at, end)
-    after = 0
-    if at < end and heap[at] == 46:
-        at, after = _digits(heap, at + 1, end)
-    if before + after == 0:
-        return False
-    if at < end and heap[at] | 0x20 == 101:
-        at += 1
-        if at < end and (heap[at] == 43 or heap[at] == 45):
-            at += 1
-        at, size = _digits(heap, at, end)
-        if size < 1 or size > 2:
-            return False
-    return at == end
+def read_number(text, at, end):
+    """What a text is as a number: its storage class, and the number or the bits of the real.
 
-
-@helper
-def _number_range(heap, at, end):
-    """The text without whitespace and plus sign, and where its sign ends."""
-    at, end = _trim(heap, at, end)
-    if at < end and heap[at] == 43:
-        return at + 1, end, at + 1
-    return at, end, at + 1 if at < end and heap[at] == 45 else at
-
-
-_NAN, _NULL = np.frombuffer(b"nan", np.uint8), np.frombuffer(b"null", np.uint8)
-_INF, _INFINITY = np.frombuffer(b"inf", np.uint8), np.frombuffer(b"infinity", np.uint8)
-
-
-@helper
-def _kind(heap, at, end):
-    """Kind of a text, its value if it is DIGITS, and how many characters its number has."""
-    start, end, unsigned = _number_range(heap, at, end)
-    signed = unsigned > start or (start > at and heap[start - 1] == 43)
-    size = end - start
-    if end == unsigned:
-        return (STRANGE if signed else MISSING), np.int64(0), size
-    if size > _MOST_CHARS:
-        return STRANGE, np.int64(0), size
-    if _is_word(heap, unsigned, end, _NAN) or (not signed and _is_word(heap, unsigned, end, _NULL)):
-        return MISSING, np.int64(0), size
-    if _is_word(heap, unsigned, end, _INF) or _is_word(heap, unsigned, end, _INFINITY):
-        return (MINUS_INFINITE if unsigned > start else INFINITE), np.int64(0), size
-    stop, digits = _digits(heap, unsigned, end)
-    if stop == end and digits <= 18:
-        value = np.int64(0)
-        for i in range(unsigned, end):
-            value = value * 10 + (np.int64(heap[i]) - 48)
-        return DIGITS, -value if unsigned > start else value, size
-    return (NUMBER if _is_decimal(heap, unsigned, end) else STRANGE), np.int64(0), size
-
-
-@helper
-def classify(events, heap, kinds, whole, chars):
-    """Kinds of the texts among events, the values of DIGITS ones, and in `chars[0]` the characters of all numbers."""
-    for i in range(events.shape[0]):
-        kinds[i] = STRANGE
-        if events[i, 2] == TEXT:
-            kinds[i], whole[i], size = _kind(heap, events[i, 3], events[i, 3] + events[i, 4])
-            if kinds[i] == NUMBER or kinds[i] == DIGITS:
-                chars[0] += size
-    return OK
-
-
-@helper
-def collect(events, heap, kinds, offsets, data):
-    """Lay out the texts that are numbers one after another, without whitespace and plus sign."""
-    at, k = np.int64(0), 0
-    for i in range(events.shape[0]):
-        if kinds[i] == NUMBER or kinds[i] == DIGITS:
-            start, end, _ = _number_range(heap, events[i, 3], events[i, 3] + events[i, 4])
-            for j in range(start, end):
-                data[at] = heap[j]
-                at += 1
-            k += 1
-            offsets[k] = at
-    return OK
+    NULL means a missing value, TEXT that it is not decided here.
+    """
+    at, end = _trim(text, at, end)
+    if at == end:
+        return NULL, np.int64(0)
+    signed, negative = text[at] == 43 or text[at] == 45, text[at] == 45
+    at += signed
+    if at == end or end - at > _MOST_CHARS:
+        return TEXT, np.int64(0)
+    # Letters come after the digits; a number starts with a digit or a point.
+    if text[at] > 57:
+        if _is_word(text, at, end, _NAN) or (not signed and _is_word(text, at, end, _NULL)):
+            return NULL, np.int64(0)
+        if _is_word(text, at, end, _INF) or _is_word(text, at, end, _INFINITY):
+            return REAL, _INFINITE | (_SIGN if negative else 0)
+        return TEXT, np.int64(0)
+    value = _whole(text, at, end)
+    if value > 0 or (value == 0 and not negative):
+        return INTEGER, -value if negative else value
+    # Whether a long whole number fits an int64 is not decided here; a double would only be near it.
+    bits = decimal_bits(text, at, end) if value != -2 else np.int64(-1)
+    return (TEXT if bits < 0 else REAL), bits | (_SIGN if negative else 0)
 
 
 @helper

@@ -102,7 +102,7 @@ def change_counts(rng: random.Random, data: bytearray, page_size: int) -> None:
     cells = int.from_bytes(data[header + 3 : header + 5], "big")
     choice = rng.randrange(3)
     if choice < 2:
-        data[header + 3 : header + 5] = max(cells + (1 if choice else -1), 0).to_bytes(2, "big")
+        data[header + 3 : header + 5] = ((cells + (1 if choice else -1)) % 2**16).to_bytes(2, "big")
     elif cells > 1:
         data[header + 8 : header + 10] = data[header + 10 : header + 12]
 

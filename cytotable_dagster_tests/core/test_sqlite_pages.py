@@ -2,10 +2,13 @@
 
 import os
 import pickle
+import random
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +101,34 @@ def test_random_tables_read_as_sqlite_reads_them(shape: Shape, tmp_path_factory:
     build(path, shape)
     check_table(path, "t", np.random.default_rng(shape.seed))
     path.unlink()
+
+
+def decimal_texts(rng: random.Random) -> Iterator[str]:
+    """Numbers as texts: shortest forms, many digits, far exponents, exactly between two doubles, signs and spaces."""
+    yield repr(struct.unpack("<d", rng.randbytes(8))[0])
+    yield repr(rng.gauss(0, 1))
+    yield f"{rng.randrange(10**19)}e{rng.randrange(-345, 310)}"
+    yield f"-{rng.randrange(2**54)}.{rng.choice(('5', '50', '25', '75', '0', '500000'))}"
+    middle, power = rng.randrange(2**53, 2**54) | 1, rng.randrange(12)
+    yield f" +{middle * 2**power}"
+    yield f"{middle * 5**power}e-{power}"
+    yield f"{rng.randrange(10 ** rng.randrange(1, 25))}E{rng.randrange(-30, 30):+}"
+    yield f"{rng.random():.{rng.randrange(25)}f}"
+    yield f"-{rng.choice(('0', '.0', '0.', '0e5', '00', 'inf'))}"
+
+
+def test_texts_become_the_nearest_doubles(tmp_path: Path):
+    rng = random.Random(0)
+    texts = [text for _ in range(20 * EXAMPLES) for text in decimal_texts(rng) if "nan" not in text]
+    path = make(tmp_path / "texts.sqlite", "CREATE TABLE t(a TEXT)")
+    with sqlite3.connect(path) as link:
+        link.executemany("INSERT INTO t VALUES (?)", [(text,) for text in texts])
+    link.close()
+    table = open_table(path, "t")
+    (found,), coercions = table.read(table.keys([])[0], ["a"], [pa.float64()])
+    assert coercions == ()
+    expected = np.array([float(text) for text in texts])
+    np.testing.assert_array_equal(np.asarray(found).view(np.int64), expected.view(np.int64))
 
 
 @pytest.mark.parametrize(
