@@ -7,6 +7,7 @@ from benchmarks.figures import ALL, Bench, Figure
 from benchmarks.machine import description
 from benchmarks.results import as_markdown
 from benchmarks.workshop import workshop
+from cytotable_dagster_tests.parity.peer import PeerError
 
 RESULTS = Path(__file__).with_name("results.md")
 
@@ -46,4 +47,7 @@ def _folder(text: str) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PeerError as error:
+        raise SystemExit(str(error)) from None

@@ -11,6 +11,7 @@ from benchmarks.machine import description
 from benchmarks.pairs import table, versus_cytotable
 from benchmarks.plates import PRESET, wide_plate
 from benchmarks.workshop import workshop
+from cytotable_dagster_tests.parity.peer import PeerError
 
 
 def main() -> None:
@@ -62,4 +63,7 @@ def _file(text: str) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PeerError as error:
+        raise SystemExit(str(error)) from None

@@ -5,6 +5,8 @@ CytoTable runs in an environment of its own, which `make parity` makes; without 
 
 import os
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +26,11 @@ needs_peer = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="session")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> Conversions:
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversions]:
     data = Path(os.environ.get("CYTOTABLE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    return Conversions(tmp_path_factory.mktemp("parity"), data if data.is_dir() else None)
+    folder = tmp_path_factory.mktemp("parity")
+    yield Conversions(folder, data if data.is_dir() else None)
+    shutil.rmtree(folder)
 
 
 @needs_peer
