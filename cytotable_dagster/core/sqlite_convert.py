@@ -69,14 +69,14 @@ def with_default(column: Decoded, default: Any) -> Decoded:
     return Decoded(column.name, column.type, column.values, column.valid, events, heap, column.rows)
 
 
-def to_array(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:
+def to_array(column: Decoded) -> tuple[pa.Array, Coercion | None]:
     """The column as an Arrow array; its numbers are not copied.
 
     Raises:
-        SchemaError: text that is not UTF-8, in a string column; it names the row among `rowids`.
+        SchemaError: more text than an array holds.
     """
     if column.values is None:
-        return _strings(column, rowids)
+        return _strings(column)
     coercion = _convert_events(column) if len(column.events) else None
     bitmap = None if column.valid.size == 0 or column.valid.min() == 255 else pa.py_buffer(column.valid)
     return pa.Array.from_buffers(column.type, column.rows, [bitmap, pa.py_buffer(column.values)]), coercion
@@ -115,7 +115,7 @@ def _plain_numbers(events: np.ndarray, values: np.ndarray) -> np.ndarray:
     return fit | real
 
 
-def _strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:
+def _strings(column: Decoded) -> tuple[pa.Array, Coercion | None]:
     column = _rendered(column)
     events = column.events
     total = int(events[:, 4].sum())
@@ -131,7 +131,7 @@ def _strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | 
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
-        return _checked_strings(column, rowids)
+        return _checked_strings(column)
     return array, None
 
 
@@ -150,18 +150,14 @@ def _rendered(column: Decoded) -> Decoded:
     return Decoded(column.name, column.type, None, column.valid, events, heap, column.rows)
 
 
-def _checked_strings(column: Decoded, rowids: np.ndarray) -> tuple[pa.Array, Coercion | None]:
-    """Value by value: text must be UTF-8, a blob that is not is counted."""
+def _checked_strings(column: Decoded) -> tuple[pa.Array, Coercion | None]:
+    """Value by value: text or a blob that is not UTF-8 becomes null and is counted."""
     values: list[str | bytes | None] = [None] * column.rows
     for event in column.events:
         data = column.heap[event[3] : event[3] + event[4]].tobytes()
         try:
             values[event[1]] = data.decode()
         except UnicodeDecodeError:
-            if event[2] == TEXT:
-                raise SchemaError(
-                    f"column {column.name}: the text in the row with rowid {rowids[event[1]]} is not UTF-8"
-                ) from None
             values[event[1]] = data
     return typed_array(values, column.name, column.type)
 

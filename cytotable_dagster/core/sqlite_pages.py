@@ -214,7 +214,7 @@ class PageTable:
         Raises:
             DamagedSourceError: a page is broken, or a rowid does not exist.
             SourceChangedError: the file was written to since it was opened.
-            SchemaError: text that is not UTF-8, in a string column.
+            SchemaError: more text in a column than an array holds.
         """
         import numpy as np
 
@@ -232,7 +232,7 @@ class PageTable:
         walk, output = self._walk(), Output(self._stored, columns, types, len(rowids), absent)
         self._check(walk, walk.run("decode_rows", lambda: (*output.arrays, wanted, positions), output))
         self.file.check_unchanged()
-        arrays, coercions = output.finish(rowids)
+        arrays, coercions = output.finish()
         return arrays, tuple(found for found in coercions if found)
 
     def _scan(
@@ -254,7 +254,7 @@ class PageTable:
             status = walk.run("decode_rows", lambda: (*output.arrays, rowids, unused), output)  # noqa: B023
             self._check(walk, status)
             done = output.done
-            arrays, problems = output.finish(rowids)
+            arrays, problems = output.finish()
             found.append(rowids[:done])
             for i, (array, problem) in enumerate(zip(arrays, problems, strict=True)):
                 parts[i].append(array.slice(0, done))

@@ -116,7 +116,7 @@ class Output:
     def grow_heap(self, least: int) -> None:
         self._heap = np.concatenate([self._heap, np.empty(max(len(self._heap), least), np.uint8)])
 
-    def finish(self, rowids: np.ndarray) -> tuple[list[pa.Array], list[Coercion | None]]:
+    def finish(self) -> tuple[list[pa.Array], list[Coercion | None]]:
         """Arrays of the columns asked for, in order, and what of each did not fit its type."""
         arrays: list[Any] = [None] * len(self._slots)
         coercions: list[Coercion | None] = [None] * len(self._slots)
@@ -131,7 +131,7 @@ class Output:
                 arrays[i] = pa.Array.from_buffers(self._asked[i][1], self._rows, buffers)
             else:
                 column = self._decoded(slot, events if events is not None else self._events[:0])
-                arrays[i], coercions[i] = to_array(column, rowids)
+                arrays[i], coercions[i] = to_array(column)
         return arrays, coercions
 
     def _decoded(self, slot: int, events: np.ndarray) -> Decoded:

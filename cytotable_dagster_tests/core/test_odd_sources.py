@@ -238,7 +238,7 @@ def test_a_plate_with_only_nuclei_is_converted(make_plate, tmp_path):
 @pytest.mark.parametrize(
     "storage",
     [
-        pytest.param("tables", marks=pytest.mark.xfail(reason="the page reader refuses the table", strict=True)),
+        "tables",
         "views",
     ],
 )
