@@ -4,7 +4,9 @@ A field that is not configured is looked up in the environment when a run needs 
 """
 
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,12 +125,14 @@ def _process_config(workers: int, scratch: Path) -> "Config":
     from parsl import Config, HighThroughputExecutor
     from parsl.providers import LocalProvider
 
+    # Parsl looks for its scripts on the PATH, where an environment that is not activated is not.
+    scripts = Path(sys.executable).parent
     # A run that is killed would leave its interchange, and that its workers; on Linux the kernel can end it too.
     mortal = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     return Config(
         executors=[
             HighThroughputExecutor(
-                interchange_launch_cmd=[*mortal, "interchange.py"],
+                interchange_launch_cmd=[*mortal, str(scripts / "interchange.py")],
                 label="processes",
                 address="127.0.0.1",
                 loopback_address="127.0.0.1",
@@ -136,7 +140,9 @@ def _process_config(workers: int, scratch: Path) -> "Config":
                 worker_logdir_root=str(scratch / "parsl"),
                 heartbeat_period=5,
                 heartbeat_threshold=20,
-                provider=LocalProvider(init_blocks=1, max_blocks=1),
+                provider=LocalProvider(
+                    init_blocks=1, max_blocks=1, worker_init=f"export PATH={shlex.quote(str(scripts))}:$PATH"
+                ),
             )
         ],
         run_dir=str(scratch / "parsl"),
