@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PREFIX = "cytotable_dagster:"
-# Chosen by measurement, on measurements: as fast as Parquet's usual settings, and smaller (benchmarks/results.md).
+# Measured on 4,000 rows of 1,932 columns, one core: 565 MB/s and 87 % of the raw size, where Parquet's usual settings
+# (snappy, plain, statistics everywhere) give 558 MB/s and 93 %, and zstd 262 MB/s and 87 %.
 _COMPRESSION = "lz4"
 _FLOAT_ENCODING = "BYTE_STREAM_SPLIT"
 
