@@ -134,11 +134,6 @@ class Plan:
         ends = _loaded(self.folder / f"{compartment}.counts.npy").cumsum()
         return [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
 
-    def counts(self, compartment: str, chunk: int) -> "list[np.ndarray]":
-        """Rows by image of each batch of a chunk."""
-        counts = _loaded(self.folder / f"{compartment}.counts.npy")
-        return [counts[a:b].copy() for a, b in itertools.pairwise(self.batches[chunk])]
-
     def schema(self, compartment: str) -> "pa.Schema":
         """The Arrow schema of a compartment's files."""
         import pyarrow as pa
