@@ -38,7 +38,7 @@ def parquet_writer(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) ->
             compression=_COMPRESSION,
             use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
             column_encoding=dict.fromkeys(floats, _FLOAT_ENCODING),
-            write_statistics=[name for name in schema.names if name not in set(floats)],
+            write_statistics=sorted(set(schema.names) - set(floats)),
             store_schema=True,
         ) as writer,
     ):
