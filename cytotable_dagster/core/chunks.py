@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
 from cytotable_dagster.core.errors import KeyColumnError
 from cytotable_dagster.core.types import SourceTable
 
@@ -84,11 +85,11 @@ def match_objects(base: RowOrder, partner: RowOrder, parents: "pa.Array") -> "np
     # Image and object number as one number, by way of the object numbers that occur.
     numbers = np.unique(partner.objects)
     own = partner.images * len(numbers) + np.searchsorted(numbers, partner.objects)
-    wanted = parents.fill_null(0).to_numpy(zero_copy_only=False)
+    wanted = to_numpy(parents)
     known = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
     code = base.images * len(numbers) + known
     at = np.minimum(np.searchsorted(own, code), len(own) - 1)
-    found = (numbers[known] == wanted) & (own[at] == code) & parents.is_valid().to_numpy(zero_copy_only=False)
+    found = (numbers[known] == wanted) & (own[at] == code) & valid_mask(parents)
     return np.where(found, at, -1)
 
 
@@ -181,7 +182,7 @@ def _integers(key: TableKeys, values: "pa.Array", what: str) -> "np.ndarray":
         raise KeyColumnError(
             f"{key.table.name}: its {what} numbers are not whole numbers (one is {values[0].as_py()!r})"
         )
-    return values.to_numpy(zero_copy_only=False)
+    return to_numpy(values)
 
 
 def _refuse_nulls(key: TableKeys, values: "pa.Array", what: str) -> None:
@@ -207,7 +208,6 @@ def _runs(table: "np.ndarray", image: "np.ndarray") -> "tuple[np.ndarray, np.nda
 
 def _row_order(key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | None", images: int) -> RowOrder:
     import numpy as np
-    import pyarrow as pa
 
     sort_keys = [key.rows, ordinals] if objects is None else [key.rows, objects, ordinals]
     order = np.lexsort(sort_keys)
@@ -220,7 +220,7 @@ def _row_order(key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | No
         rows=key.rows[order],
         counts=np.bincount(ordinals, minlength=images),
         objects=None if objects is None else objects[order],
-        parents={partner: values.take(pa.array(order)) for partner, values in key.parents.items()},
+        parents={partner: values.take(from_numpy(order)) for partner, values in key.parents.items()},
     )
 
 

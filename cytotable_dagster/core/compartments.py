@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
-from cytotable_dagster.core.parquet import concat, row_count, write_batches
+from cytotable_dagster.core.parquet import concat, encoded_batches, row_count, write_batches
 from cytotable_dagster.core.plan import ADDED_TABLE_NUMBER, Plan, load_plan
 from cytotable_dagster.core.types import Coercion, FileFacts
 from cytotable_dagster.core.values import merged
@@ -34,10 +35,15 @@ def chunk_groups(plan: Plan, compartments: Sequence[str], wanted: Sequence[int])
     return [(chunk,) for chunk in wanted]
 
 
-def write_chunks(plan_folder: Path, compartment: str, wanted: Sequence[int], folder: Path) -> tuple[FileFacts, ...]:
+def write_chunks(
+    plan_folder: Path, compartment: str, wanted: Sequence[int], folder: Path, in_memory: bool = False
+) -> tuple[FileFacts, ...]:
     """Convert chunks of one compartment; a file each in `folder`, under its final name only when whole.
 
     A chunk without rows becomes an empty table with the full schema.
+
+    Args:
+        in_memory: give what would be in the files instead of writing them.
 
     Raises:
         DamagedSourceError, SourceChangedError: the source cannot be read to the end.
@@ -51,6 +57,7 @@ def write_chunks(plan_folder: Path, compartment: str, wanted: Sequence[int], fol
             plan.schema(compartment),
             itertools.islice(batches, len(own)),
             {**plan.facts(), "compartment": compartment, "chunk": str(chunk)},
+            in_memory,
         )
         for chunk, own in zip(wanted, rows, strict=True)
     )
@@ -65,6 +72,7 @@ def read_batches(
         rows: a batch each; a row number of -1 is a row of nulls.
         names: the result's columns wanted; None is all.
     """
+    import numpy as np
     import pyarrow as pa
 
     schema = plan.schema(compartment)
@@ -77,12 +85,14 @@ def read_batches(
     for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, sources, types), strict=True):
         found = dict(zip((column.name for column in read), arrays, strict=True))
         if ADDED_TABLE_NUMBER in schema.names and ADDED_TABLE_NUMBER not in found:
-            found[ADDED_TABLE_NUMBER] = pa.repeat(pa.scalar(plan.options.table_number, pa.int64()), len(batch))
+            found[ADDED_TABLE_NUMBER] = from_numpy(np.full(len(batch), plan.options.table_number, np.int64))
         yield pa.table([_cast(found[field.name], field) for field in schema], schema=schema), coercions
 
 
-def write_chunk(path: Path, schema: "pa.Schema", batches: "Iterable[Batch]", facts: Mapping[str, str]) -> FileFacts:
-    """Write batches as the row groups of one file."""
+def write_chunk(
+    path: Path, schema: "pa.Schema", batches: "Iterable[Batch]", facts: Mapping[str, str], in_memory: bool = False
+) -> FileFacts:
+    """Write batches as the row groups of one file, or give what would be in it."""
     started = time.perf_counter()
     found: list[Coercion] = []
 
@@ -91,8 +101,13 @@ def write_chunk(path: Path, schema: "pa.Schema", batches: "Iterable[Batch]", fac
             found.extend(coercions)
             yield table
 
-    write_batches(path, schema, tables(), facts)
-    return file_facts(path, started, found)
+    if in_memory:
+        rows, content = encoded_batches(schema, tables(), facts)
+        size = content.size
+    else:
+        rows, content = write_batches(path, schema, tables(), facts), None
+        size = size_of(path)
+    return FileFacts(path, rows, len(schema), size, time.perf_counter() - started, merged(found), content)
 
 
 def concat_chunks(parts: Sequence[Path], path: Path, facts: Mapping[str, str]) -> FileFacts:
@@ -102,7 +117,7 @@ def concat_chunks(parts: Sequence[Path], path: Path, facts: Mapping[str, str]) -
     return file_facts(path, started)
 
 
-def file_facts(path: Path, started: float, coercions: Sequence[Coercion] = ()) -> FileFacts:
+def file_facts(path: Path, started: float) -> FileFacts:
     """Facts of a Parquet file begun at `started` (as of time.perf_counter)."""
     import pyarrow.parquet as pq
 
@@ -113,7 +128,6 @@ def file_facts(path: Path, started: float, coercions: Sequence[Coercion] = ()) -
         columns=metadata.num_columns,
         size=size_of(path),
         seconds=time.perf_counter() - started,
-        coercions=merged(coercions),
     )
 
 

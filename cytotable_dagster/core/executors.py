@@ -1,8 +1,9 @@
-"""Where the steps run: Parsl executors, by default threads of this machine."""
+"""Where the steps run: on Parsl executors, or where nobody brought Parsl, in threads of this process."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,15 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs plain functions on a Parsl kernel; `ahead` is how many calls may wait or run at once."""
+    """Runs plain functions; `submit` starts one call, `ahead` is how many calls may wait or run at once, `in_process`
+    says that results are handed over as they are.
 
-    kernel: "DataFlowKernel"
+    Functions are sent by name where they run in another process, so they have to live in an installed package.
+    """
+
+    submit: "Callable[..., Future[Any]]"
     ahead: int
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Start one call. The function is sent by name, so it has to live in an installed package."""
-        from parsl import python_app
-
-        return python_app(function, data_flow_kernel=self.kernel)(*arguments)
+    in_process: bool = False
 
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[int, Any]]:
         """Run calls, a bounded number ahead, and give (position, result) as each ends.
@@ -53,9 +53,10 @@ class Runner:
 
 @contextmanager
 def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
-    """A runner on `parsl_config`, else on the kernel that is loaded, else on threads of this machine.
+    """A runner on `parsl_config`, else on the Parsl kernel that is loaded, else in threads of this process.
 
-    A kernel that was loaded before is left as it was; one started here is cleaned up.
+    A kernel that was loaded before is left as it was; one started here is cleaned up. Threads are the same without
+    Parsl as with its ThreadPoolExecutor, but for the second or more that importing Parsl takes.
 
     Args:
         scratch: a folder for Parsl's own files.
@@ -63,20 +64,43 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
     Raises:
         OptionError: `parsl_config` is something else.
     """
+    if parsl_config is None and "parsl" not in sys.modules:
+        with _threads() as run:
+            yield run
+        return
+
     import parsl
     from parsl.errors import NoDataFlowKernelError
 
     if not isinstance(parsl_config, parsl.Config | None):
         raise OptionError(f"parsl_config: a parsl.Config is expected, not a {type(parsl_config).__name__}")
-    if parsl_config is None:
-        try:
-            yield Runner(parsl.dfk(), _AHEAD_OF_OTHER_EXECUTORS)
-            return
-        except NoDataFlowKernelError:
-            pass
-    config = parsl_config or thread_config()
-    with _run_dir_in(config, scratch), parsl.DataFlowKernel(config) as kernel:
-        yield Runner(kernel, _calls_ahead(config))
+    if parsl_config is not None:
+        with _run_dir_in(parsl_config, scratch), parsl.DataFlowKernel(parsl_config) as kernel:
+            yield _on_kernel(kernel, _calls_ahead(parsl_config))
+        return
+    try:
+        loaded = parsl.dfk()
+    except NoDataFlowKernelError:
+        with _threads() as run:
+            yield run
+    else:
+        yield _on_kernel(loaded, _AHEAD_OF_OTHER_EXECUTORS)
+
+
+@contextmanager
+def _threads() -> Iterator[Runner]:
+    count = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(count, thread_name_prefix="cytotable_dagster")
+    try:
+        yield Runner(pool.submit, 2 * count, in_process=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _on_kernel(kernel: "DataFlowKernel", ahead: int) -> Runner:
+    from parsl import python_app
+
+    return Runner(lambda function, *arguments: python_app(function, data_flow_kernel=kernel)(*arguments), ahead)
 
 
 def thread_config(threads: int | None = None) -> "Config":

@@ -20,8 +20,10 @@ _FLOAT_ENCODING = "BYTE_STREAM_SPLIT"
 
 
 @contextmanager
-def parquet_writer(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) -> "Iterator[pq.ParquetWriter]":
-    """A writer whose file appears when the block ends well; each table written is one row group.
+def parquet_writer(
+    sink: "Path | pa.NativeFile", schema: "pa.Schema", facts: Mapping[str, str]
+) -> "Iterator[pq.ParquetWriter]":
+    """A writer of one file; each table written is one row group.
 
     Measurements hardly repeat and are seldom selected by value, so only text gets a dictionary, and only other
     columns get statistics.
@@ -30,26 +32,42 @@ def parquet_writer(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) ->
     import pyarrow.parquet as pq
 
     floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    with (
-        whole_file(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            schema.remove_metadata(),
-            compression=_COMPRESSION,
-            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
-            column_encoding=dict.fromkeys(floats, _FLOAT_ENCODING),
-            write_statistics=sorted(set(schema.names) - set(floats)),
-            store_schema=True,
-        ) as writer,
-    ):
+    with pq.ParquetWriter(
+        sink,
+        schema.remove_metadata(),
+        compression=_COMPRESSION,
+        use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
+        column_encoding=dict.fromkeys(floats, _FLOAT_ENCODING),
+        write_statistics=sorted(set(schema.names) - set(floats)),
+        store_schema=True,
+    ) as writer:
         writer.add_key_value_metadata(footer(facts))
         yield writer
 
 
 def write_batches(path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]) -> int:
-    """Write tables as the row groups of one file; the number of rows, which joins the facts."""
+    """Write tables as the row groups of one file, which appears when it is whole; the number of rows, which joins the
+    facts."""
+    with whole_file(path) as temporary:
+        return _write(temporary, schema, batches, facts)
+
+
+def encoded_batches(
+    schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]
+) -> "tuple[int, pa.Buffer]":
+    """What `write_batches` would write, and the number of rows."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    rows = _write(sink, schema, batches, facts)
+    return rows, sink.getvalue()
+
+
+def _write(
+    sink: "Path | pa.NativeFile", schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]
+) -> int:
     rows = 0
-    with parquet_writer(path, schema, facts) as writer:
+    with parquet_writer(sink, schema, facts) as writer:
         for batch in batches:
             if batch.num_rows:
                 writer.write_table(batch, row_group_size=batch.num_rows)

@@ -11,9 +11,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from cytotable_dagster.core.errors import SchemaError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAGIC = b"PAR1"
 # The one entry that tells of all parts alike; the others are facts of a part.
@@ -54,28 +57,36 @@ class Concatenation:
         self._groups = bytearray()
         self._count = self._rows = 0
 
-    def append(self, path: Path) -> None:
-        """Add the row groups of one more file, which is not needed any more after that.
+    def append(self, path: Path, content: "pa.Buffer | None" = None) -> None:
+        """Add the row groups of one more file, or of what would be in it, which is not needed any more after that.
 
         Raises:
             SchemaError: its schema is not that of the first.
         """
+        import pyarrow as pa
+
         from cytotable_dagster.core.parquet_footer import moved_groups
 
-        part = _read_part(path)
-        if self._first is None:
-            self._first = (path, part)
-        elif part.value(_SCHEMA) != self._first[1].value(_SCHEMA):
-            raise SchemaError(f"{path}: its columns or types differ from those of {self._first[0]}")
-        with path.open("rb") as file:
-            file.seek(len(MAGIC))
-            _copy(file, self._out, part.data)
+        with path.open("rb") if content is None else pa.BufferReader(content) as file:
+            part = _read_part(path, file)
+            self._check_schema(path, part)
+            if content is not None:
+                self._out.write(memoryview(content)[len(MAGIC) : len(MAGIC) + part.data])
+            else:
+                file.seek(len(MAGIC))
+                _copy(file, self._out, part.data)
         shift = self._at - len(MAGIC)
         groups, number = moved_groups(part.footer, part.fields[_ROW_GROUPS][1], shift, self._count)
         self._groups += groups
         self._count += number
         self._at += part.data
         self._rows += _zigzag_decode(_varint(part.footer, part.fields[_NUM_ROWS][1])[0])
+
+    def _check_schema(self, path: Path, part: _Part) -> None:
+        if self._first is None:
+            self._first = (path, part)
+        elif part.value(_SCHEMA) != self._first[1].value(_SCHEMA):
+            raise SchemaError(f"{path}: its columns or types differ from those of {self._first[0]}")
 
     def finish(self, metadata: Mapping[str, str]) -> None:
         """Write the footer, with these entries; of the parts' own only the Arrow schema stays."""
@@ -95,16 +106,15 @@ def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, st
     concatenation.finish(metadata)
 
 
-def _read_part(path: Path) -> _Part:
-    with path.open("rb") as file:
-        file.seek(-8, os.SEEK_END)
-        size = file.tell() + 8
-        tail = file.read(8)
-        if tail[4:] != MAGIC:
-            raise SchemaError(f"{path}: not a whole Parquet file")
-        length = int.from_bytes(tail[:4], "little")
-        file.seek(size - 8 - length)
-        footer = file.read(length)
+def _read_part(path: Path, file: BinaryIO) -> _Part:
+    file.seek(-8, os.SEEK_END)
+    size = file.tell() + 8
+    tail = file.read(8)
+    if tail[4:] != MAGIC:
+        raise SchemaError(f"{path}: not a whole Parquet file")
+    length = int.from_bytes(tail[:4], "little")
+    file.seek(size - 8 - length)
+    footer = file.read(length)
     fields = {field: (kind, start, end) for field, kind, start, end in _fields(footer, 0)}
     return _Part(footer, fields, size - 8 - length - len(MAGIC))
 

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values.
+# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 80 MB of the joined
+# table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more.
 _BATCH_VALUES = 8_000_000
-# A chunk takes a second or two, small enough to try again and to share out among cores.
+_JOINED_BATCH_VALUES = 10_000_000
+# What is kept as chunk files has fewer of them.
 _BATCHES_PER_CHUNK = 2
 
 
@@ -129,17 +131,18 @@ def _matches(orders: "Mapping[str, chunks.RowOrder]", base: str | None) -> "dict
 
 
 def _batch_size(found: Sequence[SourceTable], options: Options) -> int:
-    """Objects of a batch: by the widest table, or by all of them where they are held together to be joined."""
-    widths = [len(table.columns) for table in found]
-    return max(_BATCH_VALUES // (sum(widths) if options.joined else max(widths)), 1)
+    """Objects of a batch: by the widest table, or by all that are held together to be joined."""
+    if options.joined:
+        sides = [table for table in found if table.compartment != IMAGE or options.image_features] or found
+        return max(_JOINED_BATCH_VALUES // sum(len(table.columns) for table in sides), 1)
+    return max(_BATCH_VALUES // max(len(table.columns) for table in found), 1)
 
 
 def _chunk_size(batch_size: int, options: Options) -> int:
     """Objects of a chunk. Where chunks become one file, nobody sees that there are more than were asked for."""
-    fitting = _BATCHES_PER_CHUNK * batch_size
-    if options.chunk_size is None:
-        return fitting
-    return min(options.chunk_size, fitting) if options.one_file else options.chunk_size
+    if options.one_file:
+        return min(options.chunk_size or batch_size, batch_size)
+    return options.chunk_size or _BATCHES_PER_CHUNK * batch_size
 
 
 def source_tables(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.columns import is_identity, result_name
@@ -41,6 +42,7 @@ class ResultColumn:
     type: str
 
 
+@cache
 def affinity(declared: str) -> str:
     """The affinity of a declared type: https://sqlite.org/datatype3.html#determination_of_column_affinity."""
     upper = declared.upper()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.columns import joined_order, partner_name, selects
 from cytotable_dagster.core.compartments import chunk_path, read_batches, write_chunk
 from cytotable_dagster.core.errors import SchemaError, TargetError
@@ -49,10 +50,11 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
     """
     base = base_compartment(plan)
     found = {name: JoinedColumn(name, base, name) for name in plan.schema(base).names}
+    image_keys = plan.preset.keys_of(IMAGE)
     for compartment in plan.partners:
         for column in plan.part(compartment).columns:
             # A partner's image is the base's, and so are the numbers of it.
-            if column.source not in plan.preset.keys_of(IMAGE):
+            if column.source not in image_keys:
                 name = partner_name(column.name, compartment, found)
                 if name in found:
                     raise SchemaError(
@@ -68,31 +70,36 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
     return tuple(found[name] for name in joined_order(found))
 
 
-def joined_schema(plan: Plan) -> "pa.Schema":
+def joined_schema(plan: Plan, columns: Sequence[JoinedColumn]) -> "pa.Schema":
     import pyarrow as pa
 
     schemas = {compartment: plan.schema(compartment) for compartment in plan.compartments}
-    return pa.schema([(c.name, schemas[c.compartment].field(c.column).type) for c in joined_columns(plan)])
+    return pa.schema([(c.name, schemas[c.compartment].field(c.column).type) for c in columns])
 
 
-def join_chunks(plan_folder: Path, wanted: Sequence[int], folder: Path) -> tuple[FileFacts, ...]:
-    """Join chunks straight from the source, each partner's rows read in the base's order; a file each in `folder`."""
+def join_chunks(
+    plan_folder: Path, wanted: Sequence[int], folder: Path, in_memory: bool = False
+) -> tuple[FileFacts, ...]:
+    """Join chunks straight from the source, each partner's rows read in the base's order; a file each in `folder`, or
+    what would be in it."""
     plan = load_plan(plan_folder)
+    columns = joined_columns(plan)
     streams = {
         compartment: read_batches(plan, compartment, _joined_rows(plan, compartment, wanted), names)
-        for compartment, names in _names_by_compartment(plan).items()
+        for compartment, names in _names_by_compartment(plan, columns).items()
     }
-    return tuple(_join_chunk(plan, chunk, streams, chunk_path(folder, chunk)) for chunk in wanted)
+    return tuple(_join_chunk(plan, columns, chunk, streams, chunk_path(folder, chunk), in_memory) for chunk in wanted)
 
 
 def join_chunk_files(plan_folder: Path, chunk: int, files: Mapping[str, Path], path: Path) -> FileFacts:
     """Join one chunk from its compartments' chunk files, by compartment."""
     plan = load_plan(plan_folder)
+    columns = joined_columns(plan)
     streams = {
         compartment: _file_batches(plan, compartment, chunk, files[compartment], names)
-        for compartment, names in _names_by_compartment(plan).items()
+        for compartment, names in _names_by_compartment(plan, columns).items()
     }
-    return _join_chunk(plan, chunk, streams, path)
+    return _join_chunk(plan, columns, chunk, streams, path)
 
 
 def joined_compartments(plan: Plan) -> tuple[str, ...]:
@@ -101,10 +108,10 @@ def joined_compartments(plan: Plan) -> tuple[str, ...]:
     return (base_compartment(plan), *plan.partners, *image)
 
 
-def _names_by_compartment(plan: Plan) -> dict[str, list[str]]:
+def _names_by_compartment(plan: Plan, joined: Sequence[JoinedColumn]) -> dict[str, list[str]]:
     """The columns that each compartment gives to the joined table, as the compartment calls them."""
     names: dict[str, list[str]] = {compartment: [] for compartment in joined_compartments(plan)}
-    for column in joined_columns(plan):
+    for column in joined:
         names[column.compartment].append(column.column)
     return {compartment: columns for compartment, columns in names.items() if columns}
 
@@ -127,7 +134,6 @@ def _joined_rows(plan: Plan, compartment: str, wanted: Sequence[int]) -> "list[n
 
 def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path, names: list[str]) -> "Iterator[Batch]":
     """A chunk file's row groups, in the base's order; where a batch has no rows there is no row group."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     matches = plan.matches(compartment, chunk) if compartment != plan.base else None
@@ -140,14 +146,22 @@ def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path, names: l
             else:
                 table = plan.schema(compartment).empty_table().select(names)
             if matches is not None:
-                table = table.take(pa.array(matches[batch], mask=matches[batch] < 0))
+                table = table.take(from_numpy(matches[batch], matches[batch] >= 0))
             yield table.replace_schema_metadata(None), ()
 
 
-def _join_chunk(plan: Plan, chunk: int, streams: "Mapping[str, Iterator[Batch]]", path: Path) -> FileFacts:
-    columns, schema = joined_columns(plan), joined_schema(plan)
+def _join_chunk(
+    plan: Plan,
+    columns: Sequence[JoinedColumn],
+    chunk: int,
+    streams: "Mapping[str, Iterator[Batch]]",
+    path: Path,
+    in_memory: bool = False,
+) -> FileFacts:
+    schema = joined_schema(plan, columns)
     batches = (_side_by_side(plan, columns, schema, streams) for _ in range(len(plan.batches[chunk]) - 1))
-    return write_chunk(path, schema, batches, {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)})
+    facts = {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)}
+    return write_chunk(path, schema, batches, facts, in_memory)
 
 
 def _side_by_side(

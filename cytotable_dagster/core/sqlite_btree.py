@@ -14,6 +14,7 @@ Shared arrays:
 
 import numpy as np
 
+from cytotable_dagster.core.kernel_machine import helper, read_bytes
 from cytotable_dagster.core.sqlite_layout import (
     BAD_CELL,
     BAD_CELL_COUNT,
@@ -51,7 +52,6 @@ from cytotable_dagster.core.sqlite_layout import (
     UNREADABLE,
     USABLE,
 )
-from cytotable_dagster.core.sqlite_machine import helper, read_bytes
 
 
 @helper

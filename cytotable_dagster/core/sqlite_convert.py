@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cytotable_dagster.core.arrays import to_numpy, valid_mask
+from cytotable_dagster.core.compiled import call
 from cytotable_dagster.core.errors import SchemaError
-from cytotable_dagster.core.sqlite_compiled import call
 from cytotable_dagster.core.sqlite_layout import (
     ABSENT,
     BLOB,
@@ -92,9 +93,9 @@ def _convert_events(column: Decoded) -> Coercion | None:
     _clear(column.valid, events[lost, 1])
     rest = events[~done & ~lost]
     array, coercion = typed_array([_python_value(event, column.heap) for event in rest], column.name, column.type)
-    missing = np.asarray(array.is_null())
+    missing = ~valid_mask(array)
     _clear(column.valid, rest[missing, 1])
-    values[rest[~missing, 1]] = np.asarray(array.drop_null())
+    values[rest[~missing, 1]] = to_numpy(array)[~missing]
     if not lost.any():
         return coercion
     example = repr(_python_value(events[lost][0], column.heap))

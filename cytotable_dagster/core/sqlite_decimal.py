@@ -8,7 +8,7 @@ cannot decide are left to others.
 
 import numpy as np
 
-from cytotable_dagster.core.sqlite_machine import clear_leading_zeros, helper, high_product
+from cytotable_dagster.core.kernel_machine import clear_leading_zeros, helper, high_product
 
 _LOWEST, _HIGHEST = -342, 308
 # Digits that surely fit 64 bits.

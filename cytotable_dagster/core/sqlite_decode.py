@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from cytotable_dagster.core.kernel_machine import copy_bytes, helper, load_be64, real_bits
 from cytotable_dagster.core.sqlite_btree import advance, find, varint
 from cytotable_dagster.core.sqlite_layout import (
     ABSENT,
@@ -54,7 +55,6 @@ from cytotable_dagster.core.sqlite_layout import (
     TOO_MANY_VALUES,
     WHOLE_REAL,
 )
-from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, load_be64, real_bits
 from cytotable_dagster.core.sqlite_records import count_classes, gather, value_size
 from cytotable_dagster.core.sqlite_text import read_number
 

@@ -139,7 +139,7 @@ class PageTable:
         """How many rows the table has; reads its leaf pages."""
         import numpy as np
 
-        from cytotable_dagster.core.sqlite_compiled import call
+        from cytotable_dagster.core.compiled import call
 
         walk, total = self._walk(), np.zeros(1, np.int64)
         self._check(walk, call("count_rows", *walk.tree, total))

@@ -9,6 +9,7 @@ besides:
 
 import numpy as np
 
+from cytotable_dagster.core.kernel_machine import copy_bytes, helper, read_bytes
 from cytotable_dagster.core.sqlite_btree import be32, local_size, page_exists, varint
 from cytotable_dagster.core.sqlite_layout import (
     BAD_CHAIN,
@@ -40,7 +41,6 @@ from cytotable_dagster.core.sqlite_layout import (
     UNREADABLE,
     USABLE,
 )
-from cytotable_dagster.core.sqlite_machine import copy_bytes, helper, read_bytes
 
 # Bytes of the serial types below 12 ("Record Format"); 10 and 11 do not occur in files.
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0, -1, -1], dtype=np.int64)

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cytotable_dagster.core.schema import affinity
 from cytotable_dagster.core.sqlite_format import NotOrdinary
@@ -36,6 +37,7 @@ class StoredTable:
     rowid_column: int
 
 
+@lru_cache(maxsize=64)
 def parse_table(name: str, sql: str) -> StoredTable:
     """Columns of a table from its statement in `sqlite_schema`.
 

@@ -6,9 +6,9 @@ Anything that is not plain here (other digits, a number with too many of them) i
 
 import numpy as np
 
+from cytotable_dagster.core.kernel_machine import helper
 from cytotable_dagster.core.sqlite_decimal import decimal_bits
 from cytotable_dagster.core.sqlite_layout import INTEGER, NULL, OK, REAL, TEXT
-from cytotable_dagster.core.sqlite_machine import helper
 
 _NAN, _NULL = np.frombuffer(b"nan", np.uint8), np.frombuffer(b"null", np.uint8)
 _INF, _INFINITY = np.frombuffer(b"inf", np.uint8), np.frombuffer(b"infinity", np.uint8)

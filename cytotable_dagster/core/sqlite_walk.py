@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from cytotable_dagster.core import sqlite_layout as layout
+from cytotable_dagster.core.compiled import call
 from cytotable_dagster.core.errors import SchemaError
-from cytotable_dagster.core.sqlite_compiled import call
 from cytotable_dagster.core.sqlite_convert import Decoded, by_slot, to_array, with_default
 from cytotable_dagster.core.sqlite_format import Geometry
 from cytotable_dagster.core.sqlite_schema import StoredTable

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,11 +13,15 @@ from cytotable_dagster.core.parquet_concat import Concatenation
 from cytotable_dagster.core.types import FileFacts
 from cytotable_dagster.core.values import merged
 
+# Chunks of a table that may wait in memory; in the usual case it is one.
+_HELD = 2
+
 
 class TableFile(AbstractContextManager["TableFile"]):
     """Takes chunk files in any order and appends each, as soon as those before it are there, to one file.
 
-    A chunk file is removed once it is appended: most are gone before they ever reach the disk.
+    A chunk file is removed once it is appended: most are gone before they ever reach the disk. Chunks that are in
+    memory become files where too many of them wait for an earlier one.
 
     Args:
         folder: where the chunk files are; the one file is made beside it, with `.parquet` after its name.
@@ -29,7 +34,7 @@ class TableFile(AbstractContextManager["TableFile"]):
         self._out: BinaryIO | None = self._path.open("wb") if concat else None
         self._concatenation = Concatenation(self._out) if self._out else None
         self._facts: list[FileFacts] = []
-        self._done: set[Path] = set()
+        self._done: dict[Path, FileFacts] = {}
         self._next = 0
 
     def __exit__(self, *_: object) -> None:
@@ -38,16 +43,25 @@ class TableFile(AbstractContextManager["TableFile"]):
 
     def add(self, facts: Sequence[FileFacts]) -> int:
         """Take chunk files that are done; how many chunks are, all told."""
-        self._facts.extend(facts)
+        self._facts.extend(replace(part, content=None) for part in facts)
         if self._concatenation is not None:
             # A file that exists may still be looked at by the task that made it; what a task gave back is done.
-            self._done.update(part.path for part in facts)
-            while (part := chunk_path(self._folder, self._next)) in self._done:
-                self._concatenation.append(part)
-                part.unlink()
-                self._done.remove(part)
+            self._done.update((part.path, part) for part in facts)
+            while part := self._done.pop(chunk_path(self._folder, self._next), None):
+                self._concatenation.append(part.path, part.content)
+                if part.content is None:
+                    part.path.unlink()
                 self._next += 1
+            self._spill()
         return len(self._facts)
+
+    def _spill(self) -> None:
+        """Write what waits in memory to its file, but for a few chunks."""
+        held = [(part, part.content) for part in self._done.values() if part.content is not None]
+        for part, content in held[_HELD:]:
+            part.path.parent.mkdir(parents=True, exist_ok=True)
+            part.path.write_bytes(memoryview(content))
+            self._done[part.path] = replace(part, content=None)
 
     def finish(self, facts: Mapping[str, str]) -> FileFacts:
         """The result, when all chunks are done; `facts` go into the footer of the one file."""

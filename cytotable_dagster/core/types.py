@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,10 @@ class Coercion:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """A Parquet file (or folder of them) that a step wrote; `size` in bytes, `seconds` of wall time."""
+    """A Parquet file (or folder of them) that a step wrote; `size` in bytes, `seconds` of wall time.
+
+    `content` is what is to be in the file, where it was not written but kept in memory.
+    """
 
     path: Path
     rows: int
@@ -73,3 +80,4 @@ class FileFacts:
     size: int
     seconds: float
     coercions: tuple[Coercion, ...] = ()
+    content: "pa.Buffer | None" = None

@@ -37,6 +37,12 @@ def test_every_executor_gives_the_same_bytes(make_plate, tmp_path):
         assert _content(tmp_path / f"{threads}") == _content(tmp_path / "default")
 
 
+def test_parsl_is_not_even_imported_where_nobody_asked_for_it(make_plate, tmp_path):
+    code = "import sys; from cytotable_dagster import convert; convert(*sys.argv[1:]); print('parsl' in sys.modules)"
+    command = [sys.executable, "-c", code, str(make_plate()), str(tmp_path / "out")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["False"]
+
+
 def test_a_kernel_that_is_loaded_is_used_and_left_alone(make_plate, tmp_path, loaded_kernel):
     before = loaded_kernel.task_count
     convert(make_plate(), tmp_path / "out")

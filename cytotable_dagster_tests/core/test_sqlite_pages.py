@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cytotable_dagster.core import sqlite_compiled
+from cytotable_dagster.core import compiled
 from cytotable_dagster.core.errors import (
     DamagedSourceError,
     SchemaError,
@@ -355,16 +355,16 @@ def test_compiled_code_is_kept_outside_the_source_tree_and_spares_the_compiler(p
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["1000", str(compiles)]
     (kept,) = (tmp_path / "cache").rglob("*.o")
-    assert sqlite_compiled._cached(kept)
+    assert compiled._cached(kept)
 
 
 def test_a_cache_that_cannot_be_written_or_is_damaged_is_done_without(tmp_path: Path):
     # A file where the folder should be cannot be written into even by root.
     (tmp_path / "file").touch()
-    sqlite_compiled._keep(tmp_path / "file" / "kernels.o", b"code")
-    assert sqlite_compiled._cached(tmp_path / "file" / "kernels.o") is None
+    compiled._keep(tmp_path / "file" / "kernels.o", b"code")
+    assert compiled._cached(tmp_path / "file" / "kernels.o") is None
     kept = tmp_path / "kernels.o"
-    sqlite_compiled._keep(kept, b"code")
-    assert sqlite_compiled._cached(kept) == b"code"
+    compiled._keep(kept, b"code")
+    assert compiled._cached(kept) == b"code"
     kept.write_bytes(kept.read_bytes()[:-1])
-    assert sqlite_compiled._cached(kept) is None
+    assert compiled._cached(kept) is None

@@ -1,6 +1,6 @@
 """The compiled functions as Python calls them: one number in, the address of a list of arrays, one status out.
 
-Importing this module imports numba; `sqlite_compiled` does so only where no compiled code is at hand.
+Importing this module imports numba; `compiled` does so only where no compiled code is at hand.
 """
 # pyright: basic
 
@@ -11,8 +11,9 @@ import numba
 from llvmlite import binding as llvm
 from numba import types
 
+from cytotable_dagster.core.kernel_machine import chars, longs, table
+from cytotable_dagster.core.parquet_thrift import move_groups, skip_value
 from cytotable_dagster.core.sqlite_decode import count_rows, decode_rows, profile_rows
-from cytotable_dagster.core.sqlite_machine import chars, longs, table
 from cytotable_dagster.core.sqlite_text import lay_out
 
 _callback: Any = numba.cfunc
@@ -44,11 +45,21 @@ def _lay_out(job):
     return lay_out(table(job, 0), chars(job, 1), longs(job, 2), chars(job, 3))
 
 
+def _move_groups(job):
+    return move_groups(longs(job, 0), chars(job, 1), chars(job, 2), table(job, 3), table(job, 4), table(job, 5))
+
+
+def _skip_value(job):
+    return skip_value(longs(job, 0), chars(job, 1), table(job, 2), longs(job, 3)[0])
+
+
 KERNELS: dict[str, Callable[[Any], Any]] = {
     "decode_rows": _decode_rows,
     "profile_rows": _profile_rows,
     "count_rows": _count_rows,
     "lay_out": _lay_out,
+    "move_groups": _move_groups,
+    "skip_value": _skip_value,
 }
 
 
