@@ -20,8 +20,8 @@ PAGES = ("sqlite_", *COMPILED)
 LAYERS = (
     ("errors", "types", "version", "files", "arrays", "compiled", "parquet_layout"),
     ("presets", "columns", "values"),
-    ("cache", "schema", "parquet_footer", "parquet_concat", "sqlite_file"),
-    ("discover", "patterns", "parquet", "chunks", "executors"),
+    ("digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file"),
+    ("cache", "discover", "patterns", "listing", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader"),
     ("plan",),
     ("planning", "compartments"),

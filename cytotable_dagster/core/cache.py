@@ -3,36 +3,30 @@
 The cache mirrors the store: `<cache>/<bucket>/<key>`, with a record of the version beside each file.
 """
 
-import hashlib
-import inspect
 import json
 import re
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.digests import md5_of
 from cytotable_dagster.core.errors import (
     DownloadError,
     OptionError,
-    SourceAccessError,
     SourceFormatError,
     SourceNotFoundError,
 )
 from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.store import Remote, describe, errors_of, is_remote, store
 from cytotable_dagster.core.types import Plate, Source
 
 if TYPE_CHECKING:
     from cloudpathlib import CloudPath
-    from cloudpathlib.client import Client
 
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # The ETag of an object uploaded in one part is its MD5; of one in several parts it is not, and has a dash.
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 _ATTEMPTS = 3
-_BLOCK = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -43,39 +37,6 @@ class _Record:
     size: int
     md5: str
     modified: int
-
-
-@dataclass(frozen=True)
-class Remote:
-    """An object of a store: `size` in bytes, `etag` without quotes."""
-
-    uri: str
-    size: int
-    etag: str
-
-
-def is_remote(address: str) -> bool:
-    """Whether an address names an object in a store rather than a file of this machine."""
-    return _REMOTE.match(address) is not None
-
-
-def checked_cloud_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that the S3 client takes; `local_cache_dir` is among them.
-
-    Raises:
-        TypeError: an option that it does not know; the message names it.
-    """
-    if not options:
-        return {}
-    from cloudpathlib import S3Client
-
-    known = [name for name in inspect.signature(S3Client.__init__).parameters if name != "self"]
-    for name in options:
-        if name not in known:
-            raise TypeError(
-                f"convert() got an unexpected keyword argument {name!r}; the cloud client takes: {', '.join(known)}"
-            )
-    return dict(options)
 
 
 def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
@@ -93,9 +54,9 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     from filelock import FileLock
 
     check_local_cache_dir(cloud)
-    with _store(cloud) as client:
+    with store(cloud, plate.uri) as client:
         path = client.CloudPath(plate.uri)
-        remote = _describe(path)
+        remote = describe(path)
         if not remote.size:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
         local = cache_folder(cloud) / path.drive / path.key
@@ -106,23 +67,11 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
         plate=plate.name,
         uri=plate.uri,
         path=local,
-        size=remote.size,
-        etag=remote.etag,
+        size=record.size,
+        etag=record.etag,
         md5=record.md5,
-        fingerprint=f"{remote.etag}-{remote.size}",
+        fingerprint=f"{record.etag}-{record.size}",
     )
-
-
-def head(uri: str, cloud: Mapping[str, Any]) -> Remote:
-    """Size and ETag of an object, without its content."""
-    with _store(cloud) as client:
-        return _describe(client.CloudPath(uri))
-
-
-def list_remote(uri: str, cloud: Mapping[str, Any]) -> list[str]:
-    """Addresses of the objects directly under a prefix, sorted."""
-    with _store(cloud) as client:
-        return sorted(str(path) for path in client.CloudPath(uri).iterdir())
 
 
 def cache_folder(cloud: Mapping[str, Any]) -> Path:
@@ -132,21 +81,6 @@ def cache_folder(cloud: Mapping[str, Any]) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("cytotable_dagster") / "plates"
-
-
-def md5_of(path: Path) -> str:
-    """The MD5 of a file, in hexadecimal, as `md5sum` prints it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def crc32_of(path: Path) -> int:
-    """The CRC-32 of a file: what `add_tablenumber` tells plates apart by."""
-    digest = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest = zlib.crc32(block, digest)
-    return digest
 
 
 def _local_source(plate: Plate) -> Source:
@@ -163,52 +97,6 @@ def _local_source(plate: Plate) -> Source:
         md5=None,
         fingerprint=f"{facts.st_size}-{facts.st_mtime_ns}",
     )
-
-
-@contextmanager
-def _store(cloud: Mapping[str, Any]) -> "Iterator[Client]":
-    """A client of the store; its errors come out as ours."""
-    import botocore.exceptions as errors
-    from cloudpathlib import S3Client
-    from cloudpathlib.exceptions import CloudPathException
-
-    try:
-        yield S3Client(**{**cloud, "local_cache_dir": None})
-    except errors.NoCredentialsError as error:
-        raise SourceAccessError(
-            "no credentials for the store were found; for public data pass no_sign_request=True"
-        ) from error
-    except errors.ClientError as error:
-        raise _translated(error) from error
-    except (errors.BotoCoreError, CloudPathException) as error:
-        raise DownloadError(f"the store cannot be reached or used ({error}); check endpoint and network") from error
-
-
-def _translated(error: Any) -> Exception:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    what = f"the store answered {code} to {error.operation_name}"
-    if code in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
-        return SourceNotFoundError(f"{what}: no such bucket or object; check the address")
-    if code in ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
-        return SourceAccessError(f"{what}: access refused; check credentials, or no_sign_request=True for public data")
-    return DownloadError(f"{what} ({error.response.get('Error', {}).get('Message', '')}); try again")
-
-
-def _describe(path: Any) -> Remote:
-    import botocore.exceptions as errors
-    from cloudpathlib.exceptions import NoStatError
-
-    try:
-        return Remote(str(path), path.stat().st_size, path.etag.strip('"'))
-    except errors.ClientError as error:
-        found = _translated(error)
-        raise type(found)(f"{path}: {found}") from error
-    except NoStatError as error:
-        raise SourceNotFoundError(f"{path}: no such bucket or object; check the address") from error
-    except errors.NoCredentialsError as error:
-        raise SourceAccessError(
-            f"{path}: no credentials were found; for public data pass no_sign_request=True"
-        ) from error
 
 
 def _current_record(local: Path, remote: Remote) -> _Record | None:
@@ -232,14 +120,14 @@ def _download(path: "CloudPath", remote: Remote, local: Path) -> _Record:
         except DownloadError:
             if attempt == _ATTEMPTS:
                 raise
-            remote = _describe(path)
+            remote = describe(path)
     raise AssertionError("unreachable")
 
 
 def _download_once(path: "CloudPath", remote: Remote, local: Path) -> _Record:
     for left_by_a_killed_process in local.parent.glob(f".{local.name}.*.tmp"):
         left_by_a_killed_process.unlink(missing_ok=True)
-    with whole_file(local) as temporary:
+    with errors_of(remote.uri), whole_file(local) as temporary:
         path.download_to(temporary)
         size = temporary.stat().st_size
         if size != remote.size:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.cache import checked_cloud_options, crc32_of, fetch, is_remote, md5_of
+from cytotable_dagster.core.cache import fetch
+from cytotable_dagster.core.digests import crc32_of, md5_of
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
 from cytotable_dagster.core.executors import runner
@@ -15,6 +16,7 @@ from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.store import checked_cloud_options, is_remote
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.cache import is_remote, list_remote
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.store import is_remote, list_remote
 from cytotable_dagster.core.types import Plate
 
 _SUFFIXES = {"sqlite": (".sqlite", ".sqlite3", ".db")}

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.cache import fetch, md5_of
+from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
+from cytotable_dagster.core.digests import md5_of
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.cache import is_remote, list_remote
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.store import is_remote, list_remote
 from cytotable_dagster.core.types import Plate
 
 _PLACEHOLDER = re.compile(r"\{[a-z_]+\}")

@@ -15,7 +15,7 @@ import pytest
 
 import cytotable_dagster
 from cytotable_dagster import convert
-from cytotable_dagster.core.cache import fetch, head
+from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.discover import find_plate, plate_at
 from cytotable_dagster.core.errors import (
     DownloadError,
@@ -25,6 +25,7 @@ from cytotable_dagster.core.errors import (
     SourceNotFoundError,
 )
 from cytotable_dagster.core.parquet import read_facts
+from cytotable_dagster.core.store import head
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 
