@@ -102,7 +102,7 @@ def write_chunk(
             yield table
 
     if in_memory:
-        rows, content = encoded_batches(schema, tables(), facts)
+        rows, content = encoded_batches(schema, list(tables()), facts)
         size = content.size
     else:
         rows, content = write_batches(path, schema, tables(), facts), None

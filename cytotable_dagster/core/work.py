@@ -62,8 +62,9 @@ class Work:
         return facts
 
     def _in_memory(self, group: Sequence[int]) -> bool:
-        """Whether chunks go into the one file without being files before: half of the time for writing."""
-        return self.run.in_process and self.concat and len(group) == 1
+        """Whether chunks, of one batch each, go into the one file without being files before, which takes half of the
+        time for writing."""
+        return self.run.in_process and self.concat and [len(self.plan.batches[chunk]) for chunk in group] == [2]
 
     def _made(self, calls: Mapping[str, Sequence[Call]]) -> dict[str, FileFacts]:
         """Run the calls that make each table's chunks, and make one result of each table's."""
