@@ -6,6 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Every conversion needs these, so they come with the function and not while it runs.
+import llvmlite.binding  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+import pydantic  # noqa: F401
+
 from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.digests import crc32_of, md5_of
 from cytotable_dagster.core.discover import find_plate
