@@ -1,4 +1,4 @@
-"""The one place that knows every asset, check, job and resource."""
+"""The one place that knows every asset, check, job, sensor and resource."""
 
 from collections.abc import Mapping
 
@@ -11,6 +11,7 @@ from cytotable_dagster.checks import plate_checks
 from cytotable_dagster.jobs import convert_chunks, convert_plate
 from cytotable_dagster.partitions import chunks_per_plate
 from cytotable_dagster.resources import Lake, ParslCluster, PlateSource
+from cytotable_dagster.sensors import new_plates_sensor
 
 
 def build_defs(
@@ -33,6 +34,7 @@ def build_defs(
         ],
         asset_checks=[plate_checks(number)],
         jobs=[convert_plate, convert_chunks],
+        sensors=[new_plates_sensor()],
         resources={
             "plate_files": PlateSource(),
             "lake": Lake(),

@@ -5,6 +5,7 @@ the asset `plate_source`, so that the web UI shows it and nothing beside the ins
 """
 
 import re
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.partitions import plates
 
 SOURCE = dg.AssetKey("plate_source")
+PLATES = str(plates.name)
 
 # `|` and `...` mean something to Dagster; the name is a folder of the lake, and a leading dot would hide it there.
 _NAME = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
@@ -26,8 +28,52 @@ def checked_name(name: str) -> str:
     return name
 
 
-def observation(name: str, uri: str | None, version: str | None = None) -> dg.AssetObservation:
-    """What is known of a plate's source: its address (None: found by its name), its version (such as the ETag).
+def name_for(
+    instance: dg.DagsterInstance, uri: str, places: Mapping[str, str], taken: Mapping[str, str] | None = None
+) -> str:
+    """The name of the plate at an address: its barcode, or `<batch>~<barcode>` where another plate has that already.
+
+    Args:
+        places: what the placeholders of the address's pattern stand for, `plate` and for instance `batch`.
+        taken: addresses by names that are about to be added.
+
+    Raises:
+        OptionError: neither can be a plate's name, or both are taken.
+    """
+    barcode = checked_name(places["plate"])
+    long = "~".join([*(value for name, value in places.items() if name != "plate"), barcode])
+    for name in dict.fromkeys((barcode, long)):
+        owner = (taken or {}).get(name) or (
+            source_of(instance, name) if instance.has_dynamic_partition(PLATES, name) else None
+        )
+        if owner is None or owner == uri:
+            return checked_name(name)
+    raise OptionError(
+        f"a plate called {barcode} is at {owner} already; if it has moved: "
+        f"cytotable-dagster plate add {barcode} --source {uri}"
+    )
+
+
+def run_tags(uri: str, places: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a run that converts the plate at an address."""
+    return {
+        "cytotable/uri": uri,
+        **{f"cytotable/{place}": value for place, value in places.items() if place != "plate"},
+    }
+
+
+def refusal(uri: str, reason: str) -> dg.AssetObservation:
+    """What is told once of a file that cannot be a plate; of no partition, for it has none."""
+    return dg.AssetObservation(
+        asset_key=SOURCE, description=f"refused: {reason}", metadata={"source": uri, "refused": reason}
+    )
+
+
+def observation(
+    name: str, uri: str | None, version: str | None = None, places: Mapping[str, str] | None = None
+) -> dg.AssetObservation:
+    """What is known of a plate's source: its address (None: found by its name), its version (such as the ETag), and
+    what the placeholders of its pattern stand for.
 
     Another version marks what was made of the plate as outdated.
     """
@@ -35,7 +81,10 @@ def observation(name: str, uri: str | None, version: str | None = None) -> dg.As
         asset_key=SOURCE,
         partition=name,
         description=f"Plate {name} is at {uri}" if uri else f"Plate {name} is found by its name",
-        metadata={"source": uri or ""},
+        metadata={
+            "source": uri or "",
+            **{place: value for place, value in (places or {}).items() if place != "plate"},
+        },
         tags={"dagster/data_version": version or uri or "found by its name"},
     )
 
@@ -69,10 +118,17 @@ def remove(instance: dg.DagsterInstance, name: str) -> None:
 
 def source_of(instance: dg.DagsterInstance, name: str) -> str | None:
     """The address that was last given for a plate; None where none was."""
-    newest = instance.fetch_observations(
-        dg.AssetRecordsFilter(asset_key=SOURCE, asset_partitions=[name]), limit=1
-    ).records
-    for record in newest:
-        seen = record.asset_observation
-        return str(seen.metadata["source"].value) or None if seen else None
-    return None
+    seen = _last_seen(instance, name)
+    return str(seen.metadata["source"].value) or None if seen else None
+
+
+def version_of(instance: dg.DagsterInstance, name: str) -> str | None:
+    """The version of a plate's source that was seen last."""
+    seen = _last_seen(instance, name)
+    return (seen.tags or {}).get("dagster/data_version") if seen else None
+
+
+def _last_seen(instance: dg.DagsterInstance, name: str) -> dg.AssetObservation | None:
+    wanted = dg.AssetRecordsFilter(asset_key=SOURCE, asset_partitions=[name])
+    records = instance.fetch_observations(wanted, limit=1).records
+    return records[0].asset_observation if records else None

@@ -18,7 +18,9 @@ from pydantic import Field
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner, runner, thread_config
 from cytotable_dagster.core.lake import PlateFolder
-from cytotable_dagster.core.patterns import find_by_pattern
+from cytotable_dagster.core.listing import Pattern
+from cytotable_dagster.core.patterns import find_by_pattern, whole_pattern
+from cytotable_dagster.core.store import is_remote
 from cytotable_dagster.core.types import Plate
 from cytotable_dagster.plates import checked_name
 
@@ -53,7 +55,12 @@ class PlateSource(dg.ConfigurableResource):
         checked_name(name)
         if uri is not None:
             return Plate(name, uri)
-        return find_by_pattern(_setting(self.location, "CYTOTABLE_SOURCE", "plates"), name, self.cloud())
+        return find_by_pattern(self._location(), name, self.cloud())
+
+    def pattern(self) -> Pattern:
+        """The addresses at which plates are looked for; absolute."""
+        text = whole_pattern(self._location())
+        return Pattern(text if is_remote(text) else str(Path(text).expanduser().absolute()))
 
     def cloud(self) -> dict[str, Any]:
         """Options of the cloud client."""
@@ -66,6 +73,9 @@ class PlateSource(dg.ConfigurableResource):
             "no_sign_request": unsigned or None,
         }
         return {name: value for name, value in options.items() if value is not None}
+
+    def _location(self) -> str:
+        return _setting(self.location, "CYTOTABLE_SOURCE", "plates")
 
     def preset_name(self) -> str | None:
         return self.preset or os.environ.get("CYTOTABLE_PRESET") or None

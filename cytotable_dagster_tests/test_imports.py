@@ -21,7 +21,7 @@ LAYERS = (
     ("errors", "types", "version", "files", "arrays", "compiled", "parquet_layout"),
     ("presets", "columns", "values"),
     ("digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file"),
-    ("cache", "discover", "patterns", "listing", "parquet", "chunks", "executors"),
+    ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader"),
     ("plan",),
     ("planning", "compartments"),

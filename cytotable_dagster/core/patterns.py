@@ -24,9 +24,7 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
     Raises:
         SourceNotFoundError: there is none. SourceFormatError: there are several; the message names two.
     """
-    if "{plate}" not in pattern:
-        pattern = f"{pattern.rstrip('/')}/{_DEFAULT_FILE}"
-    wanted = pattern.replace("{plate}", name)
+    wanted = whole_pattern(pattern).replace("{plate}", name)
     found = sorted(address for address in _expand(wanted, cloud) if address == wanted or _exists(address, cloud))
     if not found:
         raise SourceNotFoundError(f"plate {name}: there is nothing at {wanted}; name its file with --source")
@@ -36,6 +34,11 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
             "name the one meant with --source"
         )
     return Plate(name, found[0])
+
+
+def whole_pattern(pattern: str) -> str:
+    """The pattern, with the file's name where it names a folder."""
+    return pattern if "{plate}" in pattern else f"{pattern.rstrip('/')}/{_DEFAULT_FILE}"
 
 
 def _expand(address: str, cloud: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.demo.plate import BUCKET, write_plate
 from cytotable_dagster.demo.s3_server import S3Server, s3_server, upload_tree
-from cytotable_dagster.demo.servers import HOST, LOCATION, Servers, dagster_servers, prepare_home
+from cytotable_dagster.demo.servers import HOST, LOCATION, Server, dagster_servers, prepare_home
 
 _PATTERN = f"s3://{BUCKET}/cpg-demo/source_1/workspace/backend/{{batch}}/{{plate}}/{{plate}}.sqlite"
 _JOB = "convert_plate"
@@ -79,7 +79,7 @@ def add_plate(home: Path, name: str, uri: str) -> None:
         plates.add(instance, name, uri)
 
 
-def _convert(servers: Servers, plate: str, say: Callable[[str], None]) -> None:
+def _convert(servers: Server, plate: str, say: Callable[[str], None]) -> None:
     """Launch the job for the plate, as a click in the UI does, and wait for its end."""
     from dagster_graphql import DagsterGraphQLClient
 
@@ -102,7 +102,7 @@ def _convert(servers: Servers, plate: str, say: Callable[[str], None]) -> None:
     raise DemoError(f"run {run} is not done after {_RUN_SECONDS} s; its log is at {servers.url}/runs/{run}")
 
 
-def _show(results: Path, servers: Servers, plate: str, say: Callable[[str], None]) -> None:
+def _show(results: Path, servers: Server, plate: str, say: Callable[[str], None]) -> None:
     import pyarrow.parquet as pq
 
     for path in sorted(results.glob("*.parquet")):

@@ -1,4 +1,4 @@
-"""Dagster's web server and daemon on 127.0.0.1, started and stopped together, for the demo and for tests."""
+"""Dagster's web server and daemon on 127.0.0.1, started and stopped, for the demo and for tests."""
 
 import os
 import signal
@@ -8,33 +8,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.home import INSTANCE, set_pools
 
 HOST = "127.0.0.1"
 LOCATION = "cytotable_dagster"
 _START_SECONDS = 120
 _STOP_SECONDS = 20
 
-# No connection to anywhere but this machine, and no dialog before the first page.
-_INSTANCE = """\
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
-  config:
-    dequeue_interval_seconds: 1
-concurrency:
-  pools:
-    default_limit: 1
-"""
 _WORKSPACE = f"""\
 load_from:
   - python_module:
@@ -48,12 +34,12 @@ class ServersError(CytoTableError, OSError):
 
 
 @dataclass(frozen=True)
-class Servers:
-    """What is running: `url` of the web server, and the log file of each process."""
+class Server:
+    """A process of Dagster's: its id, its log file, and the address of a web server."""
 
-    url: str
-    logs: Mapping[str, Path]
-    pids: Mapping[str, int]
+    pid: int
+    log: Path
+    url: str = ""
 
 
 def prepare_home(home: Path) -> None:
@@ -61,15 +47,15 @@ def prepare_home(home: Path) -> None:
     from dagster import DagsterInstance
 
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text(_INSTANCE)
+    (home / "dagster.yaml").write_text(INSTANCE)
     (home / "workspace.yaml").write_text(_WORKSPACE)
     with DagsterInstance.from_config(str(home)) as instance:
-        instance.get_dynamic_partitions("plates")
+        set_pools(instance)
 
 
 @contextmanager
-def dagster_servers(home: Path, settings: Mapping[str, str], port: int = 0) -> Iterator[Servers]:
-    """Web server and daemon on a prepared home, for the time of the `with` block.
+def dagster_servers(home: Path, settings: Mapping[str, str], port: int = 0) -> Iterator[Server]:
+    """Web server and daemon on a prepared home, for the time of the `with` block; gives the web server.
 
     Args:
         settings: environment variables of the two, beside those of this process.
@@ -78,29 +64,46 @@ def dagster_servers(home: Path, settings: Mapping[str, str], port: int = 0) -> I
     Raises:
         ServersError: one did not start; the message has its last line.
     """
-    port = _free_port(port)
-    environment = {**os.environ, **settings, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes"}
-    commands = {
-        "webserver": (_script("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", str(home / "workspace.yaml")),
-        "daemon": (_script("dagster-daemon"), "run", "-w", str(home / "workspace.yaml")),
-    }
-    logs = {name: home / f"{name}.log" for name in commands}
-    with ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(_process(command, environment, logs[name])) for name, command in commands.items()
-        }
-        url = f"http://{HOST}:{port}"
-        _wait_until_it_answers(f"{url}/server_info", processes, logs)
-        yield Servers(url, logs, {name: process.pid for name, process in processes.items()})
+    with daemon(home, settings), web_server(home, settings, port) as server:
+        yield server
 
 
 @contextmanager
-def _process(command: Sequence[str], environment: Mapping[str, str], log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+def web_server(home: Path, settings: Mapping[str, str], port: int = 0) -> Iterator[Server]:
+    """The web server alone."""
+    port = _free_port(port)
+    url = f"http://{HOST}:{port}"
+    with _server(home, settings, "dagster-webserver", "-h", HOST, "-p", str(port)) as (process, log):
+        _wait_until_it_answers(f"{url}/server_info", process, log)
+        yield Server(process.pid, log, url)
+
+
+@contextmanager
+def daemon(home: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """The daemon alone: it takes runs from the queue, and looks after sensors, schedules and backfills."""
+    with _server(home, settings, "dagster-daemon", "run") as (process, log):
+        yield Server(process.pid, log)
+
+
+@contextmanager
+def _server(
+    home: Path, settings: Mapping[str, str], command: str, *options: str
+) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
     """A process and all that it starts, ended together."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+    environment = {**os.environ, **settings, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    # A console script of the environment that this process runs in.
+    program = Path(sys.executable).with_name(command)
+    log = home / f"{command}.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [program, *options, "-w", home / "workspace.yaml"],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
     try:
-        yield process
+        yield process, log
     finally:
         _end_group(process)
 
@@ -126,26 +129,18 @@ def _group_lives(process: "subprocess.Popen[bytes]") -> bool:
     return True
 
 
-def _wait_until_it_answers(
-    url: str, processes: "Mapping[str, subprocess.Popen[bytes]]", logs: Mapping[str, Path]
-) -> None:
+def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        for name, process in processes.items():
-            if process.poll() is not None:
-                lines = logs[name].read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise ServersError(f"Dagster's {name} ended at once: {lines[-1]} (see {logs[name]})")
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise ServersError(f"Dagster's web server ended at once: {lines[-1]} (see {log})")
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
-    raise ServersError(f"Dagster's web server did not answer within {_START_SECONDS} s (see {logs['webserver']})")
-
-
-def _script(name: str) -> str:
-    """A console script of the environment that this process runs in."""
-    return str(Path(sys.executable).with_name(name))
+    raise ServersError(f"Dagster's web server did not answer within {_START_SECONDS} s (see {log})")
 
 
 def _free_port(port: int) -> int:

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from cytotable_dagster_tests.dagster.deployment import CHUNKS, INSTANCE, Deployment, web_server
+from cytotable_dagster.demo.servers import prepare_home, web_server
+from cytotable_dagster_tests.dagster.deployment import CHUNKS, Deployment
 
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
     home = folder / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(INSTANCE)
+    # The instance before the web server: each would make its tables, and one fail.
+    prepare_home(home)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DAGSTER_HOME", str(home))
         environment.setenv("CYTOTABLE_CHUNKS_PER_PLATE", str(CHUNKS))
@@ -21,6 +22,5 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         environment.setenv("CYTOTABLE_SOURCE", str(folder / "plates"))
         environment.setenv("CYTOTABLE_CACHE", str(folder / "cache"))
         environment.setenv("CYTOTABLE_NO_SIGN_REQUEST", "1")
-        # The instance before the web server: each would make its tables, and one fail.
-        with dg.DagsterInstance.get() as instance, web_server(home) as url:
-            yield Deployment(folder, instance, url)
+        with dg.DagsterInstance.get() as instance, web_server(home, {}) as server:
+            yield Deployment(folder, instance, server.url)

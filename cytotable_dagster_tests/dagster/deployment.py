@@ -1,37 +1,23 @@
 """A Dagster deployment of its own: an instance, a lake, a folder of plates, and a web server that shows them."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 
 from cytotable_dagster.build import build_defs
 from cytotable_dagster.core.lake import PlateFolder
-from cytotable_dagster_tests.conftest import ROOT
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite
 
 CHUNKS = 4
 COMPARTMENTS = ("Image", "Cells", "Cytoplasm", "Nuclei")
 CHUNK_ASSETS = tuple(f"{name.lower()}_chunk" for name in COMPARTMENTS)
 PLATE_ASSETS = ("plate_sqlite", *(name.lower() for name in COMPARTMENTS), "single_cells")
-STOP_SECONDS = 20
-
-INSTANCE = """
-telemetry: {enabled: false}
-nux: {enabled: false}
-"""
 
 
 @dataclass(frozen=True)
@@ -143,45 +129,3 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
     events = [event for event in result.all_events if event.is_step_failure]
     data = [event.step_failure_data for event in events]
     return [str(d.user_failure_data.description if d.user_failure_data else d.error and d.error.message) for d in data]
-
-
-@contextmanager
-def web_server(home: Path) -> Iterator[str]:
-    """The address of a web server on loopback over the instance in `home`; its processes end with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    options = ["-h", "127.0.0.1", "-p", str(port), "-w", str(ROOT / "workspace.yaml")]
-    with running(home, "dagster-webserver", *options) as process:
-        deadline = time.monotonic() + 120
-        while not _answers(url):
-            assert process.poll() is None, (home / "dagster-webserver.log").read_text()
-            assert time.monotonic() < deadline, "the web server does not answer"
-            time.sleep(0.2)
-        yield url
-
-
-@contextmanager
-def running(home: Path, command: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of this environment in its own process; it and all it started are gone after the block."""
-    program = Path(sys.executable).with_name(command)
-    with (home / f"{command}.log").open("wb") as log:
-        process = subprocess.Popen([program, *arguments], cwd=ROOT, env=os.environ, stdout=log, stderr=log)
-        try:
-            yield process
-        finally:
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            process.terminate()
-            _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
-            for left in alive:
-                left.kill()
-            process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5):
-            return True
-    except OSError:
-        return False

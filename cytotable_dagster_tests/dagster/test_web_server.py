@@ -10,9 +10,9 @@ import pytest
 from cytotable_dagster import plates
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.patterns import find_by_pattern
-from cytotable_dagster_tests.conftest import ROOT
+from cytotable_dagster.demo.servers import daemon
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
-from cytotable_dagster_tests.dagster.deployment import Deployment, running
+from cytotable_dagster_tests.dagster.deployment import Deployment
 
 pytest.importorskip("moto")
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, s3_server, upload_tree
@@ -51,7 +51,7 @@ def launched(deployment: Deployment, store: S3Server, tmp_path_factory: pytest.T
     upload_tree(store, folder, BUCKET)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CYTOTABLE_ENDPOINT_URL", store.endpoint_url)
-        with running(deployment.folder / "home", "dagster-daemon", "run", "-w", str(ROOT / "workspace.yaml")):
+        with daemon(deployment.folder / "home", {}):
             yield deployment
 
 

@@ -1,0 +1,57 @@
+"""What a Dagster instance needs to convert plates: its `dagster.yaml`, and how many steps may run at once."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+INSTANCE = """\
+# No connection to anywhere but this machine, and no dialog before the first page.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+
+# Each run is a process; those beyond the limit wait in the queue.
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+concurrency:
+  runs:
+    max_concurrent_runs: 4
+  pools:
+    default_limit: 1
+
+# A run whose process died is started again, and does what is missing. What fails by itself is retried by its step.
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 180
+  cancel_timeout_seconds: 60
+  poll_interval_seconds: 15
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+
+# A sensor leaves a record of every tick, four a minute.
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 1
+      success: 30
+      failure: 30
+"""
+
+# A plate is converted on all cores; two may be fetched meanwhile.
+POOLS: Mapping[str, int] = {"fetch": 2, "parsl": 1}
+
+
+def set_pools(instance: "DagsterInstance") -> None:
+    """Limit the pools of an instance, unless it has limits for them."""
+    limited = {pool.name for pool in instance.event_log_storage.get_pool_limits()}
+    for name, limit in POOLS.items():
+        if name not in limited:
+            instance.event_log_storage.set_concurrency_slots(name, limit)

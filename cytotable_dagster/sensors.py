@@ -1,0 +1,115 @@
+"""Sensors: plates that arrive by themselves become partitions, and are converted."""
+
+import time
+
+import dagster as dg
+
+from cytotable_dagster import plates
+from cytotable_dagster.core.arrivals import Look, Memory, look
+from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceFormatError
+from cytotable_dagster.core.listing import Found, Listing, listing
+from cytotable_dagster.jobs import convert_plate
+from cytotable_dagster.resources import PlateSource
+
+_SQLITE = b"SQLite format 3\0"
+# A tick is given a minute, start-up of its process aside.
+_TICK_SECONDS = 40
+_PLATES_A_TICK = 25
+
+
+def new_plates_sensor(
+    *, interval: int = 15, limit: int = _PLATES_A_TICK, seconds: float = _TICK_SECONDS
+) -> dg.SensorDefinition:
+    """Looks through the source for plates that are new or changed.
+
+    Args:
+        interval: seconds between two ticks.
+        limit: plates in one tick; the others come with the next.
+        seconds: when a tick stops listing, to go on with the next.
+    """
+
+    @dg.sensor(
+        name="new_plates_sensor",
+        job=convert_plate,
+        minimum_interval_seconds=interval,
+        description="Lists CYTOTABLE_SOURCE, adds plates that are new or changed, and has them converted. What cannot "
+        "be a plate is reported once, at plate_source.",
+    )
+    def new_plates(context: dg.SensorEvaluationContext, plate_files: PlateSource) -> dg.SensorResult:
+        started = time.monotonic()
+        pattern = plate_files.pattern()
+        with listing(pattern, plate_files.cloud()) as source:
+            seen = look(source, pattern, Memory.loaded(context.cursor), limit=limit, seconds=seconds)
+            result = _result(context.instance, source, seen)
+            calls = source.calls
+        told = f"{_summary(seen, pattern.text)} ({calls} calls, {time.monotonic() - started:.1f} s)"
+        context.log.info(told)
+        if seen.error is not None and not seen.ready:
+            if not isinstance(seen.error, DownloadError):
+                raise seen.error
+            return dg.SensorResult(skip_reason=f"{seen.error}; the next tick goes on", cursor=seen.memory.dumped())
+        if not seen.ready:
+            return dg.SensorResult(skip_reason=told, cursor=seen.memory.dumped())
+        return result
+
+    return new_plates
+
+
+def _result(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.SensorResult:
+    """Partitions, observations and runs for what was found."""
+    memory = seen.memory
+    addresses: dict[str, str] = {}
+    events, requests = [], []
+    for found in seen.ready:
+        try:
+            name = plates.name_for(instance, found.uri, found.places, addresses)
+            _check_content(source, found)
+        except DownloadError:
+            memory = memory.without(found)
+            continue
+        except CytoTableError as error:
+            events.append(plates.refusal(found.uri, str(error)))
+            continue
+        addresses[name] = found.uri
+        version = f"{found.version}-{found.size}"
+        if plates.version_of(instance, name) != version:
+            events.append(plates.observation(name, found.uri, version, found.places))
+        requests.append(
+            dg.RunRequest(
+                # With the time, for a file may become again what it was once.
+                run_key=f"{name}:{version}:{found.modified:.0f}",
+                partition_key=name,
+                tags=plates.run_tags(found.uri, found.places),
+            )
+        )
+    new = [name for name in addresses if not instance.has_dynamic_partition(plates.PLATES, name)]
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[plates.plates.build_add_request(new)] if new else [],
+        asset_events=events,
+        cursor=memory.dumped(),
+    )
+
+
+def _check_content(source: Listing, found: Found) -> None:
+    """Refuse what is no SQLite file by its first bytes.
+
+    Raises:
+        SourceFormatError: it is empty or something else.
+    """
+    if not found.size:
+        raise SourceFormatError(f"{found.uri}: empty (0 bytes); upload it again")
+    if source.begins(found.uri, len(_SQLITE)) != _SQLITE:
+        raise SourceFormatError(f"{found.uri}: not a SQLite file; upload it again or move it elsewhere")
+
+
+def _summary(seen: Look, where: str) -> str:
+    told = f"{len(seen.ready)} files are new or changed" if seen.ready else "nothing new"
+    told += f" in {where}: {seen.batches} batches"
+    if seen.memory.waiting:
+        told += f", {len(seen.memory.waiting)} files may still grow"
+    if not seen.whole:
+        told += ", the next tick goes on"
+    if seen.gone:
+        told += f", {len(seen.gone)} batches that were there are gone, such as {seen.gone[0]}"
+    return f"{told}; error: {seen.error}" if seen.error else told

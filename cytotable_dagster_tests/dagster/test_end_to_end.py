@@ -1,0 +1,90 @@
+"""Plates uploaded to an S3 server, found by the sensor and converted, with nobody clicking."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.dagster.operation import Operation, Run, operation, wait_for
+
+pytest.importorskip("moto", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
+
+SENSOR = "new_plates_sensor"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operation]:
+    with operation(tmp_path_factory.mktemp("operation")) as found:
+        found.turn_on(SENSOR)
+        yield found
+
+
+def content(tmp_path: Path, *objects: int) -> bytes:
+    return write_sqlite(tmp_path / f"{'_'.join(map(str, objects))}.sqlite", plate(JUMP, sites(*objects))).read_bytes()
+
+
+def damaged(whole: bytes) -> bytes:
+    """Its header and schema are left; pages of its rows are not."""
+    at = (whole.rindex(b"Cells_Intensity_Mean") // 4096 + 3) * 4096
+    return whole[:at] + b"\xff" * (4096 * 8) + whole[at + 4096 * 8 :]
+
+
+def rows(running: Operation, name: str) -> int:
+    return int(pq.read_metadata(running.lake(name) / "single_cells.parquet").num_rows)
+
+
+def times(running: Operation, key: str, run: Run) -> dict[str, float]:
+    assert run.started is not None
+    assert run.ended is not None
+    uploaded = running.uploaded[key]
+    return {
+        "discovery": run.created - uploaded,
+        "queue and start-up": run.started - run.created,
+        "conversion": run.ended - run.started,
+        "upload to Parquet": run.ended - uploaded,
+    }
+
+
+def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operation, tmp_path: Path) -> None:
+    whole = content(tmp_path, 3, 2, 4)
+    running.upload("Batch1/Good/Good.sqlite", whole)
+    running.upload("Batch1/Empty/Empty.sqlite", b"")
+    (good,) = running.ended("Good", 1)
+    running.upload("Batch1/Damaged/Damaged.sqlite", damaged(content(tmp_path, *[40] * 10)))
+    running.upload("Batch1/Replaced/Replaced.sqlite", content(tmp_path, 2, 2))
+    (bad,) = running.ended("Damaged", 1)
+    running.ended("Replaced", 1)
+    assert rows(running, "Replaced") == 4
+    running.upload("Batch1/Replaced/Replaced.sqlite", content(tmp_path, 5, 5, 5))
+    replaced = running.ended("Replaced", 2)
+
+    assert (good.status, bad.status, [run.status for run in replaced]) == ("SUCCESS", "FAILURE", ["SUCCESS"] * 2)
+    assert (rows(running, "Good"), rows(running, "Replaced")) == (9, 15)
+    assert good.tags["cytotable/batch"] == "Batch1"
+    assert not list(running.lake("Damaged").glob("*.parquet"))
+    failed = [event["failureMetadata"] for event in running.logs(bad.id) if event.get("failureMetadata")]
+    assert "Damaged.sqlite" in failed[0]["description"]
+    assert len(failed) == 1, "a damaged file is not tried again"
+    refused = [line for partition, line in running.observed() if partition is None]
+    assert len(refused) == 1
+    assert "Empty.sqlite: empty (0 bytes)" in refused[0]
+    assert len(running.runs()) == 4
+    print({name: round(seconds, 1) for name, seconds in times(running, "Batch1/Good/Good.sqlite", good).items()})
+    key = "Batch1/Replaced/Replaced.sqlite"
+    print({name: round(seconds, 1) for name, seconds in times(running, key, replaced[-1]).items()})
+    print("MB", running.memory())
+
+
+def test_a_daemon_that_is_restarted_in_the_middle_loses_and_repeats_nothing(running: Operation, tmp_path: Path) -> None:
+    before = len(running.runs())
+    running.upload("Batch2/Middle/Middle.sqlite", content(tmp_path, *[30] * 20))
+    wait_for(lambda: any(run.started for run in running.runs("Middle")), "the run does not start")
+    running.ask_daemon_to_stop()
+    running.upload("Batch2/Meanwhile/Meanwhile.sqlite", content(tmp_path, 4))
+    running.start_daemon()
+    assert [run.status for run in running.ended("Meanwhile", 1)] == ["SUCCESS"]
+    assert [run.status for run in running.ended("Middle", 1)] == ["SUCCESS"]
+    assert (rows(running, "Middle"), rows(running, "Meanwhile")) == (600, 4)
+    assert len(running.runs()) == before + 2
