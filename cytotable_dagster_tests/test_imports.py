@@ -20,7 +20,9 @@ PAGES = ("sqlite_", *COMPILED)
 LAYERS = (
     ("errors", "types", "version", "files", "arrays", "compiled", "parquet_layout"),
     ("presets", "columns", "values"),
-    ("digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file"),
+    ("digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file", "csv_parts"),
+    ("csv_files", "csv_reader"),
+    ("content", "csv_survey"),
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader"),
     ("plan",),

@@ -3,13 +3,17 @@
 The cache mirrors the store: `<cache>/<bucket>/<key>`, with a record of the version beside each file.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.content import md5_of_list, size_and_stamp
+from cytotable_dagster.core.csv_files import is_export_file
 from cytotable_dagster.core.digests import md5_of
 from cytotable_dagster.core.errors import (
     DownloadError,
@@ -18,7 +22,7 @@ from cytotable_dagster.core.errors import (
     SourceNotFoundError,
 )
 from cytotable_dagster.core.files import whole_file
-from cytotable_dagster.core.store import Remote, describe, errors_of, is_remote, store
+from cytotable_dagster.core.store import Remote, describe, errors_of, is_prefix, is_remote, objects_below, store
 from cytotable_dagster.core.types import Plate, Source
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 # The ETag of an object uploaded in one part is its MD5; of one in several parts it is not, and has a dash.
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 _ATTEMPTS = 3
+# Files of one plate that are downloaded at once.
+_DOWNLOADS = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class _Record:
 def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     """The plate as a file of this machine; a remote one is downloaded unless the cache has this version.
 
-    Two processes that want the same plate download it once. A local file's MD5 is not computed here.
+    A plate of CSV files is a folder, and each of its files is kept by itself. Two processes that want the same plate
+    download it once. A local file's MD5 is not computed here.
 
     Raises:
         SourceNotFoundError, SourceAccessError: the object is not there, or the store refuses.
@@ -51,18 +58,15 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     """
     if not is_remote(plate.uri):
         return _local_source(plate)
-    from filelock import FileLock
-
     check_local_cache_dir(cloud)
     with store(cloud, plate.uri) as client:
         path = client.CloudPath(plate.uri)
+        if is_prefix(plate.uri):
+            return _fetch_folder(plate, path, cache_folder(cloud))
         remote = describe(path)
         if not remote.size:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
-        local = cache_folder(cloud) / path.drive / path.key
-        local.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(local.with_name(f".{local.name}.lock")):
-            record = _current_record(local, remote) or _download(path, remote, local)
+        local, record = _fetch_object(path, remote, cache_folder(cloud))
     return Source(
         plate=plate.name,
         uri=plate.uri,
@@ -71,6 +75,43 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
         etag=record.etag,
         md5=record.md5,
         fingerprint=f"{record.etag}-{record.size}",
+    )
+
+
+def _fetch_object(path: "CloudPath", remote: Remote, cache: Path) -> "tuple[Path, _Record]":
+    from filelock import FileLock
+
+    local = cache / path.drive / path.key  # type: ignore[attr-defined]
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(local.with_name(f".{local.name}.lock")):
+        return local, _current_record(local, remote) or _download(path, remote, local)
+
+
+def _fetch_folder(plate: Plate, prefix: "CloudPath", cache: Path) -> Source:
+    """The CSV files under a prefix, an empty one among them; what is no longer there is no longer here either."""
+    found = [remote for remote in objects_below(prefix) if is_export_file(remote.uri)]
+    if not found:
+        raise SourceNotFoundError(f"{plate.uri}: no CSV files named for tables are there; check the address")
+    folder = cache / prefix.drive / prefix.key  # type: ignore[attr-defined]
+
+    def fetch_one(remote: Remote) -> tuple[Path, _Record]:
+        return _fetch_object(prefix.client.CloudPath(remote.uri), remote, cache)
+
+    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        records = list(pool.map(fetch_one, found))
+    here = {local for local, _ in records}
+    for gone in [file for file in folder.rglob("*") if is_export_file(file.name) and file not in here]:
+        gone.unlink()
+    files = [(local.relative_to(folder).as_posix(), record) for local, record in records]
+    etags = hashlib.sha256("".join(f"{name} {record.etag}\n" for name, record in files).encode())
+    return Source(
+        plate=plate.name,
+        uri=plate.uri,
+        path=folder,
+        size=sum(record.size for _, record in files),
+        etag=etags.hexdigest()[:32],
+        md5=md5_of_list((name, record.md5) for name, record in files),
+        fingerprint=etags.hexdigest(),
     )
 
 
@@ -86,17 +127,9 @@ def cache_folder(cloud: Mapping[str, Any]) -> Path:
 def _local_source(plate: Plate) -> Source:
     path = Path(plate.uri).expanduser().absolute()
     if not path.exists():
-        raise SourceNotFoundError(f"{plate.uri}: no such file")
-    facts = path.stat()
-    return Source(
-        plate=plate.name,
-        uri=str(path),
-        path=path,
-        size=facts.st_size,
-        etag=None,
-        md5=None,
-        fingerprint=f"{facts.st_size}-{facts.st_mtime_ns}",
-    )
+        raise SourceNotFoundError(f"{plate.uri}: no such file or folder")
+    size, stamp = size_and_stamp(path)
+    return Source(plate=plate.name, uri=str(path), path=path, size=size, etag=None, md5=None, fingerprint=stamp)
 
 
 def _current_record(local: Path, remote: Remote) -> _Record | None:

@@ -20,6 +20,19 @@ import numpy as np
 from llvmlite import binding as llvm
 
 _HERE = Path(__file__).parent
+# What the kernels are made of.
+_SOURCES = (
+    "kernels",
+    "kernel_machine",
+    "parquet_layout",
+    "parquet_thrift",
+    "sqlite_btree",
+    "sqlite_decimal",
+    "sqlite_decode",
+    "sqlite_layout",
+    "sqlite_records",
+    "sqlite_text",
+)
 _DIGEST_SIZE = 32
 _NAMES = ("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value")
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
@@ -80,9 +93,8 @@ def cache_folder() -> Path:
 def _fingerprint(*machine: str) -> str:
     """Of all that the compiled code depends on: its sources, the compiler, the processor."""
     digest = hashlib.sha256()
-    for pattern in ("sqlite_*.py", "parquet_thrift.py", "parquet_layout.py", "kernel*.py"):
-        for module in sorted(_HERE.glob(pattern)):
-            digest.update(module.read_bytes())
+    for module in _SOURCES:
+        digest.update(_HERE.joinpath(f"{module}.py").read_bytes())
     for fact in (*machine, metadata.version("numba"), metadata.version("llvmlite")):
         digest.update(fact.encode() + b"\n")
     return digest.hexdigest()[:24]

@@ -12,7 +12,7 @@ import pyarrow.parquet  # noqa: F401
 import pydantic  # noqa: F401
 
 from cytotable_dagster.core.cache import fetch
-from cytotable_dagster.core.digests import crc32_of, md5_of
+from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
 from cytotable_dagster.core.executors import runner
@@ -50,6 +50,7 @@ def convert(
     parsl_config: "Config | None" = None,
     *,
     image_features: bool = False,
+    encoding: str = "utf-8",
     progress: Progress | None = None,
     **cloud: Any,
 ) -> ConversionResult:
@@ -77,6 +78,7 @@ def convert(
         overwrite: replace results that exist.
         parsl_config: where the work runs; None is threads of this machine, or the Parsl kernel that is loaded.
         image_features: put all columns of the image table into the joined table, not only those that name images.
+        encoding: of CSV files, such as `latin-1`.
         progress: called with (step, done, total) as work proceeds.
         cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
 
@@ -102,6 +104,7 @@ def convert(
         targets=targets,
         drop_null=drop_null,
         image_features=image_features,
+        encoding=encoding,
     )
     source = fetch(find_plate(source_path, source_datatype, cloud), cloud)
     chosen = resolved_preset(
@@ -109,11 +112,11 @@ def convert(
     )
     with scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
         # The digest of a local file costs a pass over it, which runs beside the work.
-        digest = run.submit(md5_of, source.path) if source.md5 is None else None
+        digest = run.submit(content_md5, source.path) if source.md5 is None else None
         if digest is not None and not concat:
             source = replace(source, md5=digest.result())
         if add_tablenumber:
-            options = replace(options, table_number=crc32_of(source.path))
+            options = replace(options, table_number=content_crc32(source.path))
         plan = make_plan(source, chosen, options, scratch / "plan")
         if not joined:
             _check_free([compartment_path(dest, name, concat) for name in plan.compartments], overwrite)

@@ -16,7 +16,7 @@ from typing import Any
 
 from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
-from cytotable_dagster.core.digests import md5_of
+from cytotable_dagster.core.content import content_md5
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
@@ -266,7 +266,7 @@ def _known_source(plate: Plate, folder: PlateFolder, cloud: Mapping[str, Any]) -
         if {name: known.get(name) for name in seen} == seen:
             md5 = known["md5"]
     if md5 is None:
-        md5 = md5_of(source.path)
+        md5 = content_md5(source.path)
         with whole_file(record) as temporary:
             temporary.write_text(json.dumps({**seen, "md5": md5}))
     return replace(source, md5=md5, fingerprint=f"{md5}-{source.size}")

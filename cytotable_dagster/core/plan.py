@@ -13,11 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.csv_reader import csv_table_path, load_table
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.files import memory_mapping, whole_file
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
-from cytotable_dagster.core.sqlite_reader import TableReader, open_table
+from cytotable_dagster.core.sqlite_reader import BatchReader, open_table
 from cytotable_dagster.core.types import Source, SourceTable
 from cytotable_dagster.core.version import VERSION
 
@@ -39,6 +40,7 @@ class Options:
     `joined` says that chunks will be joined, `one_file` that they end in one file.
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
     many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given.
+    `encoding` is that of CSV files.
     """
 
     joined: bool = False
@@ -50,6 +52,7 @@ class Options:
     table_number: int | None = None
     drop_null: bool = False
     image_features: bool = False
+    encoding: str = "utf-8"
 
     @classmethod
     def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others: Any) -> "Options":
@@ -76,7 +79,8 @@ class TablePlan:
 @dataclass(frozen=True)
 class Plan:
     """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
-    the joined table has one row for, `partners` are those joined to it beside the images."""
+    the joined table has one row for, `partners` are those joined to it beside the images. `skipped` are files that
+    were left out, and why; `notes` what else was odd in the source."""
 
     folder: Path
     fingerprint: str
@@ -89,6 +93,8 @@ class Plan:
     partners: tuple[str, ...]
     images: int
     batches: tuple[tuple[int, ...], ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def compartments(self) -> tuple[str, ...]:
@@ -106,8 +112,11 @@ class Plan:
             f"{self.source.uri}: no compartment {compartment!r}; there are: {', '.join(self.compartments)}"
         )
 
-    def open(self, compartment: str) -> TableReader:
-        table = self.part(compartment).table
+    def open(self, compartment: str) -> "BatchReader":
+        part = self.part(compartment)
+        if part.reader == "csv":
+            return load_table(csv_table_path(self.folder, compartment))
+        table = part.table
         keys = self.preset.keys_of(compartment)
         return open_table(self.source.path, table.name, table.columns, keys, self.folder / "spill")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
+from cytotable_dagster.core.csv_files import csv_preset
+from cytotable_dagster.core.csv_survey import find_tables
 from cytotable_dagster.core.errors import KeyColumnError, TargetError
 from cytotable_dagster.core.plan import (
     ADDED_TABLE_NUMBER,
@@ -16,10 +18,10 @@ from cytotable_dagster.core.plan import (
     fingerprint,
     save_plan,
 )
-from cytotable_dagster.core.presets import IMAGE, Preset, detect_preset, preset_named
+from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, Preset, detect_preset, preset_named
 from cytotable_dagster.core.schema import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
-from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
+from cytotable_dagster.core.sqlite_reader import TableReader, open_table, text_kinds
 from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
 from cytotable_dagster.core.values import typed_array
 from cytotable_dagster.core.version import VERSION
@@ -50,12 +52,17 @@ def resolved_preset(
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
         PresetError: no preset of that name, or one that cannot be so adjusted.
     """
+    if isinstance(preset, str):
+        preset = preset_named(preset)
+    if source.path.is_dir() and (preset is None or preset.datatype == "csv"):
+        preset = (preset or preset_named(CSV_PRESET)).with_options(
+            metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
+        )
+        return csv_preset(source.path, preset)
     check_is_sqlite(source.path)
     if preset is None:
         tables = read_tables(source.path)
         preset = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
-    elif isinstance(preset, str):
-        preset = preset_named(preset)
     return preset.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
 
 
@@ -68,14 +75,24 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     """
     import numpy as np
 
-    check_is_sqlite(source.path)
-    tables = read_tables(source.path)
+    files = find_tables(source.path, preset, options.encoding, folder) if preset.datatype == "csv" else None
+    if files is None:
+        check_is_sqlite(source.path)
+        tables = read_tables(source.path)
+    else:
+        tables = {name: table.columns for name, table in files.tables.items()}
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
     base = preset.base_of(table.compartment for table in found)
     partners = _partners(found, preset, base)
     parts, keys = [], []
     for table in found:
-        part, key = _look_through(source, table, preset, options, folder, partners if table.compartment == base else {})
+        if files is not None:
+            reader: TableReader = files.tables[table.name]
+        else:
+            reader = open_table(
+                source.path, table.name, table.columns, preset.keys_of(table.compartment), folder / "spill"
+            )
+        part, key = _look_through(reader, table, preset, options, partners if table.compartment == base else {})
         parts.append(part)
         keys.append(key)
     orders, images = chunks.order_rows(keys)
@@ -102,6 +119,8 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         partners=tuple(partners),
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
+        skipped=files.skipped if files else (),
+        notes=files.all_notes() if files else (),
     )
     save_plan(plan)
     return plan
@@ -198,15 +217,13 @@ def wanted_tables(found: tuple[SourceTable, ...], targets: Sequence[str] | None,
 
 
 def _look_through(
-    source: Source,
+    reader: TableReader,
     table: SourceTable,
     preset: Preset,
     options: Options,
-    folder: Path,
     parents: Mapping[str, str],
 ) -> tuple[TablePlan, chunks.TableKeys]:
     keys = preset.keys_of(table.compartment)
-    reader = open_table(source.path, table.name, table.columns, keys, folder / "spill")
     rows, values = reader.read_keys(tuple(parents.values()))
     named = dict(zip((*keys, *parents.values()), values, strict=True))
     profile = reader.profile()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from cytotable_dagster.core.errors import PresetError, SourceFormatError
 
 IMAGE = "Image"
+# The key that tells equal ImageNumbers of several exports apart.
+TABLE_NUMBER = "TableNumber"
 
 # What of the image table goes into the joined table; the rest only with `image_features=True`.
 IMAGE_COLUMNS = (
@@ -35,6 +37,8 @@ class Preset:
     parent: str = "{compartment}_Parent_{partner}"
     base_order: tuple[str, ...] = ("Cytoplasm", "Cells", "Nuclei")
     image_columns: tuple[str, ...] = IMAGE_COLUMNS
+    datatype: str = "sqlite"
+    """What its tables lie in: a SQLite file, or a folder of CSV files."""
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
 
@@ -112,7 +116,7 @@ PRESETS: Mapping[str, Preset] = {
             name="cellprofiler_sqlite_cpg0016_jump",
             table="{compartment}",
             object_number="ObjectNumber",
-            table_number="TableNumber",
+            table_number=TABLE_NUMBER,
             identifying_columns=(
                 "TableNumber",
                 "ImageNumber",
@@ -128,7 +132,7 @@ PRESETS: Mapping[str, Preset] = {
             name="cell-health-cellprofiler-to-cytominer-database",
             table="{compartment}",
             object_number="ObjectNumber",
-            table_number="TableNumber",
+            table_number=TABLE_NUMBER,
             identifying_columns=(
                 "TableNumber",
                 "ImageNumber",
@@ -142,10 +146,26 @@ PRESETS: Mapping[str, Preset] = {
             ),
             image_marker="Image_",
         ),
+        Preset(
+            name="cellprofiler_csv",
+            datatype="csv",
+            table="{compartment}",
+            object_number="ObjectNumber",
+            parent="Parent_{partner}",
+            identifying_columns=(
+                "ImageNumber",
+                "ObjectNumber",
+                "Metadata_Well",
+                "Metadata_Plate",
+                "Parent_Cells",
+                "Parent_Nuclei",
+            ),
+        ),
     )
 }
 
 DEFAULT = _EXPORT_TO_DATABASE
+CSV_PRESET = "cellprofiler_csv"
 
 # The dialects that detection tells apart, most particular first; the pycytominer preset is a matter of taste.
 DETECTABLE = (

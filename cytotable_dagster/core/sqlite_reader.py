@@ -16,8 +16,22 @@ if TYPE_CHECKING:
     from cytotable_dagster.core.sqlite_pages import PageTable
 
 
-class TableReader(Protocol):
-    """A table open for reading. `reader` is `pages` or `scan`, `reason` why it is not `pages` (else empty)."""
+class BatchReader(Protocol):
+    """A table open for reading what is known of it."""
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls.
+
+        The arrays follow each other in key order; within one, rows may come in any order and repeat.
+        """
+        ...
+
+
+class TableReader(BatchReader, Protocol):
+    """A table that is looked through for the first time. `reader` is `pages`, `scan` or `csv`, `reason` why it is
+    `scan` (else empty)."""
 
     @property
     def reader(self) -> str: ...
@@ -34,15 +48,6 @@ class TableReader(Protocol):
 
     def profile(self) -> "np.ndarray":
         """Counts of storage classes, shape (columns, 5)."""
-        ...
-
-    def batches(
-        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
-    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
-        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls.
-
-        The arrays follow each other in key order; within one, rows may come in any order and repeat.
-        """
         ...
 
 

@@ -34,6 +34,11 @@ def is_remote(address: str) -> bool:
     return _REMOTE.match(address) is not None
 
 
+def is_prefix(address: str) -> bool:
+    """Whether an address is that of a folder: its last name has no ending."""
+    return address.endswith("/") or "." not in address.rsplit("/", 1)[-1]
+
+
 def checked_cloud_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that the S3 client takes; `local_cache_dir` is among them, and `cache_limit`.
 
@@ -114,7 +119,22 @@ def head(uri: str, cloud: Mapping[str, Any]) -> Remote:
         return describe(client.CloudPath(uri))
 
 
-def list_remote(uri: str, cloud: Mapping[str, Any]) -> list[str]:
-    """Addresses of the objects directly under a prefix, sorted."""
+def list_remote(uri: str, cloud: Mapping[str, Any], *, below: bool = False) -> list[str]:
+    """Addresses of the objects directly under a prefix, sorted; with `below`, of all under it."""
     with store(cloud, uri) as client:
+        if below:
+            return [remote.uri for remote in objects_below(client.CloudPath(uri))]
         return sorted(str(path) for path in client.CloudPath(uri).iterdir())
+
+
+def objects_below(prefix: "CloudPath") -> "list[Remote]":
+    """Every object under a prefix with its size and ETag, by address; a thousand in one call."""
+    pages = prefix.client.client.get_paginator("list_objects_v2").paginate(
+        Bucket=prefix.drive,
+        Prefix=prefix.key.rstrip("/") + "/",  # type: ignore[attr-defined]
+    )
+    return [
+        Remote(f"s3://{prefix.drive}/{entry['Key']}", entry["Size"], entry["ETag"].strip('"'))
+        for page in pages
+        for entry in page.get("Contents", [])
+    ]

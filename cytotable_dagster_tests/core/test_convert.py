@@ -291,7 +291,7 @@ def test_a_file_where_a_folder_is_to_be_is_refused(make_plate, tmp_path, dest):
         ({"chunksize": 3}, TypeError, "'chunksize'"),
         ({"no_sign_requests": True}, TypeError, "no_sign_request"),
         ({"dest_datatype": "csv"}, OptionError, "'csv'"),
-        ({"source_datatype": "csv"}, OptionError, "'csv'"),
+        ({"source_datatype": "tsv"}, OptionError, "'tsv'"),
         ({"preset": "cellprofiler"}, PresetError, "'cellprofiler'"),
         ({"chunk_size": 0}, OptionError, "chunk_size 0"),
         ({"metadata": ["experiment"]}, PresetError, "Experiment"),

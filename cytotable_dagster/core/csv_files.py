@@ -1,0 +1,114 @@
+"""Folders of CSV files that CellProfiler's ExportToSpreadsheet wrote: of one plate in one go, or of each site alone.
+
+A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Cells.csv.gz`) is an export.
+"""
+
+import os
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cytotable_dagster.core.digests import crc32_of
+from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, Preset
+
+# The tables that are looked for where nobody named others.
+USUAL = (IMAGE, "Cells", "Cytoplasm", "Nuclei")
+_ENDING = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
+# A plate's folder in the Cell Painting Gallery holds one of this name, which says nothing.
+_NAMELESS = "analysis"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One folder of CSV files: its path below the plate's (`.` for that itself), and each table's file."""
+
+    name: str
+    files: Mapping[str, Path]
+
+
+def table_of(file: str, tables: Iterable[str]) -> str | None:
+    """The table that a file is named for, None where it is for none: `Cells.csv`, or a prefix and `_Cells.csv`."""
+    stem, found = _ENDING.subn("", file.rsplit("/", 1)[-1])
+    if not found:
+        return None
+    lower = stem.lower()
+    exact = next((table for table in tables if lower == table.lower()), None)
+    return exact or next((table for table in tables if lower.endswith(f"_{table.lower()}")), None)
+
+
+def is_export_file(file: str) -> bool:
+    """Whether a file is one of an export with the usual tables."""
+    return table_of(file, USUAL) is not None
+
+
+def plate_name(folder: str) -> str:
+    """The name of the plate whose CSV files are in a folder."""
+    names = [name for name in folder.rstrip("/").split("/") if name]
+    return names[-2] if names[-1].lower() == _NAMELESS and len(names) > 1 else names[-1]
+
+
+def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
+    """The exports in a folder and all below it, by name.
+
+    Raises:
+        SourceNotFoundError: there is none.
+        SourceFormatError: two files of one folder are named for one table.
+    """
+    tables = (*preset.metadata, *preset.compartments)
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        files: dict[str, Path] = {}
+        for name in sorted(names):
+            table = table_of(name, tables)
+            if table is not None:
+                if table in files:
+                    raise SourceFormatError(
+                        f"{folder}: both {files[table].name} and {name} are for table {table}; move one elsewhere"
+                    )
+                files[table] = Path(folder) / name
+        if files:
+            found.append(Export(os.path.relpath(folder, root), files))
+    if not found:
+        raise SourceNotFoundError(
+            f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
+        )
+    return tuple(sorted(found, key=lambda export: export.name))
+
+
+def csv_preset(root: Path, preset: Preset | None = None) -> Preset:
+    """The preset for the CSV files in a folder: sites that were exported each alone repeat their ImageNumbers, and a
+    TableNumber tells them apart."""
+    preset = preset or PRESETS[CSV_PRESET]
+    if preset.table_number is None and len(exports_in(root, preset)) > 1:
+        identifying = (*preset.identifying_columns, TABLE_NUMBER)
+        return replace(preset, table_number=TABLE_NUMBER, identifying_columns=identifying)
+    return preset
+
+
+def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """By export the CRC-32 of its image table (of another, where it has none), and what is to be told of them.
+
+    Where two would be equal, the exports' names tell them apart.
+    """
+    numbers = {}
+    for export in exports:
+        image = export.files.get(IMAGE)
+        file = image if image and image.stat().st_size else next(iter(export.files.values()))
+        numbers[export.name] = crc32_of(file)
+    values = list(numbers.values())
+    repeated = {name for name, number in numbers.items() if values.count(number) > 1} if _repeats(values) else set()
+    for name in repeated:
+        numbers[name] = zlib.crc32(name.encode(), numbers[name])
+    if _repeats(list(numbers.values())):
+        raise SourceFormatError("two exports of the plate have equal TableNumbers; rename a folder of one")
+    if not repeated:
+        return numbers, ()
+    return numbers, (f"{len(repeated)} sites have equal image tables: their TableNumber is of their folder's name too",)
+
+
+def _repeats(values: list[int]) -> bool:
+    return len(set(values)) < len(values)

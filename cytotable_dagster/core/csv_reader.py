@@ -1,0 +1,186 @@
+"""A compartment that lies in CSV files, one for each site or one for the plate, read as one table.
+
+Row numbers count the records of all its files, in the order of their names.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cytotable_dagster.core.arrays import from_numpy
+from cytotable_dagster.core.csv_parts import Header, Part, parse, read_part
+from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.presets import TABLE_NUMBER
+from cytotable_dagster.core.types import Coercion, SourceColumn
+from cytotable_dagster.core.values import merged, typed_array
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import pyarrow as pa
+
+
+# Parts that are kept, as chunks may end within one.
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """A part of one of the table's files: `name` is the file as the plate has it, `path` where it is read;
+    `header` is the number of its header, `table_number` that of its site (None where the plate has none)."""
+
+    name: str
+    path: str
+    part: Part
+    header: int
+    rows: int
+    table_number: int | None
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A table open for reading; see `sqlite_reader.TableReader`."""
+
+    columns: tuple[SourceColumn, ...]
+    headers: tuple[Header, ...]
+    parts: tuple[TablePart, ...]
+    encoding: str
+
+    reader = "csv"
+    reason = ""
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The row number of each part's first record, and the number of all."""
+        return tuple(itertools.accumulate((part.rows for part in self.parts), initial=0))
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls."""
+
+        @lru_cache(maxsize=_KEPT)
+        def columns_of(part: int) -> "list[pa.Array]":
+            return self._read(part, columns, types)
+
+        for rows in wanted:
+            pieces: list[list[pa.Array]] = [[] for _ in columns]
+            for part, places in self._runs(rows):
+                arrays = _nulls(types, len(places)) if part is None else columns_of(part)
+                for own, array in zip(pieces, arrays, strict=True):
+                    own.append(array if part is None else _taken(array, places))
+            found = [_together(*asked) for asked in zip(pieces, columns, types, strict=True)]
+            yield [array for array, _ in found], merged([coercion for _, own in found for coercion in own])
+
+    def _runs(self, rows: "np.ndarray") -> "Iterator[tuple[int | None, np.ndarray]]":
+        """Row numbers that follow each other in one part: the part (None for rows of nulls), and places in it."""
+        import numpy as np
+
+        if not len(rows):
+            return
+        owners = np.searchsorted(self.starts, rows, side="right") - 1
+        for own in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(owners)) + 1):
+            part = int(owners[own[0]])
+            yield (None, rows[own]) if part < 0 else (part, rows[own] - self.starts[part])
+
+    def _read(self, number: int, columns: Sequence[str], types: "Sequence[pa.DataType]") -> "list[pa.Array]":
+        """Columns of a part: of the types wanted, or text where a value is not of its type."""
+        import numpy as np
+        import pyarrow as pa
+
+        part = self.parts[number]
+        header = self.headers[part.header]
+        own = [name for name in columns if name in header.names]
+        frame = typed_frame(self, part, dict(zip(columns, types, strict=True)), own)
+        result = []
+        for name, type in zip(columns, types, strict=True):
+            if name in own:
+                array = frame[name].to_arrow()
+                result.append(array if array.type == type else array.cast(pa.string()))
+            elif name == TABLE_NUMBER and part.table_number is not None:
+                result.append(from_numpy(np.full(part.rows, part.table_number, np.int64)).cast(type))
+            else:
+                result.append(pa.nulls(part.rows, type))
+        return result
+
+
+def typed_frame(table: CsvTable, part: TablePart, types: "dict[str, pa.DataType]", wanted: list[str]) -> "pl.DataFrame":
+    """Columns of a part as int64, float64 or text, as asked for; a column stays text where a value does not fit."""
+    import polars as pl
+    from polars.exceptions import PolarsError
+
+    header = table.headers[part.header]
+    asked = {name: _polars_type(types[name]) for name in wanted}
+    try:
+        return parse(records(table, part), header, asked, wanted)
+    except PolarsError:
+        frame = parse(records(table, part, exact=True), header, dict.fromkeys(wanted, pl.String), wanted)
+    return frame.with_columns(
+        cast if (cast := frame[name].cast(type, strict=False)).null_count() == frame[name].null_count() else frame[name]
+        for name, type in asked.items()
+    )
+
+
+def records(table: CsvTable, part: TablePart, *, exact: bool = False) -> bytes:
+    """The records of a part, without the ragged ones."""
+    return read_part(Path(part.path), part.part, table.headers[part.header], table.encoding, part.name, exact=exact)[0]
+
+
+def csv_table_path(folder: Path, table: str) -> Path:
+    """Where a plan keeps what it knows of a table's files."""
+    return folder / f"{table}.csv.json"
+
+
+def save_table(table: CsvTable, path: Path) -> None:
+    """Keep what is known of a table's files, for `load_table`."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(asdict(table)))
+
+
+def load_table(path: Path) -> CsvTable:
+    return _load_table(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _load_table(path: Path, changed: int) -> CsvTable:
+    known: dict[str, Any] = json.loads(path.read_text())
+    return CsvTable(
+        columns=tuple(SourceColumn(**column) for column in known["columns"]),
+        headers=tuple(Header(tuple(h["names"]), h["size"], h["lines"], tuple(h["notes"])) for h in known["headers"]),
+        parts=tuple(TablePart(**{**part, "part": Part(**part["part"])}) for part in known["parts"]),
+        encoding=known["encoding"],
+    )
+
+
+def _polars_type(type: "pa.DataType") -> Any:
+    import polars as pl
+
+    return {"int64": pl.Int64, "double": pl.Float64}.get(str(type), pl.String)
+
+
+def _taken(array: "pa.Array", places: "np.ndarray") -> "pa.Array":
+    if len(places) and places[-1] - places[0] == len(places) - 1 and (places[1:] > places[:-1]).all():
+        return array.slice(int(places[0]), len(places))
+    return array.take(from_numpy(places))
+
+
+def _nulls(types: "Sequence[pa.DataType]", rows: int) -> "list[pa.Array]":
+    import pyarrow as pa
+
+    return [pa.nulls(rows, type) for type in types]
+
+
+def _together(pieces: "list[pa.Array]", name: str, type: "pa.DataType") -> "tuple[pa.Array, tuple[Coercion, ...]]":
+    """One array of the pieces, text among them converted value by value."""
+    import pyarrow as pa
+
+    coercions = []
+    for place, piece in enumerate(pieces):
+        if piece.type != type:
+            pieces[place], coercion = typed_array(piece.to_pylist(), name, type)
+            coercions += [coercion] if coercion else []
+    return pa.concat_arrays(pieces) if pieces else pa.nulls(0, type), tuple(coercions)

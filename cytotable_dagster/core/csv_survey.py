@@ -1,0 +1,285 @@
+"""The first of two passes over a plate's CSV files: its columns, their types, and the keys of all rows."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cytotable_dagster.core.arrays import from_numpy
+from cytotable_dagster.core.columns import is_identity
+from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
+from cytotable_dagster.core.csv_parts import Header, Ragged, parse, parts_of, plain_file, read_header, read_part
+from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
+from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
+from cytotable_dagster.core.types import Coercion, SourceColumn
+from cytotable_dagster.core.values import typed_array
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import pyarrow as pa
+
+# Places in a profile: NULL, INTEGER, REAL, TEXT, BLOB.
+_INTEGER, _REAL, _TEXT = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """The CSV files of a plate: their tables, files that were left out and why, and what else is to be told."""
+
+    tables: Mapping[str, "CsvSurvey"]
+    skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def all_notes(self) -> tuple[str, ...]:
+        """With those of the tables that were looked through."""
+        return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
+
+
+def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Found:
+    """The tables of the plate in a folder of CSV files, by their headers.
+
+    Args:
+        folder: the plan's, for what the conversion reads again.
+
+    Raises:
+        SourceNotFoundError, SourceFormatError: there are no such files, or one is something else.
+    """
+    exports = exports_in(root, preset)
+    numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
+    tables: dict[str, CsvSurvey] = {}
+    skipped = []
+    for table in (*preset.metadata, *preset.compartments):
+        survey = CsvSurvey(table, preset.keys_of(table), encoding, folder)
+        for export in exports:
+            reason = survey.add(export, numbers.get(export.name))
+            if reason is not None:
+                skipped.append((_label(export, table), reason))
+        if survey.headers:
+            tables[table] = survey
+    return Found(tables, tuple(skipped), notes)
+
+
+@dataclass
+class CsvSurvey:
+    """A table of CSV files that is looked through; see `sqlite_reader.TableReader`."""
+
+    table: str
+    keys: tuple[str, ...]
+    encoding: str
+    folder: Path
+    headers: list[Header] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _files: list[TablePart] = field(default_factory=list)
+    _known: CsvTable | None = None
+    _profile: Any = None
+
+    reader = "csv"
+    reason = ""
+
+    def add(self, export: Export, table_number: int | None) -> str | None:
+        """Take an export's file of this table; why not, where it is not there or empty."""
+        file = export.files.get(self.table)
+        if file is None:
+            return "not there"
+        if not file.stat().st_size:
+            return "empty (0 bytes)"
+        label = _label(export, self.table)
+        path = plain_file(file, self.folder / "csv")
+        if not path.stat().st_size:
+            return "empty (0 bytes, compressed)"
+        header = read_header(path, self.encoding, str(file))
+        if header not in self.headers:
+            self.headers.append(header)
+            self.notes.extend(f"{label}: {note}" for note in header.notes)
+        at = self.headers.index(header)
+        number = None if TABLE_NUMBER in header.names else table_number
+        parts = [TablePart(str(file), str(path), part, at, 0, number) for part in parts_of(path, header)]
+        self._files.extend(parts)
+        return None if parts else "no rows, only a header"
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        """The columns of all files, in the order in which they come."""
+        names = dict.fromkeys(name for header in self.headers for name in header.names)
+        if TABLE_NUMBER in self.keys:
+            names = {TABLE_NUMBER: None, **names}
+        return tuple(SourceColumn(name, "", "BLOB") for name in names)
+
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        """Row numbers, and the values of the key columns and of these others."""
+        import numpy as np
+
+        wanted = (*self.keys, *others)
+        draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
+        guess = _Guess()
+        looked = []
+        # What the first part that has rows shows is what all others are expected to be.
+        rest = iter(self._files)
+        for part in rest:
+            looked.append(_look_at(draft, part, guess, wanted))
+            if looked[-1].rows:
+                break
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            looked.extend(pool.map(lambda part: _look_at(draft, part, guess, wanted), rest))
+        parts = tuple(replace(part, rows=look.rows) for part, look in zip(self._files, looked, strict=True))
+        self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
+        self._profile = self._counted(looked)
+        for part, look in zip(parts, looked, strict=True):
+            self.notes.extend(_ragged_note(part, look.ragged, len(self.headers[part.header].names)))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_table(self._known, csv_table_path(self.folder, self.table))
+        rows = np.arange(sum(look.rows for look in looked))
+        return rows, [_key([look.keys[place] for look in looked], name) for place, name in enumerate(wanted)]
+
+    def profile(self) -> "np.ndarray":
+        """Counts of storage classes, shape (columns, 5)."""
+        return self._profile
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        assert self._known is not None
+        return self._known.batches(wanted, columns, types)
+
+    def _counted(self, looked: "Sequence[_Look]") -> "np.ndarray":
+        import numpy as np
+
+        places = {column.name: place for place, column in enumerate(self.columns)}
+        counts = np.zeros((len(places), 5), np.int64)
+        for look in looked:
+            for (name, kind), number in look.counts.items():
+                counts[places[name], kind] += number
+        # Where most values are text, numbers among them are text too.
+        numbers = counts[:, _INTEGER] + counts[:, _REAL]
+        mostly_text = counts[:, _TEXT] > numbers
+        counts[mostly_text, _TEXT] += numbers[mostly_text]
+        counts[mostly_text, _INTEGER] = counts[mostly_text, _REAL] = 0
+        counts[:, 0] = sum(look.rows for look in looked) - counts.sum(axis=1)
+        return counts
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A part that was looked at: its rows, its keys, how many values of each column are of which class."""
+
+    rows: int
+    keys: "tuple[pa.Array, ...]"
+    counts: Mapping[tuple[str, int], int]
+    ragged: tuple[Ragged, ...]
+
+
+class _Guess:
+    """The types that columns are expected to have; one that is real somewhere is expected to be so elsewhere."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, Any] = {}
+
+    def of(self, header: Header) -> dict[str, Any] | None:
+        types = self.types
+        return {name: types[name] for name in header.names} if all(name in types for name in header.names) else None
+
+    def learn(self, frame: "pl.DataFrame") -> None:
+        import polars as pl
+
+        known = dict(self.types)
+        for name, type in frame.schema.items():
+            old = known.setdefault(name, type if type != pl.Null else pl.Int64)
+            if old == pl.Int64 and type == pl.Float64:
+                known[name] = type
+        self.types = known
+
+
+def _look_at(table: CsvTable, part: TablePart, guess: _Guess, wanted: Sequence[str]) -> _Look:
+    import numpy as np
+    import polars as pl
+    import pyarrow as pa
+    from polars.exceptions import PolarsError
+
+    header = table.headers[part.header]
+    path, names = Path(part.path), list(header.names)
+    data, ragged = read_part(path, part.part, header, table.encoding, part.name)
+    expected = guess.of(header)
+    try:
+        frame = parse(data, header, expected, names) if expected is not None else None
+    except PolarsError:
+        frame = None
+    if frame is None:
+        data, ragged = read_part(path, part.part, header, table.encoding, part.name, exact=True)
+        frame = _narrowed(parse(data, header, None, names))
+        # What names things is kept as it is written: 007 is no 7.
+        things = [name for name in names if is_identity(name)]
+        frame = frame.with_columns(parse(data, header, dict.fromkeys(things, pl.String), things))
+        guess.learn(frame)
+    counts = {(series.name, kind): number for series in frame for kind, number in _classes(series) if number}
+    keys = []
+    for name in wanted:
+        if name in frame.columns:
+            array = frame[name].to_arrow()
+            keys.append(array if pa.types.is_integer(array.type) else array.cast(pa.string()))
+        elif name == TABLE_NUMBER and part.table_number is not None:
+            keys.append(from_numpy(np.full(len(frame), part.table_number, np.int64)))
+            counts[name, _INTEGER] = len(frame)
+        else:
+            keys.append(pa.nulls(len(frame), pa.int64()))
+    return _Look(len(frame), tuple(keys), counts, ragged)
+
+
+def _classes(series: "pl.Series") -> "Iterator[tuple[int, int]]":
+    """How many values are whole numbers, how many real, how many anything else."""
+    import polars as pl
+
+    number = len(series) - series.null_count()
+    if series.dtype != pl.String:
+        yield _INTEGER if series.dtype == pl.Int64 else _REAL, number
+        return
+    whole = series.cast(pl.Int64, strict=False)
+    if is_identity(series.name):
+        written = whole.cast(pl.String) == series
+        yield (_INTEGER if number and written.sum() == number else _TEXT), number
+        return
+    wholes = len(series) - whole.null_count()
+    numbers = len(series) - series.cast(pl.Float64, strict=False).null_count()
+    yield from ((_INTEGER, wholes), (_REAL, numbers - wholes), (_TEXT, number - numbers))
+
+
+def _narrowed(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Columns as int64, float64 or text, and nothing else; a column without values as int64."""
+    import polars as pl
+
+    def type_of(series: "pl.Series") -> Any:
+        if series.null_count() == len(series):
+            return pl.Int64
+        if series.dtype in (pl.Int64, pl.Float64, pl.String):
+            return series.dtype
+        return pl.Float64 if series.dtype.is_numeric() else pl.String
+
+    return frame.with_columns(series.cast(type_of(series), strict=False) for series in frame)
+
+
+def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
+    """A key of all parts: int64 where every value is a whole number, else text."""
+    import pyarrow as pa
+
+    if not pieces:
+        return pa.nulls(0, pa.int64())
+    if all(pa.types.is_integer(piece.type) for piece in pieces):
+        return pa.concat_arrays(pieces)
+    texts = pa.concat_arrays([piece.cast(pa.string()) for piece in pieces])
+    numbers, coercion = typed_array(texts.to_pylist(), name, pa.int64())
+    return texts if coercion else numbers
+
+
+def _label(export: Export, table: str) -> str:
+    file = export.files.get(table)
+    name = file.name if file else f"{table}.csv"
+    return name if export.name == "." else f"{export.name}/{name}"
+
+
+def _ragged_note(part: TablePart, ragged: Sequence[Ragged], width: int) -> list[str]:
+    return [
+        f"{part.name}: line {one.line} has {one.fields} fields where the header has {width}, and is left out"
+        for one in ragged
+    ]
