@@ -18,7 +18,7 @@ PAGES = ("sqlite_", *COMPILED)
 
 # From the vocabulary up: a module imports from its own row and the rows above it.
 LAYERS = (
-    ("errors", "types", "version", "files", "arrays", "compiled", "parquet_layout"),
+    ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout"),
     ("presets", "columns", "values"),
     ("digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file", "csv_parts"),
     ("csv_files", "csv_reader"),

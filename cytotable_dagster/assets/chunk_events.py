@@ -16,6 +16,7 @@ from cytotable_dagster.assets.common import (
     data_version,
     failure,
     latest_record,
+    passes,
 )
 from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.lake import PlateFolder, check_source, facts_of, make_chunks, version_of
@@ -57,7 +58,8 @@ def make_and_record(
             else:
                 failed.append(outcome)
     if failed:
-        first = failed[0]
+        # What does not pass decides: the step is not tried again for the others.
+        first = min(failed, key=lambda outcome: passes(outcome.result))
         where = f"{len(failed)} of {sum(map(len, wanted.values()))} chunks failed, {first.compartment} {first.chunk}: "
         raise failure(first.result, where) from first.result
 

@@ -1,5 +1,6 @@
 """What the assets share: names, failures of one line, what was last recorded."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,12 @@ OWNERS = ["team:image-analysis"]
 CONVERT_POOL = "parsl"
 FETCH_POOL = "fetch"
 
+# A fault that passes is given a minute or two; a chunk that failed is made again alone, as the others are there.
+RETRIES = dg.RetryPolicy(max_retries=4, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
 _PASSING = (DownloadError, SourceChangedError)
+# A disk or a shared file system that may be well again in a moment.
+_PASSING_ERRNO = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY}
 
 
 def compartment_key(compartment: str) -> dg.AssetKey:
@@ -41,7 +47,13 @@ def one_line_failures() -> Iterator[None]:
 
 def failure(error: Exception, where: str = "") -> dg.Failure:
     """An error as its one line, and whether trying again may help."""
-    return dg.Failure(description=f"{where}{error}", allow_retries=isinstance(error, _PASSING))
+    again = "the step tries again by itself" if passes(error) else "trying again does not help until this is mended"
+    return dg.Failure(description=f"{where}{error}", metadata={"again": again}, allow_retries=passes(error))
+
+
+def passes(error: Exception) -> bool:
+    """Whether trying again may help."""
+    return isinstance(error, _PASSING) or getattr(error, "errno", None) in _PASSING_ERRNO
 
 
 def latest_record(

@@ -20,6 +20,7 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     OWNERS,
     PLATE_SQLITE,
+    RETRIES,
     chunk_asset_key,
     compartment_key,
     one_line_failures,
@@ -63,6 +64,7 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
         partitions_def=plate_chunk_partitions(chunks),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=CONVERT_POOL,
+        retry_policy=RETRIES,
     )
     def compartment_chunks(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
@@ -99,7 +101,14 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
         for compartment in COMPARTMENTS
     ]
 
-    @dg.multi_asset(name="compartments", specs=specs, can_subset=True, partitions_def=plates, pool=CONVERT_POOL)
+    @dg.multi_asset(
+        name="compartments",
+        specs=specs,
+        can_subset=True,
+        partitions_def=plates,
+        pool=CONVERT_POOL,
+        retry_policy=RETRIES,
+    )
     def compartments(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
     ) -> Iterator[dg.MaterializeResult]:

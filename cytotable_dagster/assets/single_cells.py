@@ -8,6 +8,7 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     OWNERS,
     PLATE_SQLITE,
+    RETRIES,
     SINGLE_CELLS,
     compartment_key,
     one_line_failures,
@@ -32,6 +33,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         pool=CONVERT_POOL,
+        retry_policy=RETRIES,
     )
     def single_cells(
         context: dg.AssetExecutionContext, lake: Lake, parsl_cluster: ParslCluster

@@ -36,6 +36,10 @@ class DownloadError(CytoTableError, OSError):
     """A download failed or arrived with the wrong size or checksum. Trying again may help."""
 
 
+class StoppedError(CytoTableError, RuntimeError):
+    """Work that was called off before it was done."""
+
+
 class KeyColumnError(CytoTableError, KeyError):
     """A table lacks a column that identifies its rows, or rows lack a value in it, or share one."""
 

@@ -1,5 +1,6 @@
 """Where the steps run: on Parsl executors, or where nobody brought Parsl, in threads of this process."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.stopping import unless_stopped
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 # What Parsl itself uses where nobody chose a folder: the working directory, where we leave nothing.
 _PARSL_DEFAULT_RUN_DIR = "runinfo"
 _AHEAD_OF_OTHER_EXECUTORS = 256
+# How long workers of other processes are given to leave the task that they are at.
+_STOP_SECONDS = 5
+_STOP_FILE = "stop"
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -25,30 +30,38 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 @dataclass(frozen=True)
 class Runner:
     """Runs plain functions; `submit` starts one call, `ahead` is how many calls may wait or run at once, `in_process`
-    says that results are handed over as they are.
+    says that results are handed over as they are; `stop` is a file that calls them off,
+    after which running ones are waited for so many seconds (`patience`; None is to their end).
 
     Functions are sent by name where they run in another process, so they have to live in an installed package.
     """
 
     submit: "Callable[..., Future[Any]]"
     ahead: int
+    stop: Path
+    patience: float | None = None
     in_process: bool = False
 
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[int, Any]]:
         """Run calls, a bounded number ahead, and give (position, result) as each ends.
 
-        The first error stops what has not started, waits for what has, and is raised.
+        The first error, or the end of who wanted the results, calls off what has not ended.
         """
         waiting: dict[Future[Any], int] = {}
+        patience = None
         try:
             for position, (function, arguments) in enumerate(calls):
                 while len(waiting) >= self.ahead:
                     yield from _ended(waiting)
-                waiting[self.submit(function, *arguments)] = position
+                waiting[self.submit(unless_stopped, self.stop, function, *arguments)] = position
             while waiting:
                 yield from _ended(waiting)
+        except BaseException:
+            self.stop.touch()
+            patience = self.patience
+            raise
         finally:
-            wait(waiting)
+            wait(waiting, patience)
 
 
 @contextmanager
@@ -65,7 +78,7 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
         OptionError: `parsl_config` is something else.
     """
     if parsl_config is None and "parsl" not in sys.modules:
-        with _threads() as run:
+        with _threads(scratch) as run:
             yield run
         return
 
@@ -76,31 +89,41 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
         raise OptionError(f"parsl_config: a parsl.Config is expected, not a {type(parsl_config).__name__}")
     if parsl_config is not None:
         with _run_dir_in(parsl_config, scratch), parsl.DataFlowKernel(parsl_config) as kernel:
-            yield _on_kernel(kernel, _calls_ahead(parsl_config))
+            threads = _threads_of(parsl_config)
+            # Threads cannot be ended from outside; workers of other processes end with their kernel.
+            ahead, patience = (2 * threads, None) if threads else (_AHEAD_OF_OTHER_EXECUTORS, _STOP_SECONDS)
+            yield _on_kernel(kernel, scratch, ahead, patience)
         return
     try:
         loaded = parsl.dfk()
     except NoDataFlowKernelError:
-        with _threads() as run:
+        with _threads(scratch) as run:
             yield run
     else:
-        yield _on_kernel(loaded, _AHEAD_OF_OTHER_EXECUTORS)
+        yield _on_kernel(loaded, scratch, _AHEAD_OF_OTHER_EXECUTORS)
 
 
 @contextmanager
-def _threads() -> Iterator[Runner]:
+def _threads(scratch: Path) -> Iterator[Runner]:
     count = os.cpu_count() or 1
     pool = ThreadPoolExecutor(count, thread_name_prefix="cytotable_dagster")
     try:
-        yield Runner(pool.submit, 2 * count, in_process=True)
+        yield Runner(pool.submit, 2 * count, scratch / _STOP_FILE, in_process=True)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _on_kernel(kernel: "DataFlowKernel", ahead: int) -> Runner:
+def _on_kernel(kernel: "DataFlowKernel", scratch: Path, ahead: int, patience: float | None = None) -> Runner:
     from parsl import python_app
 
-    return Runner(lambda function, *arguments: python_app(function, data_flow_kernel=kernel)(*arguments), ahead)
+    # An error of a task is raised here, in one line; Parsl would print its stack where nobody set up logging.
+    logging.getLogger("parsl").addHandler(logging.NullHandler())
+    return Runner(
+        lambda function, *arguments: python_app(function, data_flow_kernel=kernel)(*arguments),
+        ahead,
+        scratch / _STOP_FILE,
+        patience,
+    )
 
 
 def thread_config(threads: int | None = None) -> "Config":
@@ -121,11 +144,12 @@ def _ended(waiting: "dict[Future[Any], int]") -> Iterator[tuple[int, Any]]:
         yield position, future.result()
 
 
-def _calls_ahead(config: "Config") -> int:
+def _threads_of(config: "Config") -> int:
+    """Threads of this process that a configuration asks for; 0 where it has other executors."""
     from parsl import ThreadPoolExecutor
 
     threads = [e.max_threads or 1 for e in config.executors if isinstance(e, ThreadPoolExecutor)]
-    return 2 * max(threads) if len(threads) == len(config.executors) else _AHEAD_OF_OTHER_EXECUTORS
+    return max(threads) if len(threads) == len(config.executors) else 0
 
 
 @contextmanager

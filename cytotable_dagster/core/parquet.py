@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.parquet_concat import concat_files
+from cytotable_dagster.core.stopping import check_stopped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,6 +75,7 @@ def _write(
     rows = 0
     with parquet_writer(sink, schema, facts) as writer:
         for batch in batches:
+            check_stopped()
             if batch.num_rows:
                 writer.write_table(batch, row_group_size=batch.num_rows)
                 rows += batch.num_rows

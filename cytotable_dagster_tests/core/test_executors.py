@@ -1,11 +1,14 @@
 """Where the work runs: every Parsl executor gives the same files, and leaves nothing running or lying about."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import parsl
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import KeyColumnError
 from cytotable_dagster.core.executors import runner, thread_config
+from cytotable_dagster.core.stopping import check_stopped
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 
@@ -93,6 +97,31 @@ def test_the_first_error_stops_what_has_not_started(tmp_path):
         for _ in run.run((step, (number,)) for number in range(1000)):
             pass
     assert len(done) < 20
+
+
+@pytest.mark.parametrize("parsl_threads", [False, True])
+def test_work_that_nobody_waits_for_any_more_ends_between_its_batches(tmp_path, parsl_threads):
+    begun, ended = [], []
+
+    def step(number: int) -> None:
+        begun.append(number)
+        for _ in range(100):
+            time.sleep(0.05)
+            check_stopped()
+        ended.append(number)
+
+    with runner(thread_config(2) if parsl_threads else None, tmp_path) as run:
+        results = run.run((step, (number,)) for number in range(1000))
+        with pytest.raises(KeyboardInterrupt):
+            _interrupted(results)
+    assert ended == []
+    assert len(begun) <= 2 * (os.cpu_count() or 1)
+
+
+def _interrupted(results):
+    """As a signal does it, in the thread that waits for the results."""
+    Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    next(results)
 
 
 def test_results_come_with_the_position_of_their_call(tmp_path):
