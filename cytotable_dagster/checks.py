@@ -42,9 +42,9 @@ def objects_matched(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, d
     found = matches(plan)
     facts: dict[str, int | str] = {}
     for match in found:
-        facts[f"{match.compartment}: rows without"] = match.unmatched
-        facts[f"{match.compartment}: in no row"] = match.left_over
-    return not any(match.unmatched or match.left_over for match in found), facts
+        facts[f"{match.compartment}: rows without"] = match.unmatched.count
+        facts[f"{match.compartment}: in no row"] = match.left_over.count
+    return not any(match.unmatched.count or match.left_over.count for match in found), facts
 
 
 # Check -> the files it is made of. Unmatched objects are a fact of many a plate, and no error of the conversion.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.core.errors import CytoTableError, StrictError
 from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster.core.version import VERSION
 from cytotable_dagster.core.work import Progress
@@ -80,6 +80,8 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cast", type=_pair, action="append", metavar="float=float32", dest="casts")
     parser.add_argument("--add-tablenumber", action=argparse.BooleanOptionalAction)
     parser.add_argument("--image-features", action="store_true", help="all image columns in the joined table")
+    parser.add_argument("--strict", action="store_true", help="fail where a value or a row does not fit")
+    parser.add_argument("--report", metavar="FILE", help="write what was read, written and did not fit as JSON")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     parser.add_argument("--parsl-config", metavar="MODULE:NAME", help="a parsl.Config, or a function that makes one")
 
@@ -107,15 +109,26 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _convert(chosen: argparse.Namespace) -> None:
     from cytotable_dagster.core.convert import convert
 
-    known = {name: value for name, value in vars(chosen).items() if name not in ("run", "casts", "parsl_config")}
-    with _progress() as progress:
-        result = convert(
-            **{name: value for name, value in known.items() if value is not None},
-            data_type_cast_map=dict(chosen.casts) if chosen.casts else None,
-            parsl_config=_loaded_config(chosen.parsl_config),
-            progress=progress,
-        )
+    others = ("run", "casts", "parsl_config", "report")
+    known = {name: value for name, value in vars(chosen).items() if name not in others}
+    try:
+        with _progress() as progress:
+            result = convert(
+                **{name: value for name, value in known.items() if value is not None},
+                data_type_cast_map=dict(chosen.casts) if chosen.casts else None,
+                parsl_config=_loaded_config(chosen.parsl_config),
+                progress=progress,
+            )
+    except StrictError as error:
+        _write_report(error.report, chosen.report)
+        raise
     print(result)
+    _write_report(result.report, chosen.report)
+
+
+def _write_report(report: Any, path: str | None) -> None:
+    if path is not None:
+        report.write(path)
 
 
 def _inspect(chosen: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from cytotable_dagster.core.matches import Match
+from cytotable_dagster.core.conversion_report import Match
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.single_cells import joined_columns
 from cytotable_dagster.core.types import Coercion, FileFacts, Source
@@ -85,8 +85,8 @@ def single_cells_metadata(plan: Plan, facts: FileFacts, matches: Sequence[Match]
         {
             "compartment": match.compartment,
             "matched rows": match.matched,
-            "rows without": match.unmatched,
-            "objects in no row": match.left_over,
+            "rows without": match.unmatched.count,
+            "objects in no row": match.left_over.count,
         }
         for match in matches
     ]
@@ -94,7 +94,7 @@ def single_cells_metadata(plan: Plan, facts: FileFacts, matches: Sequence[Match]
         **_file_metadata(facts),
         **source_metadata(plan.source),
         "matches": _table(counts),
-        "unmatched rows": sum(match.unmatched for match in matches),
+        "unmatched rows": sum(match.unmatched.count for match in matches),
         "column families": _table(families),
         **_content(facts.path),
     }

@@ -1,5 +1,6 @@
 """The command line: exit statuses, what is printed where, and that every option reaches convert()."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,19 @@ def test_the_installed_command_fails_in_one_line_and_with_no_traceback(source, t
     assert (ran.returncode, ran.stdout) == (1, "")
     assert len(ran.stderr.splitlines()) == 1, ran.stderr
     assert ran.stderr.startswith("cytotable-dagster: ")
+
+
+def test_the_report_is_printed_and_written_where_asked(source, tmp_path, capsys):
+    assert _run("convert", source, tmp_path / "out", "--report", tmp_path / "report.json") == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    printed = capsys.readouterr().out
+    assert report["problems"]
+    assert all(line in printed for line in report["problems"])
+
+
+def test_strict_fails_in_one_line_and_still_writes_the_report(source, tmp_path, capsys):
+    assert _run("convert", source, tmp_path / "out", "--strict", "--report", tmp_path / "report.json") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["problems"][0] in line
+    assert not (tmp_path / "out").exists()

@@ -18,8 +18,8 @@ PAGES = ("sqlite_", *COMPILED)
 
 # From the vocabulary up: a module imports from its own row and the rows above it.
 LAYERS = (
-    ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout"),
-    ("presets", "columns", "values"),
+    ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout", "text_table"),
+    ("presets", "columns", "values", "conversion_report"),
     ("digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file", "csv_parts"),
     ("csv_files", "csv_reader"),
     ("content", "csv_survey"),
@@ -29,6 +29,7 @@ LAYERS = (
     ("planning", "compartments"),
     ("single_cells", "sql_join", "table_file", "report"),
     ("matches", "inspection", "work", "lake"),
+    ("reporting",),
     ("convert",),
 )
 

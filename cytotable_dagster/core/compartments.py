@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,11 +83,18 @@ def read_batches(
     read = [columns[name] for name in schema.names if name in columns]
     sources = [column.source for column in read]
     types = [pa.type_for_alias(column.read_type) for column in read]
+    table, names_of = plan.part(compartment).table.name, {column.source: column.name for column in read}
     for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, sources, types), strict=True):
         found = dict(zip((column.name for column in read), arrays, strict=True))
         if ADDED_TABLE_NUMBER in schema.names and ADDED_TABLE_NUMBER not in found:
             found[ADDED_TABLE_NUMBER] = from_numpy(np.full(len(batch), plan.options.table_number, np.int64))
-        yield pa.table([_cast(found[field.name], field) for field in schema], schema=schema), coercions
+        yield (
+            pa.table([_cast(found[field.name], field) for field in schema], schema=schema),
+            tuple(
+                replace(coercion, column=names_of[coercion.column], table=table, source=coercion.column)
+                for coercion in coercions
+            ),
+        )
 
 
 def write_chunk(

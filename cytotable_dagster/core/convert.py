@@ -21,6 +21,7 @@ from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.reporting import finished_report, planned_report
 from cytotable_dagster.core.store import checked_cloud_options, is_remote
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published
 
@@ -51,6 +52,7 @@ def convert(
     *,
     image_features: bool = False,
     encoding: str = "utf-8",
+    strict: bool = False,
     progress: Progress | None = None,
     **cloud: Any,
 ) -> ConversionResult:
@@ -79,11 +81,14 @@ def convert(
         parsl_config: where the work runs; None is threads of this machine, or the Parsl kernel that is loaded.
         image_features: put all columns of the image table into the joined table, not only those that name images.
         encoding: of CSV files, such as `latin-1`.
+        strict: make an error of every value that does not fit its column's type and of everything that contradicts
+            another (see `ConversionReport.mismatches`), before anything is published.
         progress: called with (step, done, total) as work proceeds.
         cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
 
     Returns:
-        The files written; prints as a table, and is a path where there is one output.
+        The files written, and a `report` of what was read, written and did not fit; prints as tables, and is a path
+        where there is one output.
 
     Raises:
         CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
@@ -118,6 +123,9 @@ def convert(
         if add_tablenumber:
             options = replace(options, table_number=content_crc32(source.path))
         plan = make_plan(source, chosen, options, scratch / "plan")
+        report = planned_report(plan)
+        if strict:
+            report.check()
         if not joined:
             _check_free([compartment_path(dest, name, concat) for name in plan.compartments], overwrite)
         work = Work(plan, run, scratch, concat, digest, progress or _silent)
@@ -128,12 +136,21 @@ def convert(
         else:
             made = work.compartments()
             outputs = {compartment_path(dest, name, concat): facts for name, facts in made.items()}
+        report = finished_report(
+            report,
+            [coercion for facts in outputs.values() for coercion in facts.coercions],
+            {} if joined else {name: facts.rows for name, facts in made.items()},
+            outputs[joined_path(dest)].rows if joined and joins is None else None,
+        )
+        if strict:
+            report.check()
         return ConversionResult(
             outputs=tuple(published(facts, path) for path, facts in outputs.items()),
             source=source,
             preset=chosen.name,
             readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),
             seconds=time.perf_counter() - started,
+            report=report,
         )
 
 

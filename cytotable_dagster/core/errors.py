@@ -56,6 +56,14 @@ class SchemaError(CytoTableError, TypeError):
     """A value or column that does not fit its type."""
 
 
+class StrictError(CytoTableError, ValueError):
+    """`strict=True`, and something did not fit or match; `report` (a `ConversionReport`) has all of it."""
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message, report)
+        self.report = report
+
+
 class OptionError(CytoTableError, ValueError):
     """An option with a value that means nothing here."""
 

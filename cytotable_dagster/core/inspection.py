@@ -11,6 +11,7 @@ from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.plan import Options, Plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.sqlite_file import read_tables
+from cytotable_dagster.core.text_table import text_table
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ class Inspection:
             )
             for part in plan.tables
         ]
-        sizes = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
         lines = [
             f"plate    {plan.source.plate}",
             f"source   {plan.source.uri}, {plan.source.size:,} bytes",
@@ -41,10 +41,7 @@ class Inspection:
             f"images   {plan.images:,}",
             f"chunks   {plan.chunk_count:,}",
             "",
-            *(
-                "  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True)).rstrip()
-                for cells in (heads, *rows)
-            ),
+            *text_table(heads, rows, left=("compartment", "reader")),
         ]
         if self.other_tables:
             lines.append(f"not converted: {', '.join(self.other_tables)}")

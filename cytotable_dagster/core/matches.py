@@ -1,27 +1,22 @@
 """How well the compartments of a plate match, and whether keys of a result are keys."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.compartments import read_batches
+from cytotable_dagster.core.conversion_report import Found, Match
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.single_cells import base_compartment, joined_compartments
 
-
-@dataclass(frozen=True)
-class Match:
-    """A compartment joined to the base: rows of the joined table that have one of it and that have none, and those
-    of its own that are in no row."""
-
-    compartment: str
-    matched: int
-    unmatched: int
-    left_over: int
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 
 def matches(plan: Plan) -> tuple[Match, ...]:
     """Counts for each compartment that is joined to the base."""
     base = base_compartment(plan)
-    return tuple(_match(plan, compartment) for compartment in joined_compartments(plan) if compartment != base)
+    return tuple(_match(plan, base, compartment) for compartment in joined_compartments(plan) if compartment != base)
 
 
 def key_names(plan: Plan, compartment: str) -> list[str]:
@@ -37,14 +32,35 @@ def distinct_rows(path: Path, columns: list[str]) -> int:
     return keys.group_by(columns).aggregate([]).num_rows
 
 
-def _match(plan: Plan, compartment: str) -> Match:
+def example_of(plan: Plan, compartment: str, positions: "np.ndarray") -> Found:
+    """Rows of a compartment by their positions in the result, with the key of the first.
+
+    It is read from the source where that can be done without a scan of the whole table.
+    """
+    if not len(positions):
+        return Found()
+    if plan.part(compartment).reader == "scan":
+        return Found(len(positions))
+    row = plan.ordered(compartment)[positions[:1]]
+    table, _ = next(read_batches(plan, compartment, [row], key_names(plan, compartment)))
+    return Found(len(positions), first_key(plan, compartment, table))
+
+
+def first_key(plan: Plan, compartment: str, table: "pa.Table") -> str:
+    """The key in the first row of a table, as in `TableNumber 7, ImageNumber 1`."""
+    keys = zip(plan.preset.keys_of(compartment), key_names(plan, compartment), strict=True)
+    return ", ".join(f"{source} {table[name][0].as_py()}" for source, name in keys)
+
+
+def _match(plan: Plan, base: str, compartment: str) -> Match:
     import numpy as np
 
-    matched = unmatched = used = 0
-    for chunk in range(plan.chunk_count):
-        for positions in plan.matches(compartment, chunk):
-            found = positions[positions >= 0]
-            matched += len(found)
-            unmatched += len(positions) - len(found)
-            used += len(np.unique(found))
-    return Match(compartment, matched, unmatched, plan.part(compartment).rows - used)
+    positions = plan.partners_of_base(compartment)
+    used = np.zeros(plan.part(compartment).rows, bool)
+    used[positions[positions >= 0]] = True
+    return Match(
+        compartment,
+        matched=int(np.count_nonzero(positions >= 0)),
+        unmatched=example_of(plan, base, np.flatnonzero(positions < 0)),
+        left_over=example_of(plan, compartment, np.flatnonzero(~used)),
+    )

@@ -122,8 +122,20 @@ class Plan:
 
     def rows(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Row numbers of each batch of a chunk."""
-        rows = _loaded(self.folder / f"{compartment}.rows.npy")
+        rows = self.ordered(compartment)
         return [rows[a:b].copy() for a, b in itertools.pairwise(self._row_bounds(compartment, chunk))]
+
+    def counts(self, compartment: str) -> "np.ndarray":
+        """How many rows of the compartment each image has, images in the order of the result."""
+        return _loaded(self.folder / f"{compartment}.counts.npy")
+
+    def ordered(self, compartment: str) -> "np.ndarray":
+        """Row numbers of the whole compartment, in the order of the result."""
+        return _loaded(self.folder / f"{compartment}.rows.npy")
+
+    def partners_of_base(self, compartment: str) -> "np.ndarray":
+        """For each row of the base the position in `ordered` of the one that belongs to it, -1 where none does."""
+        return _loaded(self.folder / f"{compartment}.match.npy")
 
     def matches(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """For each batch of a chunk, and each of the base's rows in it, the position among the compartment's rows
@@ -132,7 +144,7 @@ class Plan:
 
         if self.base is None:
             return []
-        match = _loaded(self.folder / f"{compartment}.match.npy")
+        match = self.partners_of_base(compartment)
         base = itertools.pairwise(self._row_bounds(self.base, chunk))
         starts = self._row_bounds(compartment, chunk)
         found = [(np.array(match[a:b]), start) for (a, b), start in zip(base, starts, strict=False)]
@@ -140,7 +152,7 @@ class Plan:
 
     def _row_bounds(self, compartment: str, chunk: int) -> list[int]:
         """Where each batch of a chunk starts among the compartment's rows, and where the last one ends."""
-        ends = _loaded(self.folder / f"{compartment}.counts.npy").cumsum()
+        ends = self.counts(compartment).cumsum()
         return [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
 
     def schema(self, compartment: str) -> "pa.Schema":

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cytotable_dagster.core.conversion_report import ConversionReport
+from cytotable_dagster.core.text_table import text_table
 from cytotable_dagster.core.types import FileFacts, Source
 
 
@@ -17,6 +19,7 @@ class ConversionResult:
         preset: the dialect it was read as.
         readers: for each source table not read the fast way, why.
         seconds: wall time of the whole conversion.
+        report: rows read and written, what did not fit or match.
     """
 
     outputs: tuple[FileFacts, ...]
@@ -24,6 +27,7 @@ class ConversionResult:
     preset: str
     readers: tuple[tuple[str, str], ...]
     seconds: float
+    report: ConversionReport
 
     @property
     def path(self) -> Path:
@@ -34,21 +38,8 @@ class ConversionResult:
         return os.fspath(self.path)
 
     def __str__(self) -> str:
-        heads = ("file", "rows", "columns", "bytes", "seconds")
         rows = [(str(o.path), f"{o.rows:,}", f"{o.columns:,}", f"{o.size:,}", f"{o.seconds:.2f}") for o in self.outputs]
-        widths = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if index == 0 else cell.rjust(width)
-                for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-            )
-            for cells in (heads, *rows)
-        ]
+        lines = text_table(("file", "rows", "columns", "bytes", "seconds"), rows)
         lines.append(f"plate {self.source.plate} from {self.source.uri}, preset {self.preset}, {self.seconds:.2f} s")
         lines.extend(f"{table}: read by scanning ({reason})" for table, reason in self.readers)
-        lines.extend(
-            f"{o.path.name}: {c.count} values of {c.column} are not of its type and became null, such as {c.example}"
-            for o in self.outputs
-            for c in o.coercions
-        )
-        return "\n".join(lines)
+        return "\n".join((*lines, "", str(self.report)))

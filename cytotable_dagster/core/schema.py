@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Positions in a profile: the storage classes of https://sqlite.org/datatype3.html.
 NULL, INTEGER, REAL, TEXT, BLOB = range(5)
+# What a column of declared numbers is read as, where its values are what it declares.
+RESULT_TYPES = {"INTEGER": "int64", "REAL": "float64"}
 NUMERIC_AFFINITIES = frozenset({"INTEGER", "REAL", "NUMERIC"})
 
 _CAST_GROUPS = {"float": "float64", "integer": "int64", "string": "string"}

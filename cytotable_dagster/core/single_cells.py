@@ -1,7 +1,7 @@
 """Single cells: the compartments of a chunk side by side, a row for each row of the base, as the plan matched them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,5 +173,7 @@ def _side_by_side(
     batches = {compartment: next(stream) for compartment, stream in streams.items()}
     arrays = [batches[column.compartment][0][column.column] for column in columns]
     table = pa.table(arrays, schema=schema)
-    coercions = tuple(coercion for _, found in batches.values() for coercion in found)
+    found = [(compartment, coercion) for compartment, (_, own) in batches.items() for coercion in own]
+    names = {(joined.compartment, joined.column): joined.name for joined in columns} if found else {}
+    coercions = tuple(replace(coercion, column=names[compartment, coercion.column]) for compartment, coercion in found)
     return table.drop_null() if plan.options.drop_null else table, coercions

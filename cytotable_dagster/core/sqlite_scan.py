@@ -6,6 +6,7 @@ The scanner stops at a value whose storage class is not the declared one; SQLite
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +17,7 @@ from cytotable_dagster.core.errors import DamagedSourceError, SourceChangedError
 from cytotable_dagster.core.schema import BLOB, INTEGER, NULL, REAL, TEXT
 from cytotable_dagster.core.sqlite_file import connection, quoted
 from cytotable_dagster.core.types import Coercion, SourceColumn
-from cytotable_dagster.core.values import typed_array
+from cytotable_dagster.core.values import fitted, typed_array
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 _CLASSES = {"null": NULL, "integer": INTEGER, "real": REAL, "text": TEXT, "blob": BLOB}
 # Result types that the scanner's own types become without a look at the values.
 _SCANNED = {("BIGINT", "int64"), ("BIGINT", "double"), ("DOUBLE", "double"), ("VARCHAR", "string")}
-# Tables of a scan, in key order, with what was coerced in each.
-_Stream = Iterator[tuple[Any, tuple[Coercion, ...]]]
+# A value that did not fit: the row's number, the column, the value.
+_Unfit = tuple[int, str, Any]
+# Tables of a scan, in key order, with what did not fit in each.
+_Stream = Iterator[tuple[Any, list[_Unfit]]]
 # The scanner sorts what it reads; past this it uses the scratch folder.
 _MEMORY_LIMIT = "1GB"
 # SQLite allows 2,000 columns in a result, and a profile takes two a column.
@@ -142,7 +145,7 @@ class ScanTable:
             for batch in duck.execute(query).to_arrow_reader(2048):
                 # Text goes through as it is; ArrowInvalid where it is not UTF-8.
                 batch.validate(full=True)
-                yield pa.Table.from_batches([batch]).cast(schema), ()
+                yield pa.Table.from_batches([batch]).cast(schema), []
 
     def _fetched(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> _Stream:
         import pyarrow as pa
@@ -151,13 +154,16 @@ class ScanTable:
         with connection(self.path) as link:
             link.text_factory = _text_or_bytes
             cursor = link.execute(f"SELECT {names} FROM {quoted(self.table)} ORDER BY {self._order()}")
+            start = 0
             while rows := cursor.fetchmany(1024):
-                made = [
-                    typed_array(values, name, type)
-                    for values, name, type in zip(zip(*rows, strict=True), columns, types, strict=True)
-                ]
-                table = pa.Table.from_arrays([array for array, _ in made], names=list(columns))
-                yield table, tuple(coercion for _, coercion in made if coercion)
+                arrays: list[pa.Array] = []
+                unfit: list[_Unfit] = []
+                for values, name, type in zip(zip(*rows, strict=True), columns, types, strict=True):
+                    array, positions = fitted(values, type)
+                    arrays.append(array)
+                    unfit.extend((start + position, name, values[position]) for position in positions)
+                yield pa.Table.from_arrays(arrays, names=list(columns)), unfit
+                start += len(rows)
 
     def _cut(
         self, tables: _Stream, wanted: "Sequence[np.ndarray]", held: "pa.Table"
@@ -166,7 +172,7 @@ class ScanTable:
         import pyarrow as pa
 
         start = 0
-        coercions: list[Coercion] = []
+        unfit: list[_Unfit] = []
         for rows in wanted:
             real = rows[rows >= 0]
             first, last = (int(real.min()), int(real.max())) if len(real) else (start, -1)
@@ -177,10 +183,25 @@ class ScanTable:
                 # Rows before the next wanted one are never asked for again.
                 passed = min(max(first - start, 0), held.num_rows)
                 start, held = start + passed, pa.concat_tables([held.slice(passed), table])
-                coercions.extend(found)
+                if passed:
+                    unfit = [one for one in unfit if one[0] >= start]
+                unfit.extend(found)
             part = held.take(pa.array(rows - start, mask=rows < 0))
-            yield [column.combine_chunks() for column in part.columns], tuple(coercions)
-            coercions = []
+            yield [column.combine_chunks() for column in part.columns], _coercions(unfit, rows)
+
+
+def _coercions(unfit: Sequence[_Unfit], rows: "np.ndarray") -> tuple[Coercion, ...]:
+    """What of it is in these rows, as often as they have it."""
+    if not unfit:
+        return ()
+    times = Counter(rows.tolist())
+    totals: Counter[str] = Counter()
+    examples: dict[str, Any] = {}
+    for row, name, value in unfit:
+        if times[row]:
+            totals[name] += times[row]
+            examples.setdefault(name, value)
+    return tuple(Coercion(name, count, repr(examples[name])) for name, count in totals.items())
 
 
 def _text_or_bytes(data: bytes) -> str | bytes:

@@ -69,6 +69,8 @@ class TableFile(AbstractContextManager["TableFile"]):
         if self._concatenation is not None and self._out is not None:
             self._concatenation.finish(footer({**facts, "rows": str(rows)}))
             self._out.close()
+        # As they are in the result, not as they came, for the first example is kept.
+        in_order = sorted(self._facts, key=lambda part: part.path)
         path = self._folder if self._concatenation is None else self._path
         return FileFacts(
             path=path,
@@ -76,5 +78,5 @@ class TableFile(AbstractContextManager["TableFile"]):
             columns=self._facts[0].columns,
             size=size_of(path),
             seconds=sum(part.seconds for part in self._facts),
-            coercions=merged([coercion for part in self._facts for coercion in part.coercions]),
+            coercions=merged([coercion for part in in_order for coercion in part.coercions]),
         )

@@ -60,11 +60,17 @@ class SourceTable:
 
 @dataclass(frozen=True)
 class Coercion:
-    """Values of one column that did not fit its type and became null: how many, and one of them."""
+    """Values of one column that did not fit its type and became null: how many, and one of them.
+
+    A reader knows a column by its source's name; what comes of a plan has the result's name as `column`, and `table`
+    and `source` for where its values are from.
+    """
 
     column: str
     count: int
     example: str
+    table: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.types import Coercion
@@ -27,32 +28,38 @@ def typed_array(values: Sequence[Any], column: str, type: "pa.DataType") -> "tup
     In a numeric column `nan`, `null` and blank text are missing and `inf` is infinite; any other text, a blob, or
     a real that is no int64 becomes null and is counted.
     """
+    array, unfit = fitted(values, type)
+    return array, Coercion(column, len(unfit), repr(values[unfit[0]])) if unfit else None
+
+
+def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[int]]":
+    """As `typed_array`, with the positions of the values that became null for not fitting."""
     import pyarrow as pa
 
     try:
         # Arrow cuts a real's fraction off without a word.
         if not (pa.types.is_integer(type) and any(isinstance(value, float) for value in values)):
-            return pa.array(values, type), None
+            return pa.array(values, type), []
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeDecodeError):
         pass
     convert = {"int64": _whole, "double": _real, "string": _text, "binary": _bytes}[str(type)]
     result, unfit = [], []
-    for value in values:
+    for position, value in enumerate(values):
         try:
             result.append(None if value is None else convert(value))
         except _Unfit:
             result.append(None)
-            unfit.append(value)
-    coercion = Coercion(column, len(unfit), repr(unfit[0])) if unfit else None
-    return pa.array(result, type), coercion
+            unfit.append(position)
+    return pa.array(result, type), unfit
 
 
 def merged(coercions: Sequence[Coercion]) -> tuple[Coercion, ...]:
     """One entry a column: counts added, the first example kept."""
-    totals: dict[str, Coercion] = {}
+    totals: dict[tuple[str, str, str], Coercion] = {}
     for item in coercions:
-        first = totals.get(item.column)
-        totals[item.column] = Coercion(item.column, item.count + first.count, first.example) if first else item
+        column = (item.column, item.table, item.source)
+        first = totals.get(column)
+        totals[column] = replace(first, count=first.count + item.count) if first else item
     return tuple(totals.values())
 
 

@@ -55,11 +55,12 @@ class Work:
 
     def joined_by_sql(self, sql: str) -> FileFacts:
         """The table that the user's query makes of the compartments."""
-        files = {name: facts.path for name, facts in replace(self, concat=True).compartments().items()}
+        made = replace(self, concat=True).compartments()
+        files = {name: facts.path for name, facts in made.items()}
         whole = {**self._facts(), "compartment": SINGLE_CELLS}
         facts = join_by_sql(sql, files, self.scratch / f"{SINGLE_CELLS}.parquet", whole)
         self.progress(SINGLE_CELLS, 1, 1)
-        return facts
+        return replace(facts, coercions=tuple(coercion for own in made.values() for coercion in own.coercions))
 
     def _in_memory(self, group: Sequence[int]) -> bool:
         """Whether chunks, of one batch each, go into the one file without being files before, which takes half of the

@@ -250,7 +250,7 @@ def test_text_that_is_no_utf8_becomes_null_and_is_counted(make_plate, tmp_path, 
     link.close()
     result = convert(source, tmp_path / "out", targets=["image"])
     assert pq.read_table(result)["Image_FileName_OrigDNA"].to_pylist() == [None, "1002-2.tiff"]
-    assert [(c.column, c.count) for c in result.outputs[0].coercions] == [("FileName_OrigDNA", 1)]
+    assert [(c.column, c.count) for c in result.outputs[0].coercions] == [("Image_FileName_OrigDNA", 1)]
 
 
 def test_two_columns_that_would_get_one_name_are_refused_naming_both(make_plate, tmp_path):

@@ -1,0 +1,190 @@
+"""The account of a conversion, from its plan and the facts of what it wrote; of the source only keys and the few
+columns of the image table that count objects are read again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.compartments import read_batches
+from cytotable_dagster.core.conversion_report import (
+    CompartmentReport,
+    ConversionReport,
+    Found,
+    ImageCount,
+    Widened,
+)
+from cytotable_dagster.core.matches import example_of, first_key, key_names, matches
+from cytotable_dagster.core.plan import ADDED_TABLE_NUMBER, Plan, TablePlan
+from cytotable_dagster.core.presets import IMAGE
+from cytotable_dagster.core.schema import RESULT_TYPES
+from cytotable_dagster.core.single_cells import joined_columns
+from cytotable_dagster.core.types import Coercion
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+def planned_report(plan: Plan) -> ConversionReport:
+    """What is known before anything is written: all but the coercions and the rows written."""
+    images = _image_table(plan)
+    return ConversionReport(
+        plate=plan.source.plate,
+        source=plan.source.uri,
+        preset=plan.preset.name,
+        version=plan.version,
+        images=plan.images,
+        base=plan.base,
+        joined=plan.options.joined,
+        compartments=tuple(_compartment(plan, part, images) for part in plan.tables),
+        matches=matches(plan) if plan.base else (),
+        unjoined=_unjoined(plan),
+        without_cells=_without_cells(plan, images),
+        image_counts=_image_counts(plan, images) if images is not None else (),
+        joined_rows=None,
+        dropped_rows=0,
+        skipped=plan.skipped,
+        notes=plan.notes,
+    )
+
+
+def finished_report(
+    report: ConversionReport, coercions: Sequence[Coercion], written: Mapping[str, int], joined_rows: int | None
+) -> ConversionReport:
+    """The report with what was written.
+
+    Args:
+        written: rows of each compartment's own file; empty where the result is a joined table.
+        joined_rows: rows of the joined table; None where there is none, or where its rows are the user's own query's.
+    """
+    parts = tuple(
+        replace(
+            part,
+            rows_written=written.get(part.compartment),
+            coercions=tuple(coercion for coercion in coercions if coercion.table == part.table),
+        )
+        for part in report.compartments
+    )
+    base_rows = next((part.rows_read for part in parts if part.compartment == report.base), 0)
+    dropped = 0 if joined_rows is None else base_rows - joined_rows
+    return replace(report, compartments=parts, joined_rows=joined_rows, dropped_rows=dropped)
+
+
+def _compartment(plan: Plan, part: TablePlan, images: "pa.Table | None") -> CompartmentReport:
+    name = part.table.compartment
+    return CompartmentReport(
+        compartment=name,
+        table=part.table.name,
+        rows_read=part.rows,
+        rows_written=None,
+        without_image=_without_image(plan, name) if images is not None and name != IMAGE else None,
+        images_without=_images_without(plan, name, images) if images is not None and name != IMAGE else None,
+        coercions=(),
+        added=_added(plan, name),
+        dropped=_dropped(plan, part),
+        widened=tuple(
+            Widened(column.name, column.source, source.declared, column.type)
+            for source, column in zip(part.table.columns, part.columns, strict=True)
+            if column.read_type != RESULT_TYPES.get(source.affinity, column.read_type)
+        ),
+    )
+
+
+def _image_table(plan: Plan) -> "pa.Table | None":
+    """Keys and counts of the image table's rows, in order; None where the plan has no image table."""
+    if IMAGE not in plan.compartments:
+        return None
+    wanted = {*key_names(plan, IMAGE), *map(_count_column, plan.compartments)}
+    names = [column.name for column in plan.part(IMAGE).columns if column.name in wanted]
+    return next(read_batches(plan, IMAGE, [plan.ordered(IMAGE)], names))[0]
+
+
+def _count_column(compartment: str) -> str:
+    return f"{IMAGE}_Count_{compartment}"
+
+
+def _without_image(plan: Plan, compartment: str) -> Found:
+    import numpy as np
+
+    lacking = np.repeat(plan.counts(IMAGE) == 0, plan.counts(compartment))
+    return example_of(plan, compartment, np.flatnonzero(lacking))
+
+
+def _images_without(plan: Plan, compartment: str, images: "pa.Table") -> Found:
+    return _images_where(plan, images, plan.counts(compartment)[plan.counts(IMAGE) > 0] == 0)
+
+
+def _without_cells(plan: Plan, images: "pa.Table | None") -> Found:
+    import numpy as np
+
+    counted = "Cells" if "Cells" in plan.compartments else plan.base
+    if counted is None:
+        return Found()
+    empty = plan.counts(counted) == 0
+    if images is None:
+        return Found(int(empty.sum()))
+    named = _images_where(plan, images, empty[plan.counts(IMAGE) > 0])
+    return replace(named, count=int(np.count_nonzero(empty)))
+
+
+def _images_where(plan: Plan, images: "pa.Table", holds: "np.ndarray") -> Found:
+    """Rows of the image table for which something holds; `holds` is a bool for each."""
+    import numpy as np
+
+    found = np.flatnonzero(holds)
+    return Found(len(found), first_key(plan, IMAGE, images.slice(int(found[0]), 1))) if len(found) else Found()
+
+
+def _image_counts(plan: Plan, images: "pa.Table") -> tuple[ImageCount, ...]:
+    """The counts of the image table that are numbers, against the rows of their compartments."""
+    import numpy as np
+    import pyarrow as pa
+
+    found = []
+    for compartment in plan.compartments:
+        column = _count_column(compartment)
+        if column not in images.column_names or not (
+            pa.types.is_integer(images[column].type) or pa.types.is_floating(images[column].type)
+        ):
+            continue
+        said = images[column].cast(pa.float64()).fill_null(np.nan).to_numpy()
+        rows = plan.counts(compartment)[plan.counts(IMAGE) > 0]
+        known = np.isfinite(said)
+        found.append(
+            ImageCount(
+                column=column,
+                compartment=compartment,
+                images=int(known.sum()),
+                said=int(said[known].sum()),
+                rows=int(rows[known].sum()),
+                differing=_images_where(plan, images, known & (said != rows)),
+            )
+        )
+    return tuple(found)
+
+
+def _unjoined(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Object tables that no column of the base links to, and which column that would be."""
+    if plan.base is None:
+        return ()
+    links, base = plan.preset.parents_of(plan.base), plan.part(plan.base).table.name
+    return tuple(
+        (name, f"{base} has no column {links[name]}")
+        for name in plan.compartments
+        if name in links and name not in plan.partners
+    )
+
+
+def _added(plan: Plan, compartment: str) -> tuple[str, ...]:
+    of_result = not plan.options.joined or compartment == plan.base
+    return (ADDED_TABLE_NUMBER,) if plan.options.table_number is not None and of_result else ()
+
+
+def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:
+    """Source columns that are not in the joined table; an image's key there is the base's."""
+    if not plan.options.joined or plan.base is None:
+        return ()
+    name = part.table.compartment
+    used = {column.column for column in joined_columns(plan) if column.compartment == name}
+    keys = plan.preset.keys_of(IMAGE)
+    return tuple(column.source for column in part.columns if column.name not in used and column.source not in keys)
