@@ -13,7 +13,8 @@ telemetry:
 nux:
   enabled: false
 
-# Each run is a process; those beyond the limit wait in the queue.
+# Each run is a process; those beyond the limits wait in the queue. By step, a waiting run would be a process that
+# spins, and one that was killed would keep its place in a pool for ever.
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -23,6 +24,7 @@ concurrency:
   runs:
     max_concurrent_runs: 4
   pools:
+    granularity: run
     default_limit: 1
 
 # A run whose process died is started again, and does what is missing. What fails by itself is retried by its step.
@@ -45,8 +47,8 @@ retention:
       failure: 30
 """
 
-# A plate is converted on all cores; two may be fetched meanwhile.
-POOLS: Mapping[str, int] = {"fetch": 2, "parsl": 1}
+# How many runs may fetch, and how many convert: one plate comes while another is worked at, on all cores.
+POOLS: Mapping[str, int] = {"fetch": 2, "parsl": 2}
 
 
 def set_pools(instance: "DagsterInstance") -> None:

@@ -17,6 +17,7 @@ from cytotable_dagster.assets.common import (
     failure,
     latest_record,
     passes,
+    retries_of,
 )
 from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.lake import PlateFolder, check_source, facts_of, make_chunks, version_of
@@ -61,7 +62,7 @@ def make_and_record(
         # What does not pass decides: the step is not tried again for the others.
         first = min(failed, key=lambda outcome: passes(outcome.result))
         where = f"{len(failed)} of {sum(map(len, wanted.values()))} chunks failed, {first.compartment} {first.chunk}: "
-        raise failure(first.result, where) from first.result
+        raise failure(first.result, retries_of(context), where) from first.result
 
 
 def record_unrecorded(

@@ -20,8 +20,9 @@ OWNERS = ["team:image-analysis"]
 CONVERT_POOL = "parsl"
 FETCH_POOL = "fetch"
 
-# A fault that passes is given a minute or two; a chunk that failed is made again alone, as the others are there.
-RETRIES = dg.RetryPolicy(max_retries=4, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+# A fault that passes is given a minute and a half; a chunk that failed is made again alone, as the others are there.
+# No RetryPolicy, which starts a step that was cancelled once more.
+_TRIES_AGAIN, _FIRST_WAIT = 4, 5
 
 _PASSING = (DownloadError, SourceChangedError)
 # A disk or a shared file system that may be well again in a moment.
@@ -37,18 +38,25 @@ def chunk_asset_key(compartment: str) -> dg.AssetKey:
 
 
 @contextmanager
-def one_line_failures() -> Iterator[None]:
-    """Our errors as failures of a run."""
+def one_line_failures(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
+    """Our errors as failures of a run; with a context, those that may pass as a wish to try again."""
     try:
         yield
-    except CytoTableError as error:
-        raise failure(error) from error
+    except (CytoTableError, OSError) as error:
+        raise failure(error, retries_of(context) if context else _TRIES_AGAIN) from error
 
 
-def failure(error: Exception, where: str = "") -> dg.Failure:
-    """An error as its one line, and whether trying again may help."""
-    again = "the step tries again by itself" if passes(error) else "trying again does not help until this is mended"
-    return dg.Failure(description=f"{where}{error}", metadata={"again": again}, allow_retries=passes(error))
+def retries_of(context: dg.AssetExecutionContext) -> int:
+    """How often a step was tried again already."""
+    return context.op_execution_context.retry_number
+
+
+def failure(error: Exception, retries: int, where: str = "") -> dg.Failure | dg.RetryRequested:
+    """An error as its one line, or as a wish to try again where that may help."""
+    if passes(error) and retries < _TRIES_AGAIN:
+        return dg.RetryRequested(max_retries=_TRIES_AGAIN, seconds_to_wait=_FIRST_WAIT * 2**retries)
+    again = "it was tried again, in vain" if passes(error) else "trying again does not help until this is mended"
+    return dg.Failure(description=f"{where}{error}", metadata={"again": again}, allow_retries=False)
 
 
 def passes(error: Exception) -> bool:

@@ -20,7 +20,6 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     OWNERS,
     PLATE_SQLITE,
-    RETRIES,
     chunk_asset_key,
     compartment_key,
     one_line_failures,
@@ -64,7 +63,6 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
         partitions_def=plate_chunk_partitions(chunks),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=CONVERT_POOL,
-        retry_policy=RETRIES,
     )
     def compartment_chunks(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
@@ -72,7 +70,7 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
         selected = [c for c in COMPARTMENTS if chunk_asset_key(c) in context.selected_asset_keys]
         for plate, numbers in _by_plate(context.partition_keys).items():
             folder = lake.of(plate)
-            with one_line_failures(), folder.locked():
+            with one_line_failures(context), folder.locked():
                 plan = kept_plan(plate, folder, Options(chunks=chunks))
                 wanted = {c: numbers for c in selected if c in plan.compartments}
                 make_and_record(context, plan, folder, wanted, plate_files, parsl_cluster)
@@ -107,14 +105,13 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
         can_subset=True,
         partitions_def=plates,
         pool=CONVERT_POOL,
-        retry_policy=RETRIES,
     )
     def compartments(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
     ) -> Iterator[dg.MaterializeResult]:
         plate = context.partition_key
         folder = lake.of(plate)
-        with one_line_failures(), folder.locked():
+        with one_line_failures(context), folder.locked():
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             selected = [c for c in COMPARTMENTS if compartment_key(c) in context.selected_asset_keys]
             missing = {c: missing_chunks(plan, folder, c) for c in selected if c in plan.compartments}

@@ -8,7 +8,6 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     OWNERS,
     PLATE_SQLITE,
-    RETRIES,
     SINGLE_CELLS,
     compartment_key,
     one_line_failures,
@@ -33,7 +32,6 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         pool=CONVERT_POOL,
-        retry_policy=RETRIES,
     )
     def single_cells(
         context: dg.AssetExecutionContext, lake: Lake, parsl_cluster: ParslCluster
@@ -41,7 +39,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
         plate = context.partition_key
         folder = lake.of(plate)
         path = folder.result(core.SINGLE_CELLS)
-        with one_line_failures(), folder.locked():
+        with one_line_failures(context), folder.locked():
             plan = core.kept_plan(plate, folder, Options(chunks=chunks))
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.facts_of(path)
             return dg.MaterializeResult(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, RETRIES, one_line_failures
+from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, one_line_failures
 from cytotable_dagster.core.lake import prepare
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import plan_metadata
@@ -33,11 +33,10 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         pool=FETCH_POOL,
-        retry_policy=RETRIES,
     )
     def plate_sqlite(context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake) -> dg.MaterializeResult:
         name = context.partition_key
-        with one_line_failures():
+        with one_line_failures(context):
             plate = plate_files.plate(name, source_of(context.instance, name))
             folder = lake.of(name)
             with folder.locked():

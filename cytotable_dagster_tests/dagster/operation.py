@@ -125,6 +125,10 @@ class Operation:
     def logs(self, run: str) -> list[dict[str, Any]]:
         return list(self.graphql(_LOGS, run=run)["logsForRun"]["events"])
 
+    def has_begun(self, run: str, step: str) -> bool:
+        events = [event["__typename"] for event in self.logs(run) if event.get("stepKey") == step]
+        return "ExecutionStepStartEvent" in events
+
     def worker_pid(self, run: str) -> int:
         """The process that executes a run."""
         said = [str(event.get("message")) for event in self.logs(run)]

@@ -1,5 +1,8 @@
 """Plates that lack something, are damaged, or contradict themselves."""
 
+import errno
+
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
@@ -114,5 +117,7 @@ def test_a_chunk_that_fails_leaves_the_others_recorded(deployment: Deployment) -
 def test_only_passing_faults_may_be_retried() -> None:
     from cytotable_dagster.assets.common import failure
 
-    assert failure(DownloadError("half of it arrived")).allow_retries
-    assert not failure(ValueError("broken")).allow_retries
+    assert isinstance(failure(DownloadError("half of it arrived"), 0), dg.RetryRequested)
+    assert isinstance(failure(OSError(errno.ESTALE, "gone for a moment"), 0), dg.RetryRequested)
+    assert isinstance(failure(ValueError("broken"), 0), dg.Failure)
+    assert isinstance(failure(DownloadError("half of it arrived"), 4), dg.Failure)

@@ -3,15 +3,24 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from cytotable_dagster import plates
+from cytotable_dagster.home import POOLS
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.dagster.operation import Operation, Run, operation, wait_for
 
 pytest.importorskip("moto", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
 SENSOR = "new_plates_sensor"
+PLATES = ("First", "Second", "Third")
+_BACKFILL = """mutation ($plates: [String!]) { launchPartitionBackfill(backfillParams: {
+  selector: {partitionSetName: "convert_plate_partition_set", repositorySelector: {
+    repositoryLocationName: "cytotable_dagster", repositoryName: "__repository__"}}, partitionNames: $plates
+}) { __typename ... on PythonError { message } } }"""
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +97,32 @@ def test_a_daemon_that_is_restarted_in_the_middle_loses_and_repeats_nothing(runn
     assert [run.status for run in running.ended("Middle", 1)] == ["SUCCESS"]
     assert (rows(running, "Middle"), rows(running, "Meanwhile")) == (600, 4)
     assert len(running.runs()) == before + 2
+
+
+def add(running: Operation, folder: Path, *names: str) -> None:
+    """Plates of this machine, added by hand."""
+    with dg.DagsterInstance.from_config(str(running.home)) as instance:
+        for name in names:
+            plates.add(instance, name, str(write_sqlite(folder / f"{name}.sqlite", plate(JUMP, sites(*[20] * 10)))))
+
+
+def test_plates_of_a_backfill_share_the_pools(running: Operation, tmp_path: Path) -> None:
+    add(running, tmp_path, *PLATES)
+    answer = running.graphql(_BACKFILL, plates=list(PLATES))["launchPartitionBackfill"]
+    assert answer["__typename"] == "LaunchBackfillSuccess", answer
+    runs = [run for name in PLATES for run in running.ended(name, 1)]
+    assert [run.status for run in runs] == ["SUCCESS"] * len(runs)
+    spans = [(run.started or 0, run.ended or 0) for run in runs]
+    at_once = [sum(begin <= moment < end for begin, end in spans) for moment, _ in spans]
+    print("runs at once:", at_once)
+    assert max(at_once) <= POOLS["parsl"]
+
+
+def test_a_run_whose_process_is_killed_is_started_again_by_itself(running: Operation, tmp_path: Path) -> None:
+    add(running, tmp_path, "Killed")
+    run = running.launch("Killed")
+    wait_for(lambda: running.has_begun(run, "compartments"), "the step does not start")
+    psutil.Process(running.worker_pid(run)).kill()
+    first, second = running.ended("Killed", 2)
+    assert (first.status, second.status) == ("FAILURE", "SUCCESS")
+    assert (running.lake("Killed") / "single_cells.parquet").exists()

@@ -1,0 +1,105 @@
+"""A run whose process is killed at any moment, and the one after it: the bytes of an undisturbed run.
+
+`CYTOTABLE_KILLS=10` kills it ten times, `CYTOTABLE_SEED` chooses other moments.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cytotable_dagster import plates
+from cytotable_dagster.demo.servers import prepare_home
+from cytotable_dagster_tests.conftest import ROOT
+from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
+
+KILLS = int(os.environ.get("CYTOTABLE_KILLS", "3"))
+SEED = int(os.environ.get("CYTOTABLE_SEED", "1"))
+NAME = "Killed"
+
+
+@dataclass(frozen=True)
+class Place:
+    folder: Path
+    source: Path
+
+    def start(self, lake: Path) -> "subprocess.Popen[bytes]":
+        """A run whose results go to `lake`, from the moment when it begins."""
+        environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.folder / "home"),
+            "CYTOTABLE_LAKE": str(lake),
+            "CYTOTABLE_CHUNKS_PER_PLATE": "4",
+        }
+        log = (self.folder / "log").open("ab")
+        command = [sys.executable, "-m", "cytotable_dagster_tests.dagster.one_run", NAME]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begins\n", (self.folder / "log").read_text()[-2000:]
+        return process
+
+    def notice_the_killed_run(self) -> None:
+        """What the daemon does with a run whose process is gone."""
+        with dg.DagsterInstance.from_config(str(self.folder / "home")) as instance:
+            under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+            for run in instance.get_runs(under_way):
+                instance.report_run_failed(run)
+
+    def convert(self, lake: Path) -> float:
+        process = self.start(lake)
+        begun = time.monotonic()
+        assert process.wait(120) == 0, (self.folder / "log").read_text()[-2000:]
+        return time.monotonic() - begun
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("killed")
+    source = write_sqlite(folder / f"{NAME}.sqlite", plate(JUMP, sites(*[40] * 20)))
+    prepare_home(folder / "home")
+    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
+        plates.add(instance, NAME, str(source))
+    return Place(folder, source)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Place) -> tuple[dict[str, bytes], float]:
+    """Its files, and how long it took."""
+    seconds = place.convert(place.folder / "undisturbed")
+    return files(place.folder / "undisturbed"), seconds
+
+
+def files(lake: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(lake)): path.read_bytes() for path in lake.rglob("*.parquet")}
+
+
+def moments(lake: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in lake.glob("*/chunks/*/[0-9]*.parquet")}
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_what_follows_a_killed_run_has_the_bytes_of_an_undisturbed_one(
+    place: Place, undisturbed: tuple[dict[str, bytes], float], number: int
+) -> None:
+    expected, seconds = undisturbed
+    lake = place.folder / f"lake{number}"
+    moment = random.Random(SEED * 1000 + number).uniform(0, seconds)
+    process = place.start(lake)
+    time.sleep(moment)
+    process.kill()
+    process.wait()
+    place.notice_the_killed_run()
+    kept = moments(lake)
+    print(
+        f"killed after {moment:.2f} of {seconds:.2f} s: {len(kept)} chunks, {len(list(lake.glob('*/*.parquet')))} results"
+    )
+    place.convert(lake)
+    assert files(lake) == expected
+    assert kept.items() <= moments(lake).items(), "a chunk that was whole was made again"
+    assert not list(lake.rglob("*.tmp"))
