@@ -52,10 +52,10 @@ def _command(commands: Any, name: str, run: Callable[..., None] | None, text: st
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source_path", metavar="SOURCE", help="a SQLite file, or a folder or s3:// prefix that holds one"
+        "source_path", metavar="SOURCE", help="a SQLite file or a folder of CSV files, or the s3:// address of one"
     )
-    parser.add_argument("--source-datatype", choices=["sqlite"])
-    parser.add_argument("--preset", help=f"the dialect (default: detected): {', '.join(PRESETS)}")
+    parser.add_argument("--source-datatype", choices=["sqlite", "csv"])
+    parser.add_argument("--preset", help=f"the dialect (default: detected): a .toml file, or {', '.join(PRESETS)}")
     parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
     store = parser.add_argument_group("S3")
     store.add_argument("--local-cache-dir", metavar="FOLDER", help="where downloaded plates are kept")

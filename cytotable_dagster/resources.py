@@ -47,7 +47,7 @@ class PlateSource(dg.ConfigurableResource):
         default=None, description="Folder of downloaded plates. Default: CYTOTABLE_CACHE, else ./plate_cache."
     )
     preset: str | None = Field(
-        default=None, description="The dialect of all plates. Default: CYTOTABLE_PRESET, else detected by plate."
+        default=None, description="The dialect of all plates, by name or path of a .toml file. Default: CYTOTABLE_PRESET, else detected."
     )
 
     def plate(self, name: str, uri: str | None) -> Plate:

@@ -59,12 +59,12 @@ def convert(
     """Convert a plate to Parquet: one file for each compartment, or the joined single cells.
 
     Args:
-        source_path: a SQLite file, or a folder or prefix that holds one; local or `s3://`.
+        source_path: a SQLite file, a folder or prefix that holds one, or a folder of CSV files; local or `s3://`.
         dest_path: a folder for `Image.parquet`, `Cells.parquet`, ...; or a name that ends in `.parquet` for the
             joined single cells.
         dest_datatype: `parquet`.
-        source_datatype: `sqlite`; None takes what is there.
-        preset: a preset or its name; None detects the dialect.
+        source_datatype: `sqlite` or `csv`; None takes what is there.
+        preset: a preset, its name, or the path of a `.toml` file (`docs/presets.md`); None detects the dialect.
         targets: the tables wanted (`["cells", "Nuclei"]`, in any case); None is all of them.
         metadata: the tables that describe images; an empty list leaves the image table out.
         compartments: the object tables, instead of the preset's.

@@ -18,6 +18,7 @@ from cytotable_dagster.core.plan import (
     fingerprint,
     save_plan,
 )
+from cytotable_dagster.core.preset_file import ENDING, read_preset
 from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, Preset, detect_preset, preset_named
 from cytotable_dagster.core.schema import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
@@ -46,14 +47,15 @@ def resolved_preset(
     compartments: Iterable[str] | None = None,
     identifying_columns: Iterable[str] | None = None,
 ) -> Preset:
-    """The preset that a source is converted by: the one given or named, or the one its tables show, as adjusted.
+    """The preset that a source is converted by: the one given or named (by name, or by the path of a TOML file), or the
+    one its tables show, as adjusted.
 
     Raises:
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
         PresetError: no preset of that name, or one that cannot be so adjusted.
     """
     if isinstance(preset, str):
-        preset = preset_named(preset)
+        preset = read_preset(Path(preset)) if preset.endswith(ENDING) else preset_named(preset)
     if source.path.is_dir() and (preset is None or preset.datatype == "csv"):
         preset = (preset or preset_named(CSV_PRESET)).with_options(
             metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
