@@ -94,7 +94,7 @@ def read_header(path: Path, encoding: str, where: str) -> Header:
         found = next(csv.reader(io.StringIO(text, newline="")), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceFormatError(f"{where}: line 1: {error}; pass encoding= or export it again") from error
-    names: list[str] = []
+    names: dict[str, None] = {}
     notes = []
     taken = set(found)
     for place, field in enumerate(found, start=1):
@@ -107,7 +107,7 @@ def read_header(path: Path, encoding: str, where: str) -> Header:
             name = next(f"{again}_{n}" for n in range(2, len(found) + 2) if f"{again}_{n}" not in taken)
             taken.add(name)
             notes.append(f"column {again} is there twice; the second is called {name}")
-        names.append(name)
+        names[name] = None
     return Header(tuple(names), len(raw), raw.count(b"\n"), tuple(notes))
 
 
@@ -150,7 +150,7 @@ def read_part(
 
 def parse(
     data: bytes, header: Header, types: "Mapping[str, pl.DataType | type[pl.DataType]] | None", wanted: Sequence[str]
-) -> "pl.DataFrame":
+) -> "dict[str, pl.Series]":
     """The wanted columns of records; `types` of them, or None to find the narrowest of int64, float64 and text.
 
     Raises:
@@ -159,7 +159,7 @@ def parse(
     import polars as pl
 
     if not data:
-        return pl.DataFrame(schema={name: (types or {}).get(name, pl.Null) for name in wanted})
+        return {name: pl.Series(name, [], (types or {}).get(name, pl.Null)) for name in wanted}
     places = {name: place for place, name in enumerate(header.names)}
     schema = None if types is None else {name: types.get(name, pl.String) for name in header.names}
     frame = pl.read_csv(
@@ -171,7 +171,8 @@ def parse(
         infer_schema_length=None,
         null_values=list(MISSING),
     )
-    return frame.select(wanted)
+    columns = dict(zip(frame.columns, frame.get_columns(), strict=True))
+    return {name: columns[name] for name in wanted}
 
 
 def _as_utf8(data: bytes, part: Part, encoding: str, where: str) -> bytes:

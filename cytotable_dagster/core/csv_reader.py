@@ -5,7 +5,7 @@ Row numbers count the records of all its files, in the order of their names.
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -70,9 +70,9 @@ class CsvTable:
         for rows in wanted:
             pieces: list[list[pa.Array]] = [[] for _ in columns]
             for part, places in self._runs(rows):
-                arrays = _nulls(types, len(places)) if part is None else columns_of(part)
+                arrays = _nulls(types, len(places)) if part is None else _taken(columns_of(part), places)
                 for own, array in zip(pieces, arrays, strict=True):
-                    own.append(array if part is None else _taken(array, places))
+                    own.append(array)
             found = [_together(*asked) for asked in zip(pieces, columns, types, strict=True)]
             yield [array for array, _ in found], merged([coercion for _, own in found for coercion in own])
 
@@ -93,13 +93,11 @@ class CsvTable:
         import pyarrow as pa
 
         part = self.parts[number]
-        header = self.headers[part.header]
-        own = [name for name in columns if name in header.names]
-        frame = typed_frame(self, part, dict(zip(columns, types, strict=True)), own)
+        found = typed_columns(self, part, dict(zip(columns, types, strict=True)))
         result = []
         for name, type in zip(columns, types, strict=True):
-            if name in own:
-                array = frame[name].to_arrow()
+            if name in found:
+                array = found[name].to_arrow()
                 result.append(array if array.type == type else array.cast(pa.string()))
             elif name == TABLE_NUMBER and part.table_number is not None:
                 result.append(from_numpy(np.full(part.rows, part.table_number, np.int64)).cast(type))
@@ -108,21 +106,23 @@ class CsvTable:
         return result
 
 
-def typed_frame(table: CsvTable, part: TablePart, types: "dict[str, pa.DataType]", wanted: list[str]) -> "pl.DataFrame":
-    """Columns of a part as int64, float64 or text, as asked for; a column stays text where a value does not fit."""
+def typed_columns(table: CsvTable, part: TablePart, types: "Mapping[str, pa.DataType]") -> "dict[str, pl.Series]":
+    """Those of the columns that the part has, as int64, float64 or text, as asked for; a column stays text where a
+    value does not fit."""
     import polars as pl
     from polars.exceptions import PolarsError
 
     header = table.headers[part.header]
-    asked = {name: _polars_type(types[name]) for name in wanted}
+    asked = {name: _polars_type(types[name]) for name in header.names if name in types}
     try:
-        return parse(records(table, part), header, asked, wanted)
+        return parse(records(table, part), header, asked, list(asked))
     except PolarsError:
-        frame = parse(records(table, part, exact=True), header, dict.fromkeys(wanted, pl.String), wanted)
-    return frame.with_columns(
-        cast if (cast := frame[name].cast(type, strict=False)).null_count() == frame[name].null_count() else frame[name]
-        for name, type in asked.items()
-    )
+        found = parse(records(table, part, exact=True), header, dict.fromkeys(asked, pl.String), list(asked))
+    for name, series in found.items():
+        cast = series.cast(asked[name], strict=False)
+        if cast.null_count() == series.null_count():
+            found[name] = cast
+    return found
 
 
 def records(table: CsvTable, part: TablePart, *, exact: bool = False) -> bytes:
@@ -162,10 +162,12 @@ def _polars_type(type: "pa.DataType") -> Any:
     return {"int64": pl.Int64, "double": pl.Float64}.get(str(type), pl.String)
 
 
-def _taken(array: "pa.Array", places: "np.ndarray") -> "pa.Array":
-    if len(places) and places[-1] - places[0] == len(places) - 1 and (places[1:] > places[:-1]).all():
-        return array.slice(int(places[0]), len(places))
-    return array.take(from_numpy(places))
+def _taken(arrays: "Sequence[pa.Array]", places: "np.ndarray") -> "list[pa.Array]":
+    """These places of each array; without a copy where they follow each other."""
+    if (places[1:] == places[:-1] + 1).all():
+        return [array.slice(int(places[0]), len(places)) for array in arrays]
+    at = from_numpy(places)
+    return [array.take(at) for array in arrays]
 
 
 def _nulls(types: "Sequence[pa.DataType]", rows: int) -> "list[pa.Array]":

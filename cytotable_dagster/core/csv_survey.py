@@ -181,14 +181,14 @@ class _Guess:
         types = self.types
         return {name: types[name] for name in header.names} if all(name in types for name in header.names) else None
 
-    def learn(self, frame: "pl.DataFrame") -> None:
+    def learn(self, found: "Mapping[str, pl.Series]") -> None:
         import polars as pl
 
         known = dict(self.types)
-        for name, type in frame.schema.items():
-            old = known.setdefault(name, type if type != pl.Null else pl.Int64)
-            if old == pl.Int64 and type == pl.Float64:
-                known[name] = type
+        for name, series in found.items():
+            old = known.setdefault(name, series.dtype)
+            if old == pl.Int64 and series.dtype == pl.Float64:
+                known[name] = series.dtype
         self.types = known
 
 
@@ -203,28 +203,29 @@ def _look_at(table: CsvTable, part: TablePart, guess: _Guess, wanted: Sequence[s
     data, ragged = read_part(path, part.part, header, table.encoding, part.name)
     expected = guess.of(header)
     try:
-        frame = parse(data, header, expected, names) if expected is not None else None
+        found = parse(data, header, expected, names) if expected is not None else None
     except PolarsError:
-        frame = None
-    if frame is None:
+        found = None
+    if found is None:
         data, ragged = read_part(path, part.part, header, table.encoding, part.name, exact=True)
-        frame = _narrowed(parse(data, header, None, names))
+        found = {name: _narrowed(series) for name, series in parse(data, header, None, names).items()}
         # What names things is kept as it is written: 007 is no 7.
         things = [name for name in names if is_identity(name)]
-        frame = frame.with_columns(parse(data, header, dict.fromkeys(things, pl.String), things))
-        guess.learn(frame)
-    counts = {(series.name, kind): number for series in frame for kind, number in _classes(series) if number}
+        found |= parse(data, header, dict.fromkeys(things, pl.String), things)
+        guess.learn(found)
+    rows = len(found[names[0]])
+    counts = {(name, kind): number for name, series in found.items() for kind, number in _classes(series) if number}
     keys = []
     for name in wanted:
-        if name in frame.columns:
-            array = frame[name].to_arrow()
+        if name in found:
+            array = found[name].to_arrow()
             keys.append(array if pa.types.is_integer(array.type) else array.cast(pa.string()))
         elif name == TABLE_NUMBER and part.table_number is not None:
-            keys.append(from_numpy(np.full(len(frame), part.table_number, np.int64)))
-            counts[name, _INTEGER] = len(frame)
+            keys.append(from_numpy(np.full(rows, part.table_number, np.int64)))
+            counts[name, _INTEGER] = rows
         else:
-            keys.append(pa.nulls(len(frame), pa.int64()))
-    return _Look(len(frame), tuple(keys), counts, ragged)
+            keys.append(pa.nulls(rows, pa.int64()))
+    return _Look(rows, tuple(keys), counts, ragged)
 
 
 def _classes(series: "pl.Series") -> "Iterator[tuple[int, int]]":
@@ -232,8 +233,9 @@ def _classes(series: "pl.Series") -> "Iterator[tuple[int, int]]":
     import polars as pl
 
     number = len(series) - series.null_count()
-    if series.dtype != pl.String:
-        yield _INTEGER if series.dtype == pl.Int64 else _REAL, number
+    kind = type(series.dtype)
+    if kind is not pl.String:
+        yield _INTEGER if kind is pl.Int64 else _REAL, number
         return
     whole = series.cast(pl.Int64, strict=False)
     if is_identity(series.name):
@@ -245,18 +247,16 @@ def _classes(series: "pl.Series") -> "Iterator[tuple[int, int]]":
     yield from ((_INTEGER, wholes), (_REAL, numbers - wholes), (_TEXT, number - numbers))
 
 
-def _narrowed(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Columns as int64, float64 or text, and nothing else; a column without values as int64."""
+def _narrowed(series: "pl.Series") -> "pl.Series":
+    """A column as int64, float64 or text, and nothing else; one without values as int64."""
     import polars as pl
 
-    def type_of(series: "pl.Series") -> Any:
-        if series.null_count() == len(series):
-            return pl.Int64
-        if series.dtype in (pl.Int64, pl.Float64, pl.String):
-            return series.dtype
-        return pl.Float64 if series.dtype.is_numeric() else pl.String
-
-    return frame.with_columns(series.cast(type_of(series), strict=False) for series in frame)
+    kind = type(series.dtype)
+    if kind in (pl.Int64, pl.Float64) or (kind is pl.String and series.null_count() < len(series)):
+        return series
+    if series.null_count() == len(series):
+        return series.cast(pl.Int64, strict=False)
+    return series.cast(pl.Float64 if series.dtype.is_numeric() else pl.String, strict=False)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
