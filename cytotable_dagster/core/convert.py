@@ -122,7 +122,7 @@ def convert(
             source = replace(source, md5=digest.result())
         if add_tablenumber:
             options = replace(options, table_number=content_crc32(source.path))
-        plan = make_plan(source, chosen, options, scratch / "plan")
+        plan = make_plan(source, chosen, options, scratch / "plan", spool=True)
         report = planned_report(plan)
         if strict:
             report.check()

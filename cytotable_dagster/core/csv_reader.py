@@ -31,7 +31,8 @@ _KEPT = 2
 @dataclass(frozen=True)
 class TablePart:
     """A part of one of the table's files: `name` is the file as the plate has it, `path` where it is read;
-    `header` is the number of its header, `table_number` that of its site (None where the plate has none)."""
+    `header` is the number of its header, `table_number` that of its site (None where the plate has none); `spool` is a
+    file with its columns as they were parsed first, where they were kept."""
 
     name: str
     path: str
@@ -39,6 +40,7 @@ class TablePart:
     header: int
     rows: int
     table_number: int | None
+    spool: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,14 @@ class CsvTable:
         import pyarrow as pa
 
         part = self.parts[number]
-        found = typed_columns(self, part, dict(zip(columns, types, strict=True)))
+        wanted = dict(zip(columns, types, strict=True))
+        found = _spooled(part.spool, wanted) if part.spool else {}
+        rest = {name: type for name, type in wanted.items() if name not in found}
+        found |= {name: _as_arrow(series, wanted[name]) for name, series in typed_columns(self, part, rest).items()}
         result = []
-        for name, type in zip(columns, types, strict=True):
+        for name, type in wanted.items():
             if name in found:
-                array = found[name].to_arrow()
-                result.append(array if array.type == type else array.cast(pa.string()))
+                result.append(found[name])
             elif name == TABLE_NUMBER and part.table_number is not None:
                 result.append(from_numpy(np.full(part.rows, part.table_number, np.int64)).cast(type))
             else:
@@ -114,6 +118,8 @@ def typed_columns(table: CsvTable, part: TablePart, types: "Mapping[str, pa.Data
 
     header = table.headers[part.header]
     asked = {name: _polars_type(types[name]) for name in header.names if name in types}
+    if not asked:
+        return {}
     try:
         return parse(records(table, part), header, asked, list(asked))
     except PolarsError:
@@ -123,6 +129,43 @@ def typed_columns(table: CsvTable, part: TablePart, types: "Mapping[str, pa.Data
         if cast.null_count() == series.null_count():
             found[name] = cast
     return found
+
+
+def _spooled(path: str, wanted: "Mapping[str, pa.DataType]") -> "dict[str, pa.Array]":
+    """Columns of a part as they were kept, in their final types; without those that are text now and were numbers."""
+    import pyarrow as pa
+
+    with pa.memory_map(path) as file:
+        table = pa.ipc.open_file(file).read_all()
+    arrays = {name: table.column(place).chunk(0) for place, name in enumerate(table.column_names) if name in wanted}
+    found = {}
+    for name, array in arrays.items():
+        type, text = wanted[name], not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type))
+        if array.type == type:
+            found[name] = array
+        elif text:
+            found[name] = _number_or_text(array, type)
+        elif not pa.types.is_string(type):
+            found[name] = array.cast(type)
+    return found
+
+
+def _number_or_text(array: "pa.Array", type: "pa.DataType") -> "pa.Array":
+    import pyarrow as pa
+
+    if not pa.types.is_string(type):
+        try:
+            return array.cast(type)
+        except pa.ArrowInvalid:
+            pass
+    return array.cast(pa.string())
+
+
+def _as_arrow(series: "pl.Series", type: "pa.DataType") -> "pa.Array":
+    import pyarrow as pa
+
+    array = series.to_arrow()
+    return array if array.type == type else array.cast(pa.string())
 
 
 def records(table: CsvTable, part: TablePart, *, exact: bool = False) -> bytes:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Places in a profile: NULL, INTEGER, REAL, TEXT, BLOB.
 _INTEGER, _REAL, _TEXT = 1, 2, 3
+# Of a table's files, so many bytes are kept parsed; the rest is parsed again.
+_SPOOLED = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class Found:
         return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
 
 
-def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Found:
+def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
     """The tables of the plate in a folder of CSV files, by their headers.
 
     Args:
         folder: the plan's, for what the conversion reads again.
+        spool: keep parsed columns in it, so that most is parsed once; half the size of the files.
 
     Raises:
         SourceNotFoundError, SourceFormatError: there are no such files, or one is something else.
@@ -52,7 +55,7 @@ def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Foun
     tables: dict[str, CsvSurvey] = {}
     skipped = []
     for table in (*preset.metadata, *preset.compartments):
-        survey = CsvSurvey(table, preset.keys_of(table), encoding, folder)
+        survey = CsvSurvey(table, preset.keys_of(table), encoding, folder, spool)
         for export in exports:
             reason = survey.add(export, numbers.get(export.name))
             if reason is not None:
@@ -70,6 +73,7 @@ class CsvSurvey:
     keys: tuple[str, ...]
     encoding: str
     folder: Path
+    spool: bool = False
     headers: list[Header] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _files: list[TablePart] = field(default_factory=list)
@@ -113,6 +117,8 @@ class CsvSurvey:
         import numpy as np
 
         wanted = (*self.keys, *others)
+        if self.spool:
+            self._files = list(_with_spools(self._files, self.folder / "csv", self.table))
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
         guess = _Guess()
         looked = []
@@ -124,7 +130,10 @@ class CsvSurvey:
                 break
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             looked.extend(pool.map(lambda part: _look_at(draft, part, guess, wanted), rest))
-        parts = tuple(replace(part, rows=look.rows) for part, look in zip(self._files, looked, strict=True))
+        parts = tuple(
+            replace(part, rows=look.rows, spool=part.spool if look.rows else None)
+            for part, look in zip(self._files, looked, strict=True)
+        )
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
         self._profile = self._counted(looked)
         for part, look in zip(parts, looked, strict=True):
@@ -225,7 +234,18 @@ def _look_at(table: CsvTable, part: TablePart, guess: _Guess, wanted: Sequence[s
             counts[name, _INTEGER] = rows
         else:
             keys.append(pa.nulls(rows, pa.int64()))
+    if part.spool and rows:
+        _keep(found, Path(part.spool))
     return _Look(rows, tuple(keys), counts, ragged)
+
+
+def _keep(found: "Mapping[str, pl.Series]", path: Path) -> None:
+    """Write columns for the second pass."""
+    import pyarrow as pa
+
+    table = pa.table([series.to_arrow() for series in found.values()], names=list(found))
+    with pa.ipc.new_file(path, table.schema) as file:
+        file.write_table(table)
 
 
 def _classes(series: "pl.Series") -> "Iterator[tuple[int, int]]":
@@ -270,6 +290,14 @@ def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
     texts = pa.concat_arrays([piece.cast(pa.string()) for piece in pieces])
     numbers, coercion = typed_array(texts.to_pylist(), name, pa.int64())
     return texts if coercion else numbers
+
+
+def _with_spools(parts: Sequence[TablePart], folder: Path, table: str) -> Iterator[TablePart]:
+    folder.mkdir(parents=True, exist_ok=True)
+    size = 0
+    for number, part in enumerate(parts):
+        size += part.part.size
+        yield replace(part, spool=str(folder / f"{table}-{number}.arrow")) if size < _SPOOLED else part
 
 
 def _label(export: Export, table: str) -> str:

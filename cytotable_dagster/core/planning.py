@@ -68,7 +68,7 @@ def resolved_preset(
     return preset.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
 
 
-def make_plan(source: Source, preset: Preset, options: Options, folder: Path) -> Plan:
+def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *, spool: bool = False) -> Plan:
     """Look through a SQLite plate and decide how it is converted; the plan is kept in `folder`.
 
     Raises:
@@ -77,7 +77,9 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     """
     import numpy as np
 
-    files = find_tables(source.path, preset, options.encoding, folder) if preset.datatype == "csv" else None
+    files = (
+        find_tables(source.path, preset, options.encoding, folder, spool=spool) if preset.datatype == "csv" else None
+    )
     if files is None:
         check_is_sqlite(source.path)
         tables = read_tables(source.path)
