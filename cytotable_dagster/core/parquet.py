@@ -59,11 +59,12 @@ def encoded_batches(
     schema: "pa.Schema", batches: "Sequence[pa.Table]", facts: Mapping[str, str]
 ) -> "tuple[int, pa.Buffer]":
     """What `write_batches` would write, and the number of rows."""
+    import numpy as np
     import pyarrow as pa
 
     # Memory is taken as it is written to, so that room to spare costs nothing; a stream that grows copies itself.
     room = 2 * sum(batch.nbytes for batch in batches) + _ROOM_OF_A_COLUMN * len(schema) + _ROOM
-    memory = pa.allocate_buffer(room)
+    memory = pa.py_buffer(np.empty(room, np.uint8))
     with pa.FixedSizeBufferWriter(memory) as sink:
         rows = _write(sink, schema, batches, facts)
         return rows, memory.slice(0, sink.tell())
