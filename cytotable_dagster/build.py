@@ -1,4 +1,4 @@
-"""The one place that knows every asset, check, job, sensor and resource."""
+"""The one place that knows every asset, check, job, sensor, schedule and resource."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,10 @@ from cytotable_dagster.assets.single_cells import single_cells_asset
 from cytotable_dagster.assets.source import plate_source, plate_sqlite_asset
 from cytotable_dagster.checks import plate_checks
 from cytotable_dagster.jobs import convert_chunks, convert_plate
+from cytotable_dagster.notices import batch_done_notice, plate_failed_notice
 from cytotable_dagster.partitions import chunks_per_plate
-from cytotable_dagster.resources import Lake, ParslCluster, PlateSource
+from cytotable_dagster.resources import Lake, ParslCluster, PlateSource, Webhook
+from cytotable_dagster.schedules import nightly_schedule
 from cytotable_dagster.sensors import new_plates_sensor
 
 
@@ -34,11 +36,13 @@ def build_defs(
         ],
         asset_checks=[plate_checks(number)],
         jobs=[convert_plate, convert_chunks],
-        sensors=[new_plates_sensor()],
+        sensors=[new_plates_sensor(), plate_failed_notice(), batch_done_notice()],
+        schedules=[nightly_schedule()],
         resources={
             "plate_files": PlateSource(),
             "lake": Lake(),
             "parsl_cluster": ParslCluster(),
+            "webhook": Webhook(),
             **(resources or {}),
         },
         # Steps are parallel inside, by Parsl; a process for each would cost seconds.

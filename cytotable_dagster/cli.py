@@ -1,4 +1,4 @@
-"""The command line: `cytotable-dagster convert | inspect | plate | demo`.
+"""The command line: `cytotable-dagster convert | inspect | plate | home | demo`.
 
 Exit status: 0 done, 1 the work failed (one line says why), 2 the command was not understood.
 """
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(_command(commands, "convert", _convert, "convert a plate to Parquet"))
     _add_inspect(_command(commands, "inspect", _inspect, "show what a plate holds, and the chunks of a conversion"))
     _add_plate(_command(commands, "plate", None, "add, list or remove plates of the Dagster instance"))
+    _command(commands, "home", _home, "set up the Dagster instance of DAGSTER_HOME: dagster.yaml, pools")
     _add_demo(_command(commands, "demo", _demo, "make a plate, serve it on loopback, convert it in the Dagster web UI"))
     return parser
 
@@ -163,8 +164,25 @@ def _plate_remove(chosen: argparse.Namespace) -> None:
     print(f"removed plate {chosen.name}; its files were left")
 
 
+def _home(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster.home import set_pools, write_settings
+
+    home = _dagster_home()
+    written = write_settings(home)
+    with _instance() as instance:
+        set_pools(instance)
+    print(f"{home}: " + ("dagster.yaml written, pools limited" if written else "has a dagster.yaml, which was left"))
+
+
 def _instance() -> Any:
     """The Dagster instance of DAGSTER_HOME."""
+    _dagster_home()
+    from dagster import DagsterInstance
+
+    return DagsterInstance.get()
+
+
+def _dagster_home() -> Any:
     import os
     from pathlib import Path
 
@@ -173,9 +191,7 @@ def _instance() -> Any:
     home = os.environ.get("DAGSTER_HOME")
     if not home or not Path(home).is_dir():
         raise OptionError("DAGSTER_HOME names no folder: make one for the Dagster instance and export DAGSTER_HOME")
-    from dagster import DagsterInstance
-
-    return DagsterInstance.get()
+    return Path(home)
 
 
 def _demo(chosen: argparse.Namespace) -> None:

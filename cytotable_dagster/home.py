@@ -1,6 +1,7 @@
 """What a Dagster instance needs to convert plates: its `dagster.yaml`, and how many steps may run at once."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ retention:
 
 # How many runs may fetch, and how many convert: one plate comes while another is worked at, on all cores.
 POOLS: Mapping[str, int] = {"fetch": 2, "parsl": 2}
+
+
+def write_settings(home: Path) -> bool:
+    """Write `dagster.yaml` unless there is one; whether it was written."""
+    file = home / "dagster.yaml"
+    if file.exists():
+        return False
+    file.write_text(INSTANCE)
+    return True
 
 
 def set_pools(instance: "DagsterInstance") -> None:

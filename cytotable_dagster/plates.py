@@ -14,6 +14,7 @@ from cytotable_dagster.partitions import plates
 
 SOURCE = dg.AssetKey("plate_source")
 PLATES = str(plates.name)
+URI_TAG, BATCH_TAG, VERSION_TAG = "cytotable/uri", "cytotable/batch", "cytotable/version"
 
 # `|` and `...` mean something to Dagster; the name is a folder of the lake, and a leading dot would hide it there.
 _NAME = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
@@ -54,10 +55,11 @@ def name_for(
     )
 
 
-def run_tags(uri: str, places: Mapping[str, str]) -> dict[str, str]:
-    """Tags of a run that converts the plate at an address."""
+def run_tags(uri: str, version: str, places: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a run that converts a version of the plate at an address."""
     return {
-        "cytotable/uri": uri,
+        URI_TAG: uri,
+        VERSION_TAG: version,
         **{f"cytotable/{place}": value for place, value in places.items() if place != "plate"},
     }
 

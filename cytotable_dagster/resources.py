@@ -46,8 +46,15 @@ class PlateSource(dg.ConfigurableResource):
     cache: str | None = Field(
         default=None, description="Folder of downloaded plates. Default: CYTOTABLE_CACHE, else ./plate_cache."
     )
+    cache_limit: str | None = Field(
+        default=None,
+        description="What that folder may hold, such as 500GB; plates not used for longest go. Default: "
+        "CYTOTABLE_CACHE_LIMIT, else no limit.",
+    )
     preset: str | None = Field(
-        default=None, description="The dialect of all plates, by name or path of a .toml file. Default: CYTOTABLE_PRESET, else detected."
+        default=None,
+        description="The dialect of all plates, by name or path of a .toml file. Default: CYTOTABLE_PRESET, else "
+        "detected.",
     )
 
     def plate(self, name: str, uri: str | None) -> Plate:
@@ -71,6 +78,7 @@ class PlateSource(dg.ConfigurableResource):
             "local_cache_dir": _setting(self.cache, "CYTOTABLE_CACHE", "plate_cache"),
             "endpoint_url": self.endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL"),
             "no_sign_request": unsigned or None,
+            "cache_limit": self.cache_limit or os.environ.get("CYTOTABLE_CACHE_LIMIT") or None,
         }
         return {name: value for name, value in options.items() if value is not None}
 
@@ -90,6 +98,20 @@ class Lake(dg.ConfigurableResource):
         """The folder of one plate."""
         lake = Path(_setting(self.folder, "CYTOTABLE_LAKE", "lake")).expanduser().absolute()
         return PlateFolder(lake / checked_name(plate))
+
+
+class Webhook(dg.ConfigurableResource):
+    """Where notices go; nowhere unless an address is given."""
+
+    url: str | None = Field(
+        default=None, description="Takes Slack's format. Default: CYTOTABLE_WEBHOOK_URL, else no notices."
+    )
+    quiet_seconds: float = Field(
+        default=600, description="How long no plate of a batch has ended before the batch is done."
+    )
+
+    def address(self) -> str | None:
+        return self.url or os.environ.get("CYTOTABLE_WEBHOOK_URL") or None
 
 
 class ParslCluster(dg.ConfigurableResource):

@@ -40,7 +40,7 @@ def new_plates_sensor(
         pattern = plate_files.pattern()
         with listing(pattern, plate_files.cloud()) as source:
             seen = look(source, pattern, Memory.loaded(context.cursor), limit=limit, seconds=seconds)
-            result = _result(context.instance, source, seen)
+            result = asked_for(context.instance, source, seen)
             calls = source.calls
         told = f"{_summary(seen, pattern.text)} ({calls} calls, {time.monotonic() - started:.1f} s)"
         context.log.info(told)
@@ -55,7 +55,7 @@ def new_plates_sensor(
     return new_plates
 
 
-def _result(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.SensorResult:
+def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.SensorResult:
     """Partitions, observations and runs for what was found."""
     memory = seen.memory
     addresses: dict[str, str] = {}
@@ -74,14 +74,10 @@ def _result(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.Sen
         version = f"{found.version}-{found.size}"
         if plates.version_of(instance, name) != version:
             events.append(plates.observation(name, found.uri, version, found.places))
-        requests.append(
-            dg.RunRequest(
-                # With the time, for a file may become again what it was once.
-                run_key=f"{name}:{version}:{found.modified:.0f}",
-                partition_key=name,
-                tags=plates.run_tags(found.uri, found.places),
-            )
-        )
+        # With the time, for a file may become again what it was once.
+        key = f"{name}:{version}:{found.modified:.0f}"
+        tags = plates.run_tags(found.uri, key, found.places)
+        requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
     new = [name for name in addresses if not instance.has_dynamic_partition(plates.PLATES, name)]
     return dg.SensorResult(
         run_requests=requests,

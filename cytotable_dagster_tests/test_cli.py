@@ -192,3 +192,20 @@ def test_strict_fails_in_one_line_and_still_writes_the_report(source, tmp_path, 
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["problems"][0] in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_home_is_set_up_once_and_what_is_there_is_left(tmp_path, capsys, monkeypatch):
+    import dagster as dg
+
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert _run("home") == 0
+    with dg.DagsterInstance.get() as instance:
+        limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+        assert limits == {"fetch": 2, "parsl": 2}
+        instance.event_log_storage.set_concurrency_slots("parsl", 5)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    assert _run("home") == 0
+    assert "was left" in capsys.readouterr().out.splitlines()[-1]
+    assert (tmp_path / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+    with dg.DagsterInstance.get() as instance:
+        assert {pool.limit for pool in instance.event_log_storage.get_pool_limits()} == {2, 5}

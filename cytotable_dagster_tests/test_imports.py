@@ -20,7 +20,10 @@ PAGES = ("sqlite_", *COMPILED)
 LAYERS = (
     ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout", "text_table"),
     ("presets", "columns", "values", "conversion_report"),
-    ("preset_file", "digests", "store", "schema", "parquet_footer", "parquet_concat", "sqlite_file", "csv_parts"),
+    (
+        *("preset_file", "digests", "store", "cache_room", "schema", "parquet_footer", "parquet_concat"),
+        *("sqlite_file", "csv_parts"),
+    ),
     ("csv_files", "csv_reader"),
     ("content", "csv_survey"),
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),

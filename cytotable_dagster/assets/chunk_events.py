@@ -19,6 +19,7 @@ from cytotable_dagster.assets.common import (
     passes,
     retries_of,
 )
+from cytotable_dagster.core.cache import kept
 from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.lake import PlateFolder, check_source, facts_of, make_chunks, version_of
 from cytotable_dagster.core.plan import Plan
@@ -43,9 +44,13 @@ def make_and_record(
     """
     if not any(wanted.values()):
         return
-    check_source(plan, folder, plate_files.cloud())
     failed = []
-    with scratch_folder(folder.path / "run") as scratch, parsl_cluster.runner(scratch) as run:
+    with (
+        kept(plan.source.uri, plate_files.cloud()),
+        scratch_folder(folder.path / "run") as scratch,
+        parsl_cluster.runner(scratch) as run,
+    ):
+        check_source(plan, folder, plate_files.cloud())
         for outcome in make_chunks(plan, folder, wanted, run):
             if isinstance(outcome.result, FileFacts):
                 _record(

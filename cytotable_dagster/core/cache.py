@@ -6,12 +6,14 @@ The cache mirrors the store: `<cache>/<bucket>/<key>`, with a record of the vers
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.cache_room import bytes_of, in_use, make_room, room_was_made
 from cytotable_dagster.core.content import md5_of_list, size_and_stamp
 from cytotable_dagster.core.csv_files import is_export_file
 from cytotable_dagster.core.digests import md5_of
@@ -62,11 +64,12 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     with store(cloud, plate.uri) as client:
         path = client.CloudPath(plate.uri)
         if is_prefix(plate.uri):
-            return _fetch_folder(plate, path, cache_folder(cloud))
+            return _fetch_folder(plate, path, cloud)
         remote = describe(path)
         if not remote.size:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
-        local, record = _fetch_object(path, remote, cache_folder(cloud))
+        with _room_for([remote], plate.uri, cloud):
+            local, record = _fetch_object(path, remote, cache_folder(cloud))
     return Source(
         plate=plate.name,
         uri=plate.uri,
@@ -78,6 +81,39 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     )
 
 
+@contextmanager
+def kept(uri: str, cloud: Mapping[str, Any]) -> Iterator[None]:
+    """While the block lasts, the cached copy of a plate is not removed to make room for another."""
+    if not is_remote(uri):
+        yield
+        return
+    check_local_cache_dir(cloud)
+    with in_use(_cached(uri, cloud)):
+        yield
+
+
+def _cached(uri: str, cloud: Mapping[str, Any]) -> Path:
+    """Where the copy of an object, or of the folder at a prefix, lies."""
+    return cache_folder(cloud) / uri.split("://", 1)[1].rstrip("/")
+
+
+@contextmanager
+def _room_for(found: "Sequence[Remote]", uri: str, cloud: Mapping[str, Any]) -> Iterator[None]:
+    """Room for what is about to be downloaded, where the cache has a limit."""
+    limit, cache = cloud.get("cache_limit"), cache_folder(cloud)
+    present = {remote.uri: _current_record(_cached(remote.uri, cloud), remote) for remote in found}
+    need = sum(remote.size for remote in found if present[remote.uri] is None)
+    if limit is None or not need:
+        yield
+        return
+    with in_use(_cached(uri, cloud)):
+        make_room(cache, _cached(uri, cloud), need, bytes_of(limit))
+        try:
+            yield
+        finally:
+            room_was_made(_cached(uri, cloud))
+
+
 def _fetch_object(path: "CloudPath", remote: Remote, cache: Path) -> "tuple[Path, _Record]":
     from filelock import FileLock
 
@@ -87,17 +123,17 @@ def _fetch_object(path: "CloudPath", remote: Remote, cache: Path) -> "tuple[Path
         return local, _current_record(local, remote) or _download(path, remote, local)
 
 
-def _fetch_folder(plate: Plate, prefix: "CloudPath", cache: Path) -> Source:
+def _fetch_folder(plate: Plate, prefix: "CloudPath", cloud: Mapping[str, Any]) -> Source:
     """The CSV files under a prefix, an empty one among them; what is no longer there is no longer here either."""
     found = [remote for remote in objects_below(prefix) if is_export_file(remote.uri)]
     if not found:
         raise SourceNotFoundError(f"{plate.uri}: no CSV files named for tables are there; check the address")
-    folder = cache / prefix.drive / prefix.key  # type: ignore[attr-defined]
+    cache, folder = cache_folder(cloud), _cached(plate.uri, cloud)
 
     def fetch_one(remote: Remote) -> tuple[Path, _Record]:
         return _fetch_object(prefix.client.CloudPath(remote.uri), remote, cache)
 
-    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+    with _room_for(found, plate.uri, cloud), ThreadPoolExecutor(_DOWNLOADS) as pool:
         records = list(pool.map(fetch_one, found))
     here = {local for local, _ in records}
     for gone in [file for file in folder.rglob("*") if is_export_file(file.name) and file not in here]:

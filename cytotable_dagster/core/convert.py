@@ -11,7 +11,7 @@ import llvmlite.binding  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 import pydantic  # noqa: F401
 
-from cytotable_dagster.core.cache import fetch
+from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
@@ -115,7 +115,7 @@ def convert(
     chosen = resolved_preset(
         source, preset, metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
     )
-    with scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
+    with kept(source.uri, cloud), scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
         # The digest of a local file costs a pass over it, which runs beside the work.
         digest = run.submit(content_md5, source.path) if source.md5 is None else None
         if digest is not None and not concat:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.cache import fetch
+from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
 from cytotable_dagster.core.content import content_md5
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
@@ -74,7 +74,12 @@ def prepare(plate: Plate, folder: PlateFolder, preset: str | None, options: Opti
     Raises:
         CytoTableError: the plate is not there, damaged, of no preset, or its keys do not identify rows.
     """
-    source = _known_source(plate, folder, cloud)
+    with kept(plate.uri, cloud):
+        return _planned(_known_source(plate, folder, cloud), folder, preset, options)
+
+
+def _planned(source: Source, folder: PlateFolder, preset: str | None, options: Options) -> Plan:
+    """The plan that is kept, if it still holds, else a new one."""
     chosen = resolved_preset(source, preset)
     with suppress(FileNotFoundError, ValueError):
         plan = load_plan(folder.plan)

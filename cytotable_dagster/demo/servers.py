@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.home import INSTANCE, set_pools
+from cytotable_dagster.home import set_pools, write_settings
 
 HOST = "127.0.0.1"
 LOCATION = "cytotable_dagster"
@@ -47,7 +47,7 @@ def prepare_home(home: Path) -> None:
     from dagster import DagsterInstance
 
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text(INSTANCE)
+    write_settings(home)
     (home / "workspace.yaml").write_text(_WORKSPACE)
     with DagsterInstance.from_config(str(home)) as instance:
         set_pools(instance)

@@ -15,7 +15,7 @@ import pytest
 
 import cytotable_dagster
 from cytotable_dagster import convert
-from cytotable_dagster.core.cache import fetch
+from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.discover import find_plate, plate_at
 from cytotable_dagster.core.errors import (
     DownloadError,
@@ -363,3 +363,17 @@ def test_content_that_does_not_match_its_etag_is_tried_again_then_refused_and_no
     assert len(_LyingStore.gets) == 3
     assert [name for name in names_in(tmp_path / "cache") if name.endswith((".sqlite", ".tmp", ".json"))] == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_with_a_limit_makes_room_for_the_plate_that_is_wanted(server, client, tmp_path):
+    content = write_sqlite(tmp_path / "P.sqlite", plate(JUMP)).read_bytes()
+    uris = [f"s3://{GALLERY}/limit/{name}.sqlite" for name in ("A", "B", "C")]
+    options = {**_options(server, tmp_path / "cache"), "cache_limit": 2 * len(content)}
+    for uri in uris:
+        _put(client, uri, content)
+        convert(uri, tmp_path / f"{plate_at(uri).name}.parquet", **options)
+    assert [_cached(options, uri).exists() for uri in uris] == [False, True, True]
+    # The second is used again, so that the third goes.
+    with kept(uris[1], options):
+        fetch(plate_at(uris[0]), options)
+    assert [_cached(options, uri).exists() for uri in uris] == [True, True, False]

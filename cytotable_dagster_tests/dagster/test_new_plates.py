@@ -64,7 +64,7 @@ def test_a_new_plate_is_added_and_its_run_knows_where_it_came_from(ticks: Ticks)
     uri = ticks.put("Batch1/BR1/BR1.sqlite")
     (request,) = ticks.tick().run_requests or []
     assert request.partition_key == "BR1"
-    assert request.tags == {"cytotable/uri": uri, "cytotable/batch": "Batch1"}
+    assert request.tags == {"cytotable/uri": uri, "cytotable/version": request.run_key, "cytotable/batch": "Batch1"}
     assert plates.list_plates(ticks.instance) == [("BR1", uri)]
     again = ticks.tick()
     assert asked(again) == []
