@@ -7,6 +7,7 @@ from typing import Any
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP
 
 PYCYTOMINER = "cellprofiler_sqlite_pycytominer"
+CSV = "cellprofiler_csv"
 
 LARGE, SOME, SMALL = 30_000, 100, 7
 """Objects a chunk: all at once; a few chunks; so few that every table of a small plate is in many chunks."""
@@ -65,6 +66,7 @@ CASES: tuple[Case, ...] = (
     *_both("nf1", PYCYTOMINER),
     *_both("data_b", CYTOMINER),
     Case("data_b", CYTOMINER, True, label="joins", peer_options={"joins": CYTOMINER_JOIN}),
+    *_both("examplehuman", CSV, LARGE, SOME, options={"source_datatype": "csv"}),
     *_both("demo", JUMP, LARGE, SOME),
     Case("demo", JUMP, True, label="drop_null", options={"drop_null": True}),
     *_both("demo nan", JUMP),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP
-from cytotable_dagster_tests.parity.cases import PYCYTOMINER
+from cytotable_dagster_tests.parity.cases import CSV, PYCYTOMINER
 from cytotable_dagster_tests.parity.compare import Listed
 
 OBJECTS = "(Cells|Cytoplasm|Nuclei)"
@@ -111,6 +111,13 @@ LISTED: tuple[Listed, ...] = (
         table=JOINED,
         column="Metadata_ObjectNumber_2",
         becomes="Metadata_Nuclei_ObjectNumber",
+    ),
+    Listed(
+        "partner-object-numbers",
+        "added",
+        preset=CSV,
+        table=JOINED,
+        column="Metadata_(Cells|Nuclei)_ObjectNumber",
     ),
     Listed("image-columns", "added", table=JOINED, column="Image_(PathName|URL|MD5Digest)_.+"),
     Listed("image-columns", "added", preset=INNER, table=JOINED, column="Image_Metadata_Site"),

@@ -168,9 +168,11 @@ def all_text(folder: Path) -> Path:
 
 
 def copy_of(data: Path, name: str) -> Build:
-    """A real file, where nobody minds what is written beside it."""
+    """A real file, or folder of CSV files, where nobody minds what is written beside it."""
 
     def build(folder: Path) -> Path:
+        if (data / name).is_dir():
+            return Path(shutil.copytree(data / name, folder, ignore=shutil.ignore_patterns("*.tif", "*.png")))
         folder.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(data / name, folder))
 
@@ -203,6 +205,7 @@ SYNTHETIC: Mapping[str, Build] = {
 REAL: Mapping[str, str] = {
     "nf1": "nf1_schwann/all_cellprofiler.sqlite",
     "data_b": "cytominer_database/data_b_sqlite/data_b.sqlite",
+    "examplehuman": "examplehuman",
 }
 
 
