@@ -34,7 +34,7 @@ def build_defs(
             compartment_assets(number),
             single_cells_asset(number),
         ],
-        asset_checks=[plate_checks(number)],
+        asset_checks=plate_checks(number),
         jobs=[convert_plate, convert_chunks],
         sensors=[new_plates_sensor(), plate_failed_notice(), batch_done_notice()],
         schedules=[nightly_schedule()],

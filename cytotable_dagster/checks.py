@@ -1,90 +1,162 @@
-"""Asset checks: facts of a plate's files, read from the files themselves.
+"""Asset checks: facts of a plate's files, read from the files themselves and from the report of their plan.
 
-What would make the next asset wrong has failed the asset before; these show the facts. They are one step of a run, for
-a step each would cost a run of a small plate more than its conversion.
+What would make the next asset wrong has failed the asset before; these show the facts, and `rows_reconciled` holds back
+the single cells all the same. They are two steps of a run, for a step each would cost a run of a small plate more than
+its conversion.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import COMPARTMENTS, CONVERT_POOL, SINGLE_CELLS, compartment_key, one_line_failures
-from cytotable_dagster.core.lake import PlateFolder, kept_plan
-from cytotable_dagster.core.matches import distinct_rows, key_names, matches
+from cytotable_dagster.assets.common import (
+    COMPARTMENTS,
+    CONVERT_POOL,
+    SINGLE_CELLS,
+    compartment_key,
+    latest_record,
+    one_line_failures,
+)
+from cytotable_dagster.core.lake import PlateFolder, kept_plan, plan_report
+from cytotable_dagster.core.matches import distinct_rows, key_names
 from cytotable_dagster.core.parquet import row_count
 from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.single_cells import base_compartment
 from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
+from cytotable_dagster.metadata import coercions_in
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake
 
-# What a check finds in the file of this name (`Cells`, `single_cells`): whether it passes, and the facts.
-Check = Callable[[Plan, PlateFolder, str], tuple[bool, dict[str, int | str]]]
+# Columns whose coercions a check tells; the asset's metadata tells of more.
+_COLUMNS_TOLD = 20
 
 
-def rows_reconciled(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, dict[str, int | str]]:
+@dataclass(frozen=True)
+class Subject:
+    """What a check is of: the file called `name` (`Cells`, `single_cells`) of a plate."""
+
+    plan: Plan
+    folder: PlateFolder
+    name: str
+    instance: dg.DagsterInstance
+
+
+# Whether a check passes, and the facts.
+Outcome = tuple[bool, dict[str, int | str]]
+Check = Callable[[Subject], Outcome]
+
+
+def rows_reconciled(subject: Subject) -> Outcome:
     """The file has the rows of its source table, none lost, none added."""
-    part = plan.part(_keyed_by(plan, name))
-    rows = row_count(folder.result(name))
+    part = subject.plan.part(_keyed_by(subject))
+    rows = row_count(subject.folder.result(subject.name))
     return rows == part.rows, {"rows": rows, "source rows": part.rows, "source table": part.table.name}
 
 
-def keys_unique(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, dict[str, int | str]]:
+def keys_unique(subject: Subject) -> Outcome:
     """No two rows share their key, and none lacks it."""
-    path, keys = folder.result(name), key_names(plan, _keyed_by(plan, name))
+    path, keys = subject.folder.result(subject.name), key_names(subject.plan, _keyed_by(subject))
     rows, distinct = row_count(path), distinct_rows(path, keys)
     return rows == distinct, {"rows": rows, "distinct keys": distinct, "key": ", ".join(keys)}
 
 
-def objects_matched(plan: Plan, folder: PlateFolder, name: str) -> tuple[bool, dict[str, int | str]]:
+def values_fit(subject: Subject) -> Outcome:
+    """No value became null because it is not of its column's type."""
+    record = latest_record(subject.instance, compartment_key(subject.name), subject.plan.source.plate)
+    event = record.asset_materialization if record else None
+    coercions = coercions_in(event.metadata) if event else []
+    facts: dict[str, int | str] = {"columns": len(coercions), "values": sum(item.count for item in coercions)}
+    facts |= {item.column: f"{item.count} values, such as {item.example}" for item in coercions[:_COLUMNS_TOLD]}
+    return not coercions, facts
+
+
+def counts_agree(subject: Subject) -> Outcome:
+    """What the image table counts (`Image_Count_Cells`) is the number of rows of each image."""
+    counts = plan_report(subject.plan).image_counts
+    facts: dict[str, int | str] = {
+        found.column: f"{found.said:,} counted, {found.rows:,} rows, not equal on {found.differing.count} of "
+        f"{found.images} images{found.differing.such_as()}"
+        for found in counts
+    }
+    return not any(found.differing.count for found in counts), facts
+
+
+def objects_matched(subject: Subject) -> Outcome:
     """Every row has its cell, nucleus and image, and every one of those is in a row."""
-    found = matches(plan)
+    report = plan_report(subject.plan)
     facts: dict[str, int | str] = {}
-    for match in found:
+    for match in report.matches:
         facts[f"{match.compartment}: rows without"] = match.unmatched.count
         facts[f"{match.compartment}: in no row"] = match.left_over.count
-    return not any(match.unmatched.count or match.left_over.count for match in found), facts
+    facts |= {f"{compartment}: not joined": reason for compartment, reason in report.unjoined}
+    unmatched = any(match.unmatched.count or match.left_over.count for match in report.matches)
+    return not (unmatched or report.unjoined), facts
 
 
-# Check -> the files it is made of. Unmatched objects are a fact of many a plate, and no error of the conversion.
-_CHECKS: dict[Check, tuple[str, ...]] = {
-    rows_reconciled: (*COMPARTMENTS, JOINED),
-    keys_unique: (*COMPARTMENTS, JOINED),
+# Check -> the files it is made of. Those of compartments and of the joined file are steps of their own: between them is
+# the step that makes single cells.
+_OF_COMPARTMENTS: Mapping[Check, tuple[str, ...]] = {
+    rows_reconciled: COMPARTMENTS,
+    keys_unique: COMPARTMENTS,
+    values_fit: COMPARTMENTS,
+    counts_agree: (IMAGE,),
+}
+_OF_SINGLE_CELLS: Mapping[Check, tuple[str, ...]] = {
+    rows_reconciled: (JOINED,),
+    keys_unique: (JOINED,),
     objects_matched: (JOINED,),
 }
-_WARNINGS = (objects_matched,)
+_BLOCKING = (rows_reconciled,)
+# Facts of many a plate, and no errors of the conversion.
+_WARNINGS = (values_fit, counts_agree, objects_matched)
 
 
-def plate_checks(chunks: int) -> dg.AssetChecksDefinition:
+def plate_checks(chunks: int) -> list[dg.AssetChecksDefinition]:
     """All checks of a plate's files."""
-    subjects = {(_asset(name), check.__name__): (check, name) for check, names in _CHECKS.items() for name in names}
+    return [
+        _checks("compartment_checks", _OF_COMPARTMENTS, chunks),
+        _checks("single_cells_checks", _OF_SINGLE_CELLS, chunks),
+    ]
+
+
+def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> dg.AssetChecksDefinition:
+    subjects = {(_asset(file), check.__name__): (check, file) for check, files in wanted.items() for file in files}
     with warnings.catch_warnings():
-        # Checks by partition are a preview in this Dagster, which every process would say eleven times.
+        # Checks by partition are a preview in this Dagster, which every process would say of each.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         specs = [
-            dg.AssetCheckSpec(title, asset=asset, description=check.__doc__, partitions_def=plates)
+            dg.AssetCheckSpec(
+                title,
+                asset=asset,
+                description=check.__doc__,
+                partitions_def=plates,
+                blocking=check in _BLOCKING,
+            )
             for (asset, title), (check, _) in subjects.items()
         ]
 
-    @dg.multi_asset_check(name="plate_checks", specs=specs, can_subset=True, pool=CONVERT_POOL)
+    @dg.multi_asset_check(name=name, specs=specs, can_subset=True, pool=CONVERT_POOL)
     def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
         plate = context.partition_key
         folder = lake.of(plate)
         with one_line_failures():
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             for key in sorted(context.selected_asset_check_keys):
-                check, name = subjects[key.asset_key, key.name]
-                yield _result(key, check, plan, folder, name)
+                check, file = subjects[key.asset_key, key.name]
+                yield _result(key, check, Subject(plan, folder, file, context.instance))
 
     return checks
 
 
-def _result(key: dg.AssetCheckKey, check: Check, plan: Plan, folder: PlateFolder, name: str) -> dg.AssetCheckResult:
-    if name in COMPARTMENTS and name not in plan.compartments:
-        note = f"{plan.source.plate} has no table for {name}"
+def _result(key: dg.AssetCheckKey, check: Check, subject: Subject) -> dg.AssetCheckResult:
+    plan = subject.plan
+    if subject.name in COMPARTMENTS and subject.name not in plan.compartments:
+        note = f"{plan.source.plate} has no table for {subject.name}"
         return dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, passed=True, metadata={"note": note})
-    passed, facts = check(plan, folder, name)
+    passed, facts = check(subject)
     severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckResult(
         asset_key=key.asset_key, check_name=key.name, passed=passed, severity=severity, metadata=facts
@@ -95,6 +167,6 @@ def _asset(name: str) -> dg.AssetKey:
     return SINGLE_CELLS if name == JOINED else compartment_key(name)
 
 
-def _keyed_by(plan: Plan, name: str) -> str:
+def _keyed_by(subject: Subject) -> str:
     """The compartment whose rows and keys a file has."""
-    return base_compartment(plan) if name == JOINED else name
+    return base_compartment(subject.plan) if subject.name == JOINED else subject.name

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from cytotable_dagster.core.conversion_report import Match
+from cytotable_dagster.core.conversion_report import ConversionReport, Found, Match
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.single_cells import joined_columns
 from cytotable_dagster.core.types import Coercion, FileFacts, Source
@@ -17,6 +17,7 @@ Metadata = dict[str, Any]
 
 # The page draws every row of a schema: 400 settle in 4 seconds, 4,000 in 16.
 _SCHEMA_COLUMNS = 400
+_REPORT_LINES = 100
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 10
 
@@ -28,14 +29,18 @@ def source_metadata(source: Source) -> Metadata:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def plan_metadata(plan: Plan) -> Metadata:
-    """What was found in a plate, and how it will be converted."""
+def plan_metadata(plan: Plan, report: ConversionReport) -> Metadata:
+    """What was found in a plate, what does not match in it, and how it will be converted."""
+    parts = {part.compartment: part for part in report.compartments}
     tables = [
         {
             "table": part.table.name,
             "compartment": part.table.compartment,
             "rows": part.rows,
             "columns": len(part.columns),
+            "rows without image": _count(parts[part.table.compartment].without_image),
+            "images without rows": _count(parts[part.table.compartment].images_without),
+            "columns widened": len(parts[part.table.compartment].widened),
             "read by": f"{part.reader} ({part.reason})" if part.reason else part.reader,
         }
         for part in plan.tables
@@ -48,6 +53,9 @@ def plan_metadata(plan: Plan) -> Metadata:
         "images": plan.images,
         "chunks": plan.chunk_count,
         "tables": _table(tables),
+        "images without cells": report.without_cells.count,
+        "mismatches": _lines("what does not match", report.mismatches),
+        "notes": _lines("note", report.notes),
     }
 
 
@@ -173,7 +181,13 @@ def coercions_in(metadata: Mapping[str, Any]) -> list[Coercion]:
     if not isinstance(table, dg.TableMetadataValue):
         return []
     return [
-        Coercion(str(row["column"]), int(row["values made null"] or 0), str(row["for example"]))
+        Coercion(
+            str(row["column"]),
+            int(row["values made null"] or 0),
+            str(row["for example"]),
+            str(row["source table"]),
+            str(row["source column"]),
+        )
         for row in (record.data for record in table.records)
     ]
 
@@ -182,10 +196,27 @@ def _coercions(coercions: Sequence[Coercion]) -> Metadata:
     if not coercions:
         return {}
     shown = [
-        {"column": item.column, "values made null": item.count, "for example": item.example}
+        {
+            "column": item.column,
+            "values made null": item.count,
+            "for example": item.example,
+            "source table": item.table,
+            "source column": item.source,
+        }
         for item in merged(coercions)[:_SCHEMA_COLUMNS]
     ]
     return {"coercions": _table(shown)}
+
+
+def _count(found: Found | None) -> int | None:
+    return None if found is None else found.count
+
+
+def _lines(head: str, lines: Sequence[str]) -> dg.TableMetadataValue | str:
+    """Lines as a table of one column; a plate of thousands of files may have as many notes."""
+    left = len(lines) - _REPORT_LINES
+    more = [f"and {left:,} more"] if left > 0 else []
+    return _table([{head: line} for line in (*lines[:_REPORT_LINES], *more)])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:

@@ -31,8 +31,7 @@ LAYERS = (
     ("plan",),
     ("planning", "compartments"),
     ("single_cells", "sql_join", "table_file", "report"),
-    ("matches", "inspection", "work", "lake"),
-    ("reporting",),
+    ("matches", "inspection", "work", "lake", "reporting"),
     ("convert",),
 )
 

@@ -13,7 +13,6 @@ from cytotable_dagster.assets.common import (
     one_line_failures,
 )
 from cytotable_dagster.core import lake as core
-from cytotable_dagster.core.matches import matches
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import single_cells_metadata
 from cytotable_dagster.partitions import plates
@@ -43,7 +42,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
             plan = core.kept_plan(plate, folder, Options(chunks=chunks))
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.facts_of(path)
             return dg.MaterializeResult(
-                metadata=single_cells_metadata(plan, facts, matches(plan)),
+                metadata=single_cells_metadata(plan, facts, core.plan_report(plan).matches),
                 data_version=dg.DataVersion(core.version_of(plan, path)),
             )
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, one_line_failures
-from cytotable_dagster.core.lake import prepare
+from cytotable_dagster.core.lake import plan_report, prepare
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import plan_metadata
 from cytotable_dagster.partitions import plates
@@ -41,6 +41,7 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
             folder = lake.of(name)
             with folder.locked():
                 plan = prepare(plate, folder, plate_files.preset_name(), Options(chunks=chunks), plate_files.cloud())
-        return dg.MaterializeResult(metadata=plan_metadata(plan), data_version=dg.DataVersion(plan.fingerprint))
+            metadata = plan_metadata(plan, plan_report(plan))
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(plan.fingerprint))
 
     return plate_sqlite

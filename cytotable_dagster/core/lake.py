@@ -17,12 +17,14 @@ from typing import Any
 from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
 from cytotable_dagster.core.content import content_md5
+from cytotable_dagster.core.conversion_report import ConversionReport
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
 from cytotable_dagster.core.parquet import read_facts, row_count
 from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.reporting import keep_report, kept_report, planned_report
 from cytotable_dagster.core.single_cells import base_compartment, join_chunk_files, joined_compartments
 from cytotable_dagster.core.types import FileFacts, Plate, Source
 from cytotable_dagster.core.work import SINGLE_CELLS
@@ -85,10 +87,13 @@ def _planned(source: Source, folder: PlateFolder, preset: str | None, options: O
         plan = load_plan(folder.plan)
         wanted = fingerprint(source, chosen, options)
         if (plan.fingerprint, plan.source, plan.folder) == (wanted, source, folder.plan):
+            kept_report(folder.plan)
             return plan
     # Removed first and written last, plan.json vouches for what lies beside it.
     shutil.rmtree(folder.plan, ignore_errors=True)
-    return make_plan(source, chosen, options, folder.plan)
+    plan = make_plan(source, chosen, options, folder.plan)
+    keep_report(planned_report(plan), folder.plan)
+    return plan
 
 
 def kept_plan(plate: str, folder: PlateFolder, options: Options) -> Plan:
@@ -107,6 +112,20 @@ def kept_plan(plate: str, folder: PlateFolder, options: Options) -> Plan:
             f"plate {plate}: its plan in {folder.path} was made with other settings or by another version; {again}"
         )
     return plan
+
+
+def plan_report(plan: Plan) -> ConversionReport:
+    """What `prepare` found out about a plan; the source is not needed for it.
+
+    Raises:
+        SourceNotFoundError: it is not kept.
+    """
+    try:
+        return kept_report(plan.folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise SourceNotFoundError(
+            f"plate {plan.source.plate}: its plan in {plan.folder} has no report; materialize plate_sqlite first"
+        ) from error
 
 
 def check_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@ columns of the image table that count objects are read again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.compartments import read_batches
@@ -23,6 +24,8 @@ from cytotable_dagster.core.types import Coercion
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+_FILE = "report.json"
 
 
 def planned_report(plan: Plan) -> ConversionReport:
@@ -46,6 +49,18 @@ def planned_report(plan: Plan) -> ConversionReport:
         skipped=plan.skipped,
         notes=plan.notes,
     )
+
+
+def keep_report(report: ConversionReport, folder: Path) -> None:
+    """Keep a plan's report beside it, for steps that have the plan but no longer the source."""
+    report.write(folder / _FILE)
+
+
+def kept_report(folder: Path) -> ConversionReport:
+    """The report that `keep_report` kept; FileNotFoundError where there is none."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(ConversionReport).validate_json((folder / _FILE).read_bytes())
 
 
 def finished_report(

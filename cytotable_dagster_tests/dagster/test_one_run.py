@@ -4,6 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
+from cytotable_dagster.checks import Subject, rows_reconciled
+from cytotable_dagster.core.plan import load_plan
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 from cytotable_dagster_tests.dagster.deployment import CHUNKS, COMPARTMENTS, PLATE_ASSETS, Deployment, failures
 
@@ -88,6 +90,8 @@ def test_checks_show_rows_keys_and_matches(deployment: Deployment) -> None:
     names = (*(name.lower() for name in COMPARTMENTS), "single_cells")
     assert set(checks) == {
         *((name, check) for name in names for check in ("rows_reconciled", "keys_unique")),
+        *((name.lower(), "values_fit") for name in COMPARTMENTS),
+        ("image", "counts_agree"),
         ("single_cells", "objects_matched"),
     }
     unmatched = checks.pop(("single_cells", "objects_matched"))
@@ -96,13 +100,58 @@ def test_checks_show_rows_keys_and_matches(deployment: Deployment) -> None:
     assert all(check.passed for check in checks.values())
 
 
-def test_values_that_do_not_fit_are_shown(deployment: Deployment) -> None:
+def test_values_that_do_not_fit_are_shown_and_warned_of(deployment: Deployment) -> None:
     tables = plate(JUMP, sites(2, 2))
-    tables["Cells"].add_column("Cells_Odd", "FLOAT", [1.5, "low", 2.5, "high"])
+    tables["Cells"].add_column("Odd", "FLOAT", [1.5, "low", 2.5, "high"])
     deployment.add("Coerced", tables)
     for _ in range(2):
-        assert deployment.convert("Coerced").success
+        result = deployment.convert("Coerced")
+        assert result.success
         found = deployment.last("cells", "Coerced")
         assert found is not None
-        row = found.metadata["coercions"].records[0].data
-        assert row == {"column": "Cells_Odd", "values made null": 2, "for example": "'low'"}
+        assert found.metadata["coercions"].records[0].data == {
+            "column": "Cells_Odd",
+            "values made null": 2,
+            "for example": "'low'",
+            "source table": "Cells",
+            "source column": "Odd",
+        }
+        check = deployment.checks(result)["cells", "values_fit"]
+        assert (check.passed, check.severity.value, check.metadata["values"].value) == (False, "WARN", 2)
+        assert check.metadata["Cells_Odd"].value == "2 values, such as 'low'"
+
+
+def test_the_plate_shows_what_does_not_match_in_it(deployment: Deployment) -> None:
+    tables = plate(JUMP, sites(2, 0, 2))
+    tables["Image"].rows[0]["Count_Cells"] = 7
+    del tables["Image"].rows[2]
+    deployment.add("Unmatched", tables)
+    result = deployment.convert("Unmatched")
+    assert result.success
+    shown = deployment.last("plate_sqlite", "Unmatched")
+    assert shown is not None
+    lines = [record.data["what does not match"] for record in shown.metadata["mismatches"].records]
+    assert (
+        "Cells: 2 of 4 rows are of no image in the image table, such as "
+        "TableNumber 1003, ImageNumber 3, ObjectNumber 1" in lines
+    )
+    rows = {record.data["compartment"]: record.data for record in shown.metadata["tables"].records}
+    assert (rows["Nuclei"]["rows without image"], rows["Nuclei"]["images without rows"]) == (3, 1)
+    assert shown.metadata["images without cells"].value == 1
+    check = deployment.checks(result)["image", "counts_agree"]
+    assert (check.passed, check.severity.value) == (False, "WARN")
+    assert check.metadata["Image_Count_Cells"].value == (
+        "7 counted, 2 rows, not equal on 1 of 2 images, such as TableNumber 1001, ImageNumber 1"
+    )
+
+
+def test_single_cells_wait_for_the_rows_of_their_compartments(deployment: Deployment) -> None:
+    deployment.add("Short", plate(JUMP, sites(2, 2)))
+    result = deployment.convert("Short")
+    done = [event.step_key for event in result.all_events if event.is_step_success]
+    assert done.index("compartment_checks") < done.index("single_cells") < done.index("single_cells_checks")
+    folder = deployment.lake("Short")
+    subject = Subject(load_plan(folder.plan), folder, "Cells", deployment.instance)
+    assert rows_reconciled(subject) == (True, {"rows": 4, "source rows": 4, "source table": "Cells"})
+    pq.write_table(pq.read_table(folder.result("Cells")).slice(1), folder.result("Cells"))
+    assert rows_reconciled(subject) == (False, {"rows": 3, "source rows": 4, "source table": "Cells"})
