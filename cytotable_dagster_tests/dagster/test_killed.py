@@ -16,10 +16,10 @@ import pytest
 
 from cytotable_dagster import plates
 from cytotable_dagster.demo.servers import prepare_home
+from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.conftest import ROOT
-from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 
-KILLS = int(os.environ.get("CYTOTABLE_KILLS", "3"))
+KILLS = int(os.environ.get("CYTOTABLE_KILLS", "2"))
 SEED = int(os.environ.get("CYTOTABLE_SEED", "1"))
 NAME = "Killed"
 
@@ -35,7 +35,7 @@ class Place:
             **os.environ,
             "DAGSTER_HOME": str(self.folder / "home"),
             "CYTOTABLE_LAKE": str(lake),
-            "CYTOTABLE_CHUNKS_PER_PLATE": "4",
+            "CYTOTABLE_CHUNKS_PER_PLATE": "8",
         }
         log = (self.folder / "log").open("ab")
         command = [sys.executable, "-m", "cytotable_dagster_tests.dagster.one_run", NAME]
@@ -61,7 +61,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("killed")
-    source = write_sqlite(folder / f"{NAME}.sqlite", plate(JUMP, sites(*[40] * 20)))
+    source = folder / f"{NAME}.sqlite"
+    write_wide_plate(source, images=16, objects_per_image=30, features=400)
     prepare_home(folder / "home")
     with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
         plates.add(instance, NAME, str(source))
@@ -89,16 +90,19 @@ def test_what_follows_a_killed_run_has_the_bytes_of_an_undisturbed_one(
 ) -> None:
     expected, seconds = undisturbed
     lake = place.folder / f"lake{number}"
-    moment = random.Random(SEED * 1000 + number).uniform(0, seconds)
+    # By turns at a moment of the run, and while it writes its files.
+    chance = random.Random(SEED * 1000 + number).random()
     process = place.start(lake)
-    time.sleep(moment)
+    if number % 2:
+        time.sleep(chance * seconds)
+    else:
+        while process.poll() is None and len(list(lake.rglob("*.parquet*"))) < chance * len(expected):
+            time.sleep(0.001)
     process.kill()
     process.wait()
     place.notice_the_killed_run()
     kept = moments(lake)
-    print(
-        f"killed after {moment:.2f} of {seconds:.2f} s: {len(kept)} chunks, {len(list(lake.glob('*/*.parquet')))} results"
-    )
+    print(f"killed with {len(kept)} chunks and {len(list(lake.glob('*/*.parquet')))} of 5 results there")
     place.convert(lake)
     assert files(lake) == expected
     assert kept.items() <= moments(lake).items(), "a chunk that was whole was made again"

@@ -1,9 +1,15 @@
 """A plate on an S3 server, launched by GraphQL, converted by the daemon's run, read back by GraphQL."""
 
+import select
+import socket
+import socketserver
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
@@ -115,3 +121,54 @@ def test_a_plate_that_fails_says_why_in_the_web_ui(launched: Deployment, store: 
     (failed,) = [event for event in events if event]
     assert failed["stepKey"] == "plate_sqlite"
     assert "is empty (0 bytes)" in failed["failureMetadata"]["description"]
+
+
+class _Forwarder(socketserver.BaseRequestHandler):
+    """Hands a connection on to the store."""
+
+    port = 0
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as store:
+            ends = {self.request: store, store: self.request}
+            while True:
+                for ready in select.select(list(ends), [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    ends[ready].sendall(data)
+
+
+def test_a_store_that_is_away_for_a_moment_is_asked_again(
+    deployment: Deployment, store: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sqlite(tmp_path / "bucket" / "Away.sqlite", plate(JUMP))
+    upload_tree(store, tmp_path / "bucket", "away")
+    plates.add(deployment.instance, "Away", "s3://away/Away.sqlite")
+    monkeypatch.setattr(_Forwarder, "port", int(store.endpoint_url.rsplit(":", 1)[1]))
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Forwarder, bind_and_activate=False) as way:
+        way.daemon_threads = True
+        way.server_bind()
+        monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", f"http://127.0.0.1:{way.server_address[1]}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+        def tried_again() -> bool:
+            runs = deployment.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "Away"}))
+            kind = dg.DagsterEventType.STEP_UP_FOR_RETRY
+            return any(deployment.instance.all_logs(run.run_id, of_type=kind) for run in runs)
+
+        def come_back() -> None:
+            deadline = time.monotonic() + 120
+            while not tried_again() and time.monotonic() < deadline:
+                time.sleep(0.2)
+            way.server_activate()
+            way.serve_forever()
+
+        # Until then the port is taken, and nobody listens.
+        thread = Thread(target=come_back)
+        thread.start()
+        result = deployment.convert("Away")
+        way.shutdown()
+        thread.join()
+    assert result.success
+    assert tried_again()
