@@ -7,10 +7,10 @@ PORT ?= 3000
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint parity bench clean
+.PHONY: help env demo test lint parity bench bench-csv clean
 
 help: ## show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(BIN)/.ready ## make the environment in .venv
 
@@ -45,6 +45,9 @@ parity: env $(PARITY_VENV)/.ready ## compare with CytoTable 1.2.6, in an environ
 
 bench: env $(PARITY_VENV)/.ready ## time against CytoTable, DuckDB and SQLite
 	$(BIN)/python -m benchmarks
+
+bench-csv: env $(PARITY_VENV)/.ready ## time plates of CSV files against CytoTable and pandas
+	$(BIN)/python -m benchmarks.csv_figures
 
 clean: ## remove the environments and the demo's folder
 	rm -rf $(VENV) $(PARITY_VENV) .demo

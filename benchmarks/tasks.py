@@ -118,6 +118,36 @@ def one_image(source: str, dest: str, images: int) -> Facts:
     return {"seconds": time.perf_counter() - started}
 
 
+def pandas_join(source: str, dest: str) -> Facts:
+    """What an analyst writes: every CSV read with pandas, merged on the same keys, written to Parquet."""
+    import pandas as pd
+
+    def read(table: str) -> pd.DataFrame:
+        parts = [
+            pd.read_csv(path).assign(Site=path.parent.name).add_prefix(f"{table}_")
+            for path in sorted(Path(source).rglob(f"{table}.csv"))
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    started = time.perf_counter()
+    joined = read("Cytoplasm")
+    for table in ("Cells", "Nuclei"):
+        joined = joined.merge(
+            read(table),
+            how="left",
+            left_on=["Cytoplasm_Site", "Cytoplasm_ImageNumber", f"Cytoplasm_Parent_{table}"],
+            right_on=[f"{table}_Site", f"{table}_ImageNumber", f"{table}_ObjectNumber"],
+        )
+    joined = joined.merge(
+        read("Image"),
+        how="left",
+        left_on=["Cytoplasm_Site", "Cytoplasm_ImageNumber"],
+        right_on=["Image_Site", "Image_ImageNumber"],
+    )
+    joined.to_parquet(dest)
+    return {"seconds": time.perf_counter() - started, "rows": len(joined)}
+
+
 def _plan(source: str, dest: str, options: Any) -> Any:
     from cytotable_dagster.core.cache import fetch
     from cytotable_dagster.core.discover import find_plate
@@ -128,7 +158,8 @@ def _plan(source: str, dest: str, options: Any) -> Any:
 
 
 TASKS: dict[str, Callable[..., Facts]] = {
-    task.__name__: task for task in (convert, duckdb_copy, sqlite_last_column, read_file, encode, decode, one_image)
+    task.__name__: task
+    for task in (convert, duckdb_copy, sqlite_last_column, read_file, encode, decode, one_image, pandas_join)
 }
 
 

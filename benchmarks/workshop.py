@@ -69,7 +69,14 @@ class Workshop:
         return self.task("convert", source_path=source, dest_path=dest, chunk_size=chunk_size, **options)
 
     def theirs(
-        self, source: Path, *, preset: str, joined: bool, executor: Any = "threads", chunk_size: int = CHUNK_SIZE
+        self,
+        source: Path,
+        *,
+        preset: str,
+        joined: bool,
+        executor: Any = "threads",
+        chunk_size: int = CHUNK_SIZE,
+        **options: Any,
     ) -> Sample:
         """CytoTable's convert()."""
         self._clear()
@@ -80,6 +87,7 @@ class Workshop:
             "preset": preset,
             "join": joined,
             "chunk_size": chunk_size,
+            **options,
         }
         (answer,), finished = run_peer([arguments], executor=executor, timeout=TIMEOUT)
         if answer.error:

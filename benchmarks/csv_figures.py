@@ -1,0 +1,85 @@
+"""Plates of CSV files, joined, against CytoTable and pandas, to results-csv.md: python -m benchmarks.csv_figures
+
+Copies of ExampleHuman come from the folder of real files (`CYTOTABLE_TEST_DATA`, or `../shared/data`); without it only
+the folder of a JUMP shape is measured.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.csv_plates import SITES, copies_of, jump_folder
+from benchmarks.figures import Figure
+from benchmarks.machine import description
+from benchmarks.results import as_markdown
+from benchmarks.stats import megabytes, ratio, spread
+from benchmarks.workshop import Sample, Workshop, workshop
+from cytotable_dagster_tests.parity.peer import ROOT, PeerError
+
+RESULTS = Path(__file__).with_name("results-csv.md")
+PRESET = "cellprofiler_csv"
+COPIES = (1, 64, 1024)
+
+
+def measured(shop: Workshop, source: Path, pairs: int, *, peer: bool) -> Iterator[Figure]:
+    """Ours, pandas, and CytoTable where it is wanted, by turns."""
+    shop.ours(source, joined=True, preset=PRESET)
+    ours, pandas, theirs = [], [], []
+    for _ in range(pairs):
+        ours.append(shop.ours(source, joined=True, preset=PRESET, chunk_size=None))
+        pandas.append(shop.task("pandas_join", source=str(source), dest=str(shop.out / "joined.parquet")))
+        if peer:
+            theirs.append(shop.theirs(source, preset=PRESET, joined=True, source_datatype="csv"))
+    faster = ratio([s.seconds for s in pandas], [s.seconds for s in ours])
+    yield Figure(f"{source.name}, pandas / ours", str(faster), "above 1", faster.middle > 1, _told(pandas, ours))
+    share = max(s.peak_anonymous for s in ours) / max(s.peak_anonymous for s in pandas)
+    yield Figure(f"{source.name}, memory of ours / of pandas", f"{share:.2f}", "at most 0.5 at the largest", None)
+    if theirs:
+        times = ratio([s.seconds for s in theirs], [s.seconds for s in ours])
+        jump = source.name.startswith("jump")
+        target, reached = ("at least 20", times.middle >= 20) if jump else ("", None)
+        yield Figure(f"{source.name}, CytoTable / ours", str(times), target, reached, _told(theirs, ours))
+
+
+def _told(others: list[Sample], ours: list[Sample]) -> str:
+    told = (
+        f"{name} {spread([s.seconds for s in samples])}, {megabytes([s.peak_anonymous for s in samples])}"
+        for name, samples in (("theirs", others), ("ours", ours))
+    )
+    return "; ".join(told)
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    figures = []
+    data = Path(os.environ.get("CYTOTABLE_TEST_DATA", ROOT.parent / "shared" / "data"))
+    with workshop(options.folder) as shop:
+        plates = options.folder or shop.folder
+        sources = [jump_folder(plates, options.sites)]
+        if (data / "examplehuman").is_dir():
+            sources += [copies_of(data / "examplehuman", plates, times) for times in options.copies]
+        for source in sources:
+            for figure in measured(shop, source, options.pairs, peer=options.cytotable):
+                print(f"{figure.name}: {figure.value}  [{figure.target}]  {figure.detail}", flush=True)
+                figures.append(figure)
+    plate = f"{options.sites} sites of 150 objects, 1,900 columns a table; copies of ExampleHuman (289 objects)"
+    options.output.write_text(as_markdown(description(), plate, options.pairs, figures))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.csv_figures", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--sites", type=int, default=SITES)
+    parser.add_argument("--copies", type=int, nargs="*", default=COPIES)
+    parser.add_argument("--cytotable", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--folder", type=Path, help="where to work; plates are kept there between runs")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PeerError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,61 @@
+"""Plates of CSV files to measure with."""
+
+import csv
+import shutil
+from pathlib import Path
+
+TABLES = ("Image", "Cells", "Cytoplasm", "Nuclei")
+SITES, OBJECTS, COLUMNS = 64, 150, 1900
+
+
+def copies_of(export: Path, folder: Path, times: int) -> Path:
+    """One export with the rows of `export` so many times, its ImageNumbers shifted each time."""
+    path = folder / f"{export.name}-{times}"
+    if path.exists():
+        return path
+    unfinished = path.with_suffix(".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for table in TABLES:
+        with (export / f"{table}.csv").open(newline="") as file:
+            head, *rows = csv.reader(file)
+        image = head.index("ImageNumber")
+        with (unfinished / f"{table}.csv").open("w", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(head)
+            for time in range(times):
+                writer.writerows([*row[:image], int(row[image]) + time, *row[image + 1 :]] for row in rows)
+    return unfinished.rename(path)
+
+
+def jump_folder(folder: Path, sites: int = SITES) -> Path:
+    """A plate of a JUMP shape: a folder for each site, 150 objects, 1,900 columns a table."""
+    import numpy as np
+
+    path = folder / f"jump-{sites}"
+    if path.exists():
+        return path
+    unfinished = path.with_suffix(".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    chance = np.random.default_rng(sites)
+    for site in range(sites):
+        own = unfinished / f"P1-{'ABCDEFGHIJKLMNOP'[site // 24 % 16]}{site % 24 + 1:02d}-{site}"
+        own.mkdir(parents=True)
+        (own / "Image.csv").write_text(
+            "ImageNumber,FileName_DNA,Metadata_Plate,Metadata_Site,Metadata_Well\n"
+            f"1,r{site:04d}.tiff,P1,{site},{own.name.split('-')[1]}\n"
+        )
+        for table in TABLES[1:]:
+            _write_objects(own / f"{table}.csv", table, chance)
+    return unfinished.rename(path)
+
+
+def _write_objects(path: Path, table: str, chance: object) -> None:
+    parents = {"Cells": ["Parent_Nuclei"], "Cytoplasm": ["Parent_Cells", "Parent_Nuclei"]}.get(table, [])
+    features = [f"Texture_Variance_{number}" for number in range(COLUMNS - 3 - len(parents))]
+    values = chance.normal(size=(OBJECTS, len(features)))  # type: ignore[attr-defined]
+    with path.open("w") as out:
+        out.write(",".join(["ImageNumber", "ObjectNumber", "Number_Object_Number", *parents, *features]) + "\n")
+        for number, row in enumerate(values, start=1):
+            texts = [str(int(v * 1000)) if place % 8 == 0 else repr(float(v)) for place, v in enumerate(row)]
+            out.write(",".join(["1", *[str(number)] * (2 + len(parents)), *texts]) + "\n")
