@@ -39,6 +39,10 @@ class Found:
         """With those of the tables that were looked through."""
         return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
 
+    def all_skipped(self) -> tuple[tuple[str, str], ...]:
+        """With the records that were left out of the tables that were looked through."""
+        return (*self.skipped, *(record for table in self.tables.values() for record in table.left_out))
+
 
 def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
     """The tables of the plate in a folder of CSV files, by their headers.
@@ -76,6 +80,7 @@ class CsvSurvey:
     spool: bool = False
     headers: list[Header] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     _files: list[TablePart] = field(default_factory=list)
     _known: CsvTable | None = None
     _profile: Any = None
@@ -137,7 +142,7 @@ class CsvSurvey:
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
         self._profile = self._counted(looked)
         for part, look in zip(parts, looked, strict=True):
-            self.notes.extend(_ragged_note(part, look.ragged, len(self.headers[part.header].names)))
+            self.left_out.extend(_ragged_records(part, look.ragged, len(self.headers[part.header].names)))
         self.folder.mkdir(parents=True, exist_ok=True)
         save_table(self._known, csv_table_path(self.folder, self.table))
         rows = np.arange(sum(look.rows for look in looked))
@@ -306,8 +311,5 @@ def _label(export: Export, table: str) -> str:
     return name if export.name == "." else f"{export.name}/{name}"
 
 
-def _ragged_note(part: TablePart, ragged: Sequence[Ragged], width: int) -> list[str]:
-    return [
-        f"{part.name}: line {one.line} has {one.fields} fields where the header has {width}, and is left out"
-        for one in ragged
-    ]
+def _ragged_records(part: TablePart, ragged: Sequence[Ragged], width: int) -> list[tuple[str, str]]:
+    return [(f"{part.name}, line {one.line}", f"{one.fields} fields, the header has {width}") for one in ragged]

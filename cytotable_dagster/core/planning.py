@@ -123,7 +123,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *,
         partners=tuple(partners),
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
-        skipped=files.skipped if files else (),
+        skipped=files.all_skipped() if files else (),
         notes=files.all_notes() if files else (),
     )
     save_plan(plan)
