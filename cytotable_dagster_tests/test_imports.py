@@ -24,7 +24,7 @@ LAYERS = (
         *("preset_file", "digests", "store", "cache_room", "schema", "parquet_footer", "parquet_concat"),
         *("sqlite_file", "csv_parts"),
     ),
-    ("csv_files", "csv_reader"),
+    ("csv_files", "csv_reader", "csv_types"),
     ("content", "csv_survey"),
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader"),

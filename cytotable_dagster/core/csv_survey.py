@@ -12,6 +12,7 @@ from cytotable_dagster.core.columns import is_identity
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
 from cytotable_dagster.core.csv_parts import Header, Ragged, parse, parts_of, plain_file, read_header, read_part
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
+from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowed
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.types import Coercion, SourceColumn
 from cytotable_dagster.core.values import typed_array
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-# Places in a profile: NULL, INTEGER, REAL, TEXT, BLOB.
-_INTEGER, _REAL, _TEXT = 1, 2, 3
 # Of a table's files, so many bytes are kept parsed; the rest is parsed again.
 _SPOOLED = 4 << 30
 
@@ -125,7 +124,7 @@ class CsvSurvey:
         if self.spool:
             self._files = list(_with_spools(self._files, self.folder / "csv", self.table))
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
-        guess = _Guess()
+        guess = Guess()
         looked = []
         # What the first part that has rows shows is what all others are expected to be.
         rest = iter(self._files)
@@ -167,10 +166,10 @@ class CsvSurvey:
             for (name, kind), number in look.counts.items():
                 counts[places[name], kind] += number
         # Where most values are text, numbers among them are text too.
-        numbers = counts[:, _INTEGER] + counts[:, _REAL]
-        mostly_text = counts[:, _TEXT] > numbers
-        counts[mostly_text, _TEXT] += numbers[mostly_text]
-        counts[mostly_text, _INTEGER] = counts[mostly_text, _REAL] = 0
+        numbers = counts[:, INTEGER] + counts[:, REAL]
+        mostly_text = counts[:, TEXT] > numbers
+        counts[mostly_text, TEXT] += numbers[mostly_text]
+        counts[mostly_text, INTEGER] = counts[mostly_text, REAL] = 0
         counts[:, 0] = sum(look.rows for look in looked) - counts.sum(axis=1)
         return counts
 
@@ -185,28 +184,7 @@ class _Look:
     ragged: tuple[Ragged, ...]
 
 
-class _Guess:
-    """The types that columns are expected to have; one that is real somewhere is expected to be so elsewhere."""
-
-    def __init__(self) -> None:
-        self.types: dict[str, Any] = {}
-
-    def of(self, header: Header) -> dict[str, Any] | None:
-        types = self.types
-        return {name: types[name] for name in header.names} if all(name in types for name in header.names) else None
-
-    def learn(self, found: "Mapping[str, pl.Series]") -> None:
-        import polars as pl
-
-        known = dict(self.types)
-        for name, series in found.items():
-            old = known.setdefault(name, series.dtype)
-            if old == pl.Int64 and series.dtype == pl.Float64:
-                known[name] = series.dtype
-        self.types = known
-
-
-def _look_at(table: CsvTable, part: TablePart, guess: _Guess, wanted: Sequence[str]) -> _Look:
+def _look_at(table: CsvTable, part: TablePart, guess: Guess, wanted: Sequence[str]) -> _Look:
     import numpy as np
     import polars as pl
     import pyarrow as pa
@@ -222,13 +200,13 @@ def _look_at(table: CsvTable, part: TablePart, guess: _Guess, wanted: Sequence[s
         found = None
     if found is None:
         data, ragged = read_part(path, part.part, header, table.encoding, part.name, exact=True)
-        found = {name: _narrowed(series) for name, series in parse(data, header, None, names).items()}
+        found = {name: narrowed(series) for name, series in parse(data, header, None, names).items()}
         # What names things is kept as it is written: 007 is no 7.
         things = [name for name in names if is_identity(name)]
         found |= parse(data, header, dict.fromkeys(things, pl.String), things)
         guess.learn(found)
     rows = len(found[names[0]])
-    counts = {(name, kind): number for name, series in found.items() for kind, number in _classes(series) if number}
+    counts = {(name, kind): number for name, series in found.items() for kind, number in classes(series) if number}
     keys = []
     for name in wanted:
         if name in found:
@@ -236,7 +214,7 @@ def _look_at(table: CsvTable, part: TablePart, guess: _Guess, wanted: Sequence[s
             keys.append(array if pa.types.is_integer(array.type) else array.cast(pa.string()))
         elif name == TABLE_NUMBER and part.table_number is not None:
             keys.append(from_numpy(np.full(rows, part.table_number, np.int64)))
-            counts[name, _INTEGER] = rows
+            counts[name, INTEGER] = rows
         else:
             keys.append(pa.nulls(rows, pa.int64()))
     if part.spool and rows:
@@ -251,37 +229,6 @@ def _keep(found: "Mapping[str, pl.Series]", path: Path) -> None:
     table = pa.table([series.to_arrow() for series in found.values()], names=list(found))
     with pa.ipc.new_file(path, table.schema) as file:
         file.write_table(table)
-
-
-def _classes(series: "pl.Series") -> "Iterator[tuple[int, int]]":
-    """How many values are whole numbers, how many real, how many anything else."""
-    import polars as pl
-
-    number = len(series) - series.null_count()
-    kind = type(series.dtype)
-    if kind is not pl.String:
-        yield _INTEGER if kind is pl.Int64 else _REAL, number
-        return
-    whole = series.cast(pl.Int64, strict=False)
-    if is_identity(series.name):
-        written = whole.cast(pl.String) == series
-        yield (_INTEGER if number and written.sum() == number else _TEXT), number
-        return
-    wholes = len(series) - whole.null_count()
-    numbers = len(series) - series.cast(pl.Float64, strict=False).null_count()
-    yield from ((_INTEGER, wholes), (_REAL, numbers - wholes), (_TEXT, number - numbers))
-
-
-def _narrowed(series: "pl.Series") -> "pl.Series":
-    """A column as int64, float64 or text, and nothing else; one without values as int64."""
-    import polars as pl
-
-    kind = type(series.dtype)
-    if kind in (pl.Int64, pl.Float64) or (kind is pl.String and series.null_count() < len(series)):
-        return series
-    if series.null_count() == len(series):
-        return series.cast(pl.Int64, strict=False)
-    return series.cast(pl.Float64 if series.dtype.is_numeric() else pl.String, strict=False)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
