@@ -5,6 +5,7 @@ chunk partitions at all; so both log events here, with the tags by which Dagster
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import dagster as dg
@@ -51,18 +52,19 @@ def make_and_record(
         parsl_cluster.runner(scratch) as run,
     ):
         check_source(plan, folder, plate_files.cloud())
-        for outcome in make_chunks(plan, folder, wanted, run):
-            if isinstance(outcome.result, FileFacts):
-                _record(
-                    context,
-                    plan,
-                    outcome.compartment,
-                    outcome.chunk,
-                    version_of(plan, outcome.result.path),
-                    chunk_metadata(plan, outcome.compartment, outcome.result),
-                )
-            else:
-                failed.append(outcome)
+        with closing(make_chunks(plan, folder, wanted, run)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome.result, FileFacts):
+                    _record(
+                        context,
+                        plan,
+                        outcome.compartment,
+                        outcome.chunk,
+                        version_of(plan, outcome.result.path),
+                        chunk_metadata(plan, outcome.compartment, outcome.result),
+                    )
+                else:
+                    failed.append(outcome)
     if failed:
         # What does not pass decides: the step is not tried again for the others.
         first = min(failed, key=lambda outcome: passes(outcome.result))

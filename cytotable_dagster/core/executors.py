@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class Runner:
     patience: float | None = None
     in_process: bool = False
 
-    def run(self, calls: Iterable[Call]) -> Iterator[tuple[int, Any]]:
-        """Run calls, a bounded number ahead, and give (position, result) as each ends.
+    def run(self, calls: Iterable[Call]) -> Generator[tuple[int, Any], None, None]:
+        """Run calls, a bounded number ahead, and give (position, result) as each ends. To be closed before the runner.
 
         The first error, or the end of who wanted the results, calls off what has not ended.
         """

@@ -8,8 +8,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def missing_chunks(plan: Plan, folder: PlateFolder, compartment: str) -> tuple[i
 
 def make_chunks(
     plan: Plan, folder: PlateFolder, wanted: Mapping[str, Sequence[int]], run: Runner
-) -> Iterator[ChunkOutcome]:
+) -> Generator[ChunkOutcome, None, None]:
     """Convert chunks, by compartment; each as it ends. One that fails does not stop the others."""
     calls = [
         (_attempt, (write_chunks, plan.folder, compartment, group, folder.chunks(compartment)))
@@ -161,13 +161,15 @@ def make_chunks(
         for group in chunk_groups(plan, [compartment], chunks)
         if group
     ]
-    for position, outcome in run.run(calls):
-        _, _, compartment, group, _ = calls[position][1]
-        if isinstance(outcome, CytoTableError | OSError):
-            yield from (ChunkOutcome(compartment, chunk, outcome) for chunk in group)
-            continue
-        for chunk, facts in zip(group, outcome, strict=True):
-            yield ChunkOutcome(compartment, chunk, _reconciled(plan, compartment, chunk, facts))
+    # Closed here, where what runs can still be waited for.
+    with closing(run.run(calls)) as ended:
+        for position, outcome in ended:
+            _, _, compartment, group, _ = calls[position][1]
+            if isinstance(outcome, CytoTableError | OSError):
+                yield from (ChunkOutcome(compartment, chunk, outcome) for chunk in group)
+                continue
+            for chunk, facts in zip(group, outcome, strict=True):
+                yield ChunkOutcome(compartment, chunk, _reconciled(plan, compartment, chunk, facts))
 
 
 def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts | None:
@@ -212,8 +214,9 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
         for chunk, target in enumerate(joined):
             files = {compartment: folder.chunk(compartment, chunk) for compartment in compartments}
             calls.append((join_chunk_files, (plan.folder, chunk, files, target)))
-        for _ in runner.run(calls):
-            pass
+        with closing(runner.run(calls)) as ended:
+            for _ in ended:
+                pass
         made = concat_chunks(joined, scratch / path.name, {**plan.facts(), "compartment": SINGLE_CELLS})
         made = replace(made, seconds=time.perf_counter() - started)
         return _published(made, path, base.rows, f"table {base.table.name}")

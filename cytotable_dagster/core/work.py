@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,7 +75,9 @@ class Work:
         with ExitStack() as files:
             for table in tables.values():
                 files.enter_context(table)
-            for position, facts in self.run.run(call for own in calls.values() for call in own):
+            # Closed here, where what runs can still be waited for.
+            ended = files.enter_context(closing(self.run.run(call for own in calls.values() for call in own)))
+            for position, facts in ended:
                 name = owners[position]
                 done = tables[name].add(facts)
                 self.progress(name, done, self.plan.chunk_count)

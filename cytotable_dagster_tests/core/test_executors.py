@@ -120,8 +120,13 @@ def test_work_that_nobody_waits_for_any_more_ends_between_its_batches(tmp_path, 
 
 def _interrupted(results):
     """As a signal does it, in the thread that waits for the results."""
-    Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    next(results)
+    # A process that a shell starts in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        next(results)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_results_come_with_the_position_of_their_call(tmp_path):
