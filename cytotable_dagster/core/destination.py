@@ -1,0 +1,107 @@
+"""Where results go: a folder of this machine, or a prefix of a store. Names are relative, with `/` between folders.
+
+A file appears under its name only when it is whole, in place of one that is there; readers see the old or the new.
+"""
+
+import os
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from cytotable_dagster.core.files import whole_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that is there: `size` in bytes; `stamp` changes whenever the file is replaced."""
+
+    name: str
+    size: int
+    stamp: str
+
+
+class Destination(ABC):
+    """A folder or prefix that files are put into."""
+
+    @abstractmethod
+    def address(self, name: str = "") -> str:
+        """The whole path or address of a name."""
+
+    @abstractmethod
+    def list(self, below: str = "") -> list[Stored]:
+        """Every whole file below a folder, by name; hidden ones (`.x`) left out. Empty where there is none."""
+
+    @abstractmethod
+    def open(self, name: str) -> "pa.NativeFile":
+        """A file to read from anywhere in it; raises FileNotFoundError."""
+
+    @abstractmethod
+    def create(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """What is written in the block becomes the file when the block ends well, else nothing."""
+
+    @abstractmethod
+    def put(self, path: Path, name: str) -> None:
+        """Put a whole local file there; it stays where it is, and is never written to again (only replaced)."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, and the folders that are empty then."""
+
+
+@dataclass(frozen=True)
+class LocalDestination(Destination):
+    """A folder of this machine."""
+
+    root: Path
+
+    def address(self, name: str = "") -> str:
+        return str(self.root / name)
+
+    def list(self, below: str = "") -> list[Stored]:
+        found = []
+        for folder, folders, names in os.walk(self.root / below):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for path in (Path(folder, name) for name in names if not name.startswith(".")):
+                with suppress(FileNotFoundError):  # replaced or removed meanwhile
+                    facts = path.stat()
+                    stamp = f"{facts.st_ino}-{facts.st_mtime_ns}"
+                    found.append(Stored(path.relative_to(self.root).as_posix(), facts.st_size, stamp))
+        return sorted(found, key=lambda stored: stored.name)
+
+    def open(self, name: str) -> "pa.NativeFile":
+        import pyarrow as pa
+
+        return pa.OSFile(str(self.root / name))
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        with whole_file(self.root / name) as temporary, temporary.open("wb") as out:
+            yield out
+
+    def put(self, path: Path, name: str) -> None:
+        target = self.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            try:
+                temporary.hardlink_to(path)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(path, temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        path = self.root / name
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for folder in path.relative_to(self.root).parents:
+                (self.root / folder).rmdir() if folder.name else None
