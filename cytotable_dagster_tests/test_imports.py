@@ -26,7 +26,7 @@ LAYERS = (
     ),
     ("csv_files", "csv_reader", "csv_types"),
     ("content", "csv_survey"),
-    ("destination",),
+    ("destination", "store_destination", "upload"),
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader"),
     ("plan",),

@@ -36,6 +36,10 @@ class DownloadError(CytoTableError, OSError):
     """A download failed or arrived with the wrong size or checksum. Trying again may help."""
 
 
+class UploadError(CytoTableError, OSError):
+    """A result could not be put into a store. Trying again may help, and goes on where an upload was broken off."""
+
+
 class StoppedError(CytoTableError, RuntimeError):
     """Work that was called off before it was done."""
 

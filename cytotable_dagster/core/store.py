@@ -7,10 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceAccessError, SourceNotFoundError
+from cytotable_dagster.core.errors import (
+    CytoTableError,
+    DownloadError,
+    SourceAccessError,
+    SourceNotFoundError,
+    UploadError,
+)
 
 if TYPE_CHECKING:
-    from cloudpathlib import CloudPath
+    from cloudpathlib import CloudPath, S3Client
     from cloudpathlib.client import Client
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -18,6 +24,7 @@ _NOT_THERE = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 _REFUSED = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 # Options of ours among those of the cloud client.
 _OWN_OPTIONS = ("cache_limit",)
+_TO_WRITE = "give credentials that may write there (aws_access_key_id=..., profile_name=... or the AWS_ variables)"
 
 
 @dataclass(frozen=True)
@@ -61,20 +68,25 @@ def checked_cloud_options(options: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def store(cloud: Mapping[str, Any], address: str) -> "Iterator[Client]":
     """A client of the store; its errors come out as ours, and name `address`."""
+    with errors_of(address):
+        yield client_of(cloud)
+
+
+def client_of(cloud: Mapping[str, Any]) -> "S3Client":
+    """A client of the store that these options name; no call is made."""
     from cloudpathlib import S3Client
 
     options = {name: value for name, value in cloud.items() if name not in _OWN_OPTIONS}
-    with errors_of(address):
-        yield S3Client(**{**options, "local_cache_dir": None})
+    return S3Client(**{**options, "local_cache_dir": None})
 
 
 @contextmanager
-def errors_of(address: str) -> Iterator[None]:
+def errors_of(address: str, *, writing: bool = False) -> Iterator[None]:
     """Errors of the store as ours.
 
     Raises:
         SourceNotFoundError, SourceAccessError: the object is not there, or the store refuses.
-        DownloadError: the store fails or cannot be reached, which may pass.
+        DownloadError, UploadError: the store fails or cannot be reached, which may pass; the other one with `writing`.
     """
     import botocore.exceptions as errors
     from boto3.exceptions import Boto3Error
@@ -85,27 +97,29 @@ def errors_of(address: str) -> Iterator[None]:
     except CytoTableError:
         raise
     except errors.NoCredentialsError as error:
-        raise SourceAccessError(
-            f"{address}: no credentials were found; for public data pass no_sign_request=True"
-        ) from error
+        remedy = _TO_WRITE if writing else "for public data pass no_sign_request=True"
+        raise SourceAccessError(f"{address}: no credentials were found; {remedy}") from error
     except errors.ClientError as error:
-        raise _translated(address, error) from error
+        raise _translated(address, error, writing) from error
     except NoStatError as error:
         raise SourceNotFoundError(f"{address}: no such bucket or object; check the address") from error
     except (errors.BotoCoreError, Boto3Error, CloudPathException) as error:
-        raise DownloadError(
+        raise (UploadError if writing else DownloadError)(
             f"{address}: the store cannot be reached or used ({error}); check endpoint and network"
         ) from error
 
 
-def _translated(address: str, error: Any) -> CytoTableError:
+def _translated(address: str, error: Any, writing: bool) -> CytoTableError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     what = f"{address}: the store answered {code} to {error.operation_name}"
     if code in _NOT_THERE:
         return SourceNotFoundError(f"{what}: no such bucket or object; check the address")
     if code in _REFUSED:
-        return SourceAccessError(f"{what}: access refused; check credentials, or no_sign_request=True for public data")
-    return DownloadError(f"{what} ({error.response.get('Error', {}).get('Message', '')}); try again")
+        remedy = _TO_WRITE if writing else "check credentials, or no_sign_request=True for public data"
+        return SourceAccessError(f"{what}: access refused; {remedy}")
+    return (UploadError if writing else DownloadError)(
+        f"{what} ({error.response.get('Error', {}).get('Message', '')}); try again"
+    )
 
 
 def describe(path: "CloudPath") -> Remote:

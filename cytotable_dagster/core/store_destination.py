@@ -1,0 +1,159 @@
+"""A prefix of a store as a place for results; see `destination`."""
+
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
+from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.store import client_of, errors_of, is_remote
+from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from _typeshed import WriteableBuffer
+
+_SCHEME = "s3://"
+# Bytes that are fetched where less is asked for: a footer of thousands of columns in a few requests.
+_READ_BYTES = 1 << 20
+_COPY_BYTES = 1 << 20
+
+
+def destination_of(address: str | Path, cloud: Mapping[str, Any]) -> Destination:
+    """The folder or prefix of a store at an address.
+
+    Args:
+        address: a path, or `s3://bucket/prefix`.
+        cloud: what the S3 client takes, see `store.checked_cloud_options`.
+
+    Raises:
+        OptionError: another store's address, or one without a bucket.
+    """
+    if not is_remote(str(address)):
+        return LocalDestination(Path(address).expanduser().absolute())
+    root = str(address)
+    if not root.startswith(_SCHEME) or not root.removeprefix(_SCHEME).strip("/"):
+        raise OptionError(f"{address}: results go to files of this machine or to s3://bucket/prefix")
+    return StoreDestination(root.rstrip("/"), dict(cloud))
+
+
+@dataclass(frozen=True)
+class StoreDestination(Destination):
+    """A prefix, `s3://bucket/prefix` without a slash at the end, and the options of its client.
+
+    Errors of the store are `SourceNotFoundError` (no such bucket or object), `SourceAccessError` (it refuses) and
+    `UploadError` or `DownloadError` (it fails or is away, which may pass).
+    """
+
+    root: str
+    cloud: Mapping[str, Any]
+
+    def __reduce__(self) -> "tuple[type[StoreDestination], tuple[str, Mapping[str, Any]]]":
+        return StoreDestination, (self.root, self.cloud)
+
+    def address(self, name: str = "") -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def list(self, below: str = "") -> list[Stored]:
+        prefix = f"{self._key(below)}/".lstrip("/")
+        with errors_of(self.address(below)):
+            pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket.name, Prefix=prefix
+            )
+            entries = [entry for page in pages for entry in page.get("Contents", [])]
+        cut = len(f"{self._key('')}/".lstrip("/"))
+        found = [Stored(entry["Key"][cut:], entry["Size"], entry["ETag"].strip('"')) for entry in entries]
+        hidden = [any(part.startswith(".") or not part for part in stored.name.split("/")) for stored in found]
+        return sorted((s for s, hide in zip(found, hidden, strict=True) if not hide), key=lambda stored: stored.name)
+
+    def open(self, name: str) -> "pa.NativeFile":
+        import pyarrow as pa
+
+        ranges = _Ranges(self._bucket, self._key(name))
+        return pa.PythonFile(io.BufferedReader(ranges, _READ_BYTES), mode="r")
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        upload = Upload(self._bucket, self._key(name))
+        try:
+            yield cast(BinaryIO, upload)
+            upload.publish()
+        except BaseException:
+            upload.abort()
+            raise
+
+    def put(self, path: Path, name: str) -> None:
+        with path.open("rb") as file, self.create(name) as out:
+            shutil.copyfileobj(file, out, _COPY_BYTES)
+
+    def remove(self, name: str) -> None:
+        with errors_of(self.address(name), writing=True):
+            self._bucket.client.delete_object(Bucket=self._bucket.name, Key=self._key(name))
+
+    def _key(self, name: str) -> str:
+        return self.address(name).removeprefix(_SCHEME).partition("/")[2]
+
+    @cached_property
+    def _bucket(self) -> Bucket:
+        from botocore.config import Config
+
+        with errors_of(self.root, writing=True):
+            made = client_of(self.cloud)
+            # Checksums that go with the content are not understood by every store; MD5 sums are.
+            plain = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+            client = made.sess.client(
+                "s3",
+                endpoint_url=self.cloud.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL"),
+                config=made.client.meta.config.merge(plain),
+            )
+        name = self.root.removeprefix(_SCHEME).partition("/")[0]
+        threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="upload")
+        return Bucket(name, client, made.boto3_ul_extra_args, threads)
+
+
+class _Ranges(io.RawIOBase):
+    """One version of an object, read from anywhere in it; an error where it is replaced meanwhile."""
+
+    def __init__(self, bucket: Bucket, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._address = f"{_SCHEME}{bucket.name}/{key}"
+        with errors_of(self._address):
+            head = bucket.client.head_object(Bucket=bucket.name, Key=key)
+        self._size, self._etag = head["ContentLength"], head["ETag"]
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        room = memoryview(buffer).cast("B")
+        count = min(len(room), self._size - self._at)
+        if count <= 0:
+            return 0
+        span = f"bytes={self._at}-{self._at + count - 1}"
+        with errors_of(self._address):
+            answer = self._bucket.client.get_object(
+                Bucket=self._bucket.name, Key=self._key, Range=span, IfMatch=self._etag
+            )
+            content = answer["Body"].read()
+        room[: len(content)] = content
+        self._at += len(content)
+        return len(content)

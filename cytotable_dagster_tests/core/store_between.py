@@ -1,0 +1,115 @@
+"""A server between a client and the S3 server: it counts requests by operation, and refuses or holds those it is told."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Lock, Thread
+from urllib.parse import parse_qs, urlsplit
+
+_HOP = ("connection", "transfer-encoding", "content-length")
+REFUSAL = "<?xml version='1.0'?><Error><Code>{}</Code><Message>refused by the test</Message></Error>"
+
+
+def operation(method: str, path: str) -> str:
+    """The name of the S3 operation that a request is, as far as the tests care."""
+    url = urlsplit(path)
+    query = parse_qs(url.query, keep_blank_values=True)
+    kind = next((name for name in ("partNumber", "uploadId", "uploads", "list-type") if name in query), "")
+    return {
+        ("PUT", "partNumber"): "UploadPart",
+        ("POST", "uploads"): "CreateMultipartUpload",
+        ("POST", "uploadId"): "CompleteMultipartUpload",
+        ("DELETE", "uploadId"): "AbortMultipartUpload",
+        ("GET", "uploads"): "ListMultipartUploads",
+        ("GET", "uploadId"): "ListParts",
+        ("GET", "list-type"): "ListObjects",
+        ("PUT", ""): "PutObject",
+        ("GET", ""): "GetObject",
+        ("HEAD", ""): "HeadObject",
+        ("DELETE", ""): "DeleteObject",
+    }.get((method, kind), method)
+
+
+@dataclass
+class Between:
+    """What was asked, by operation; `refused` maps an operation to the status and code that answer it; from request
+    `held[operation]` on, counted from 0, requests wait until the test ends, and `holding` says that one does."""
+
+    endpoint_url: str = ""
+    seen: Counter[str] = field(default_factory=Counter)
+    keys: list[tuple[str, str]] = field(default_factory=list)
+    refused: dict[str, tuple[int, str]] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    holding: Event = field(default_factory=Event)
+    over: Event = field(default_factory=Event)
+    lock: Lock = field(default_factory=Lock)
+
+    def clear(self) -> None:
+        for record in (self.seen, self.keys, self.refused, self.held):
+            record.clear()
+        self.holding.clear()
+
+
+@contextmanager
+def between(endpoint_url: str) -> Iterator[Between]:
+    """A server on loopback that passes everything on to another."""
+    state = Between()
+    target = urlsplit(endpoint_url).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            name = operation(self.command, self.path)
+            with state.lock:
+                number = state.seen[name]
+                state.seen[name] += 1
+                state.keys.append((name, urlsplit(self.path).path))
+            if name in state.refused:
+                status, code = state.refused[name]
+                self._answer(status, {}, REFUSAL.format(code).encode())
+                return
+            if number >= state.held.get(name, number + 1):
+                state.holding.set()
+                state.over.wait(120)
+                self.close_connection = True
+                return
+            connection = HTTPConnection(target, timeout=60)
+            try:
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                content = answer.read()
+                self._answer(answer.status, dict(answer.getheaders()), content)
+            finally:
+                connection.close()
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do
+
+        def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+            length = headers.get("Content-Length", str(len(content))) if self.command == "HEAD" else str(len(content))
+            self.send_response_only(status)
+            for header, value in headers.items():
+                if header.lower() not in _HOP:
+                    self.send_header(header, value)
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    state.endpoint_url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield state
+    finally:
+        state.over.set()
+        server.shutdown()
+        server.server_close()
