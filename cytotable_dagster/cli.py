@@ -1,9 +1,10 @@
-"""The command line: `cytotable-dagster convert | inspect | plate | home | demo`.
+"""The command line: `cytotable-dagster convert | inspect | dataset | plate | home | demo`.
 
 Exit status: 0 done, 1 the work failed (one line says why), 2 the command was not understood.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CytoTableError as error:
         print(f"cytotable-dagster: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing is left to be flushed into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("cytotable-dagster: interrupted; nothing half-written was left", file=sys.stderr)
         return 1
@@ -38,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_convert(_command(commands, "convert", _convert, "convert a plate to Parquet"))
     _add_inspect(_command(commands, "inspect", _inspect, "show what a plate holds, and the chunks of a conversion"))
+    _add_dataset(_command(commands, "dataset", None, "add plates to a dataset of many, list or remove them, align"))
     _add_plate(_command(commands, "plate", None, "add, list or remove plates of the Dagster instance"))
     _command(commands, "home", _home, "set up the Dagster instance of DAGSTER_HOME: dagster.yaml, pools")
     _add_demo(_command(commands, "demo", _demo, "make a plate, serve it on loopback, convert it in the Dagster web UI"))
@@ -51,13 +56,21 @@ def _command(commands: Any, name: str, run: Callable[..., None] | None, text: st
     return parser
 
 
-def _add_source(parser: argparse.ArgumentParser) -> None:
+def _add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     parser.add_argument(
-        "source_path", metavar="SOURCE", help="a SQLite file or a folder of CSV files, or the s3:// address of one"
+        "source_path",
+        metavar="SOURCE",
+        nargs="+" if several else None,
+        help="a SQLite file or a folder of CSV files, or the s3:// address of one"
+        + ("; several of these, a pattern, or a folder of plates" if several else ""),
     )
     parser.add_argument("--source-datatype", choices=["sqlite", "csv"])
     parser.add_argument("--preset", help=f"the dialect (default: detected): a .toml file, or {', '.join(PRESETS)}")
     parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
+    _add_store(parser)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
     store = parser.add_argument_group("S3")
     store.add_argument("--local-cache-dir", metavar="FOLDER", help="where downloaded plates are kept")
     store.add_argument(
@@ -68,27 +81,51 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    _add_source(parser)
+    _add_source(parser, several=True)
     parser.add_argument("dest_path", metavar="DEST", help="a folder, or NAME.parquet for the joined single cells")
+    _add_options(parser)
+    parser.add_argument("--concat", action=argparse.BooleanOptionalAction, default=True, help="one file a table")
+    parser.add_argument("--join", action=argparse.BooleanOptionalAction, help="joined table or not (default: by DEST)")
+    parser.add_argument("--joins", metavar="SQL", help="a DuckDB query over 'cells.parquet', ...")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", type=_names, metavar="A,B", help="only these tables, e.g. cells,nuclei")
     parser.add_argument("--metadata", type=_names, metavar="A,B")
     parser.add_argument("--compartments", type=_names, metavar="A,B", help="object tables, instead of the preset's")
     parser.add_argument("--identifying-columns", type=_names, metavar="A,B", help="columns that become Metadata_...")
-    parser.add_argument("--concat", action=argparse.BooleanOptionalAction, default=True, help="one file a table")
-    parser.add_argument("--join", action=argparse.BooleanOptionalAction, help="joined table or not (default: by DEST)")
-    parser.add_argument("--joins", metavar="SQL", help="a DuckDB query over 'cells.parquet', ...")
     parser.add_argument("--drop-null", action="store_true", help="leave out joined rows with any null")
     parser.add_argument("--cast", type=_pair, action="append", metavar="float=float32", dest="casts")
     parser.add_argument("--add-tablenumber", action=argparse.BooleanOptionalAction)
     parser.add_argument("--image-features", action="store_true", help="all image columns in the joined table")
     parser.add_argument("--strict", action="store_true", help="fail where a value or a row does not fit")
     parser.add_argument("--report", metavar="FILE", help="write what was read, written and did not fit as JSON")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument(
+        "--schema", choices=["union", "intersection"], help="columns of plates that differ (default: union)"
+    )
     parser.add_argument("--parsl-config", metavar="MODULE:NAME", help="a parsl.Config, or a function that makes one")
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     _add_source(parser)
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="add|list|remove|align")
+    add = _command(commands, "add", _dataset_add, "convert plates into a dataset; those of its plates are replaced")
+    _add_source(add, several=True)
+    add.add_argument("dataset_path", metavar="DATASET", help="its folder")
+    _add_options(add)
+    add.add_argument("--join", action="store_true", help="the joined single cells instead of the compartments")
+    shown = _command(commands, "list", _dataset_list, "list tables and plates, and where they come from")
+    remove = _command(commands, "remove", _dataset_remove, "remove a plate")
+    align = _command(commands, "align", _dataset_align, "give all plates' files the same columns")
+    for command in (shown, remove, align):
+        command.add_argument("dataset_path", metavar="DATASET")
+        _add_store(command)
+    remove.add_argument("plate", metavar="PLATE")
+    align.add_argument("--schema", choices=["union", "intersection"], default="union")
 
 
 def _add_plate(parser: argparse.ArgumentParser) -> None:
@@ -110,12 +147,21 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _convert(chosen: argparse.Namespace) -> None:
     from cytotable_dagster.core.convert import convert
 
-    others = ("run", "casts", "parsl_config", "report")
-    known = {name: value for name, value in vars(chosen).items() if name not in others}
+    _convert_by(convert, chosen)
+
+
+def _dataset_add(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster import datasets
+
+    _convert_by(datasets.add, chosen)
+
+
+def _convert_by(convert: Callable[..., Any], chosen: argparse.Namespace) -> None:
+    known = _known(chosen, "casts", "parsl_config", "report")
     try:
         with _progress() as progress:
             result = convert(
-                **{name: value for name, value in known.items() if value is not None},
+                **known,
                 data_type_cast_map=dict(chosen.casts) if chosen.casts else None,
                 parsl_config=_loaded_config(chosen.parsl_config),
                 progress=progress,
@@ -135,9 +181,46 @@ def _write_report(report: Any, path: str | None) -> None:
 def _inspect(chosen: argparse.Namespace) -> None:
     from cytotable_dagster.core.inspection import inspect_plate
 
-    store = ("local_cache_dir", "no_sign_request", "endpoint_url", "profile_name")
-    cloud = {name: getattr(chosen, name) for name in store if getattr(chosen, name) is not None}
-    print(inspect_plate(chosen.source_path, chosen.source_datatype, chosen.preset, chosen.chunk_size, cloud))
+    known = _known(chosen, "source_path", "source_datatype", "preset", "chunk_size")
+    print(inspect_plate(chosen.source_path, chosen.source_datatype, chosen.preset, chosen.chunk_size, known))
+
+
+def _known(chosen: argparse.Namespace, *but: str) -> dict[str, Any]:
+    """What was given on the command line."""
+    return {name: value for name, value in vars(chosen).items() if value is not None and name not in ("run", *but)}
+
+
+def _dataset_list(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster import datasets
+    from cytotable_dagster.core.text_table import text_table
+
+    rows = [
+        (
+            name,
+            plate,
+            f"{member.rows:,}",
+            f"{len(member.columns):,}",
+            f"{member.size:,}",
+            member.facts.get("source_uri", ""),
+        )
+        for name, table in datasets.tables(**_known(chosen)).items()
+        for plate, member in table.members.items()
+    ]
+    heads = ("table", "plate", "rows", "columns", "bytes", "source")
+    print("\n".join(text_table(heads, rows, left=("plate", "source"))))
+
+
+def _dataset_remove(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster import datasets
+
+    print(f"removed plate {chosen.plate} from {', '.join(datasets.remove(**_known(chosen)))}")
+
+
+def _dataset_align(chosen: argparse.Namespace) -> None:
+    from cytotable_dagster import datasets
+
+    lines = [line for drift in datasets.align(**_known(chosen)) for line in drift.lines]
+    print("\n".join(lines or ["all plates have the same columns"]))
 
 
 def _plate_add(chosen: argparse.Namespace) -> None:
@@ -240,7 +323,7 @@ def _progress() -> Iterator[Progress]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
+    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
         tasks: dict[str, Any] = {}
 
@@ -254,4 +337,4 @@ def _progress() -> Iterator[Progress]:
 
 def _log(console: Any, step: str, done: int, total: int) -> None:
     if done == total:
-        console.print(f"{step}: {total} chunks done", highlight=False)
+        console.print(f"{step}: {total} of {total}", highlight=False)

@@ -34,7 +34,7 @@ def test_a_plate_is_converted_and_the_result_printed(source, tmp_path, capsys):
 def test_without_a_terminal_progress_is_one_plain_line_a_table(source, tmp_path, capsys):
     assert _run("convert", source, tmp_path / "out", "--chunk-size", 2) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert sorted(lines) == [f"{name}: 2 chunks done" for name in ("Cells", "Cytoplasm", "Image", "Nuclei")]
+    assert sorted(lines) == [f"{name}: 2 of 2" for name in ("Cells", "Cytoplasm", "Image", "Nuclei")]
 
 
 def test_every_option_reaches_the_conversion(source, tmp_path, capsys):

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
 from cytotable_dagster.core.parquet import concat, encoded_batches, row_count, write_batches
-from cytotable_dagster.core.plan import ADDED_TABLE_NUMBER, Plan, load_plan
+from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.types import Coercion, FileFacts
 from cytotable_dagster.core.values import merged
 
@@ -73,10 +72,9 @@ def read_batches(
         rows: a batch each; a row number of -1 is a row of nulls.
         names: the result's columns wanted; None is all.
     """
-    import numpy as np
     import pyarrow as pa
 
-    schema = plan.schema(compartment)
+    schema, added = plan.schema(compartment), plan.added
     if names is not None:
         schema = pa.schema([schema.field(name) for name in names])
     columns = {column.name: column for column in plan.part(compartment).columns}
@@ -86,8 +84,11 @@ def read_batches(
     table, names_of = plan.part(compartment).table.name, {column.source: column.name for column in read}
     for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, sources, types), strict=True):
         found = dict(zip((column.name for column in read), arrays, strict=True))
-        if ADDED_TABLE_NUMBER in schema.names and ADDED_TABLE_NUMBER not in found:
-            found[ADDED_TABLE_NUMBER] = from_numpy(np.full(len(batch), plan.options.table_number, np.int64))
+        found |= {
+            name: pa.repeat(pa.scalar(value, schema.field(name).type), len(batch))
+            for name, value in added.items()
+            if name in schema.names
+        }
         yield (
             pa.table([_cast(found[field.name], field) for field in schema], schema=schema),
             tuple(

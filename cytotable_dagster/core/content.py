@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cytotable_dagster.core.csv_files import is_export_file
 from cytotable_dagster.core.digests import crc32_of, md5_of
-from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.presets import IMAGE
 
 
@@ -37,17 +36,16 @@ def md5_of_list(files: Iterable[tuple[str, str]]) -> str:
 
 
 def content_crc32(path: Path) -> int:
-    """What `add_tablenumber` tells plates apart by: the CRC-32 of the file, or of the folder's Image.csv.
-
-    Raises:
-        OptionError: the folder has none, or several.
-    """
+    """What `add_tablenumber` tells plates apart by: the CRC-32 of the file; of a folder, that of its Image.csv, of
+    several of them one after the other, or of all its files where it has none."""
     if not path.is_dir():
         return crc32_of(path)
-    images = [file for name, file in _files(path) if IMAGE.lower() in name.rsplit("/", 1)[-1].lower()]
-    if len(images) != 1:
-        raise OptionError(f"{path}: add_tablenumber needs one {IMAGE}.csv, and there are {len(images)}")
-    return crc32_of(images[0])
+    files = dict(_files(path))
+    images = [file for name, file in files.items() if IMAGE.lower() in name.rsplit("/", 1)[-1].lower()]
+    number = 0
+    for file in images or files.values():
+        number = crc32_of(file, number)
+    return number
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:

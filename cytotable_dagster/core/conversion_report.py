@@ -182,10 +182,7 @@ class ConversionReport:
 
     def write(self, path: str | Path) -> None:
         """Write the report as JSON, in place of any that is there."""
-        target = Path(path).expanduser().absolute()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as temporary:
-            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_json(self.to_json(), path)
 
     @property
     def _not_joined(self) -> tuple[str, ...]:
@@ -223,6 +220,14 @@ class ConversionReport:
                 f"{self.without_cells.count:,} of {self.images:,} images have no cells{self.without_cells.such_as()}"
             )
         return "\n".join((*lines, *self.problems, *(() if self.joined else self._not_joined), *self.notes))
+
+
+def write_json(text: str, path: str | Path) -> None:
+    """Write a report, in place of any that is there."""
+    target = Path(path).expanduser().absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _number(count: int | None) -> str:

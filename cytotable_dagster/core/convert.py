@@ -1,4 +1,4 @@
-"""The whole way from a plate to its Parquet files, as one function."""
+"""The whole way from plates to Parquet files, as one function."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +13,18 @@ import pydantic  # noqa: F401
 
 from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.content import content_crc32, content_md5
-from cytotable_dagster.core.discover import find_plate
+from cytotable_dagster.core.destination import LocalDestination
+from cytotable_dagster.core.discover import find_plates
+from cytotable_dagster.core.drift import UNION
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.files import scratch_folder
+from cytotable_dagster.core.many_plates import Request, silent
+from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.presets import DEFAULT, Preset
-from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.report import ConversionResult, PlatesResult
 from cytotable_dagster.core.reporting import finished_report, planned_report
 from cytotable_dagster.core.store import checked_cloud_options, is_remote
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source_path: str | Path,
+    source_path: str | Path | Sequence[str | Path],
     dest_path: str | Path,
     dest_datatype: str = "parquet",
     source_datatype: str | None = None,
@@ -51,15 +55,18 @@ def convert(
     parsl_config: "Config | None" = None,
     *,
     image_features: bool = False,
+    schema: str = UNION,
     encoding: str = "utf-8",
     strict: bool = False,
     progress: Progress | None = None,
     **cloud: Any,
-) -> ConversionResult:
-    """Convert a plate to Parquet: one file for each compartment, or the joined single cells.
+) -> ConversionResult | PlatesResult:
+    """Convert a plate, or several, to Parquet: one file for each compartment, or the joined single cells.
 
     Args:
-        source_path: a SQLite file, a folder or prefix that holds one, or a folder of CSV files; local or `s3://`.
+        source_path: a SQLite file, a folder or prefix that holds one or several, or a folder of CSV files; local or
+            `s3://`; a pattern such as `plates/BR*`; or a list of these. Several plates become one table, streamed
+            plate by plate, with `Metadata_TableNumber` (and `Metadata_Plate`, where the source has none).
         dest_path: a folder for `Image.parquet`, `Cells.parquet`, ...; or a name that ends in `.parquet` for the
             joined single cells.
         dest_datatype: `parquet`.
@@ -69,17 +76,20 @@ def convert(
         metadata: the tables that describe images; an empty list leaves the image table out.
         compartments: the object tables, instead of the preset's.
         identifying_columns: source columns that become `Metadata_...`, instead of the preset's.
-        concat: False leaves each result as a folder of chunk files, to be read as one dataset.
+        concat: False leaves each result as a folder of chunk files, to be read as one dataset; of several plates, as
+            a dataset with a file for each plate (see `datasets.add`).
         join: whether the result is the joined table; None infers it from `dest_path`.
         joins: a DuckDB query over `'cells.parquet'` and so on, instead of the preset's join.
         chunk_size: objects that a chunk aims at (an image is never divided); None chooses by width.
         drop_null: leave out joined rows in which any column is null.
         data_type_cast_map: types to write, as in `{"float": "float32", "integer": "int32"}`.
-        add_tablenumber: True adds the CRC-32 of the source file as `Metadata_TableNumber`.
+        add_tablenumber: True adds the CRC-32 of the source file as `Metadata_TableNumber`; None does where there are
+            several plates.
         sort_output: rows are always in key order; False merely does not ask for it.
         overwrite: replace results that exist.
         parsl_config: where the work runs; None is threads of this machine, or the Parsl kernel that is loaded.
         image_features: put all columns of the image table into the joined table, not only those that name images.
+        schema: of several plates whose columns differ: their `union`, null where a plate lacks one, or `intersection`.
         encoding: of CSV files, such as `latin-1`.
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
@@ -111,7 +121,27 @@ def convert(
         image_features=image_features,
         encoding=encoding,
     )
-    source = fetch(find_plate(source_path, source_datatype, cloud), cloud)
+    plates = find_plates(source_path, source_datatype, cloud)
+    if len(plates) > 1:
+        request = Request(
+            options=options,
+            joined=joined,
+            joins=joins,
+            preset=preset,
+            adjusted={"metadata": metadata, "compartments": compartments, "identifying_columns": identifying_columns},
+            add_tablenumber=add_tablenumber,
+            schema=schema,
+            strict=strict,
+            cloud=cloud,
+            progress=progress or silent,
+        )
+        with scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
+            if not concat:
+                return convert_to_dataset(plates, LocalDestination(dest), request, run, scratch)
+            root = dest.parent if dest.suffix == ".parquet" else dest
+            file = joined_path(dest).name if joined else "{}.parquet"
+            return convert_to_files(plates, file.format, LocalDestination(root), request, run, scratch)
+    source = fetch(plates[0], cloud)
     chosen = resolved_preset(
         source, preset, metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
     )
@@ -128,7 +158,7 @@ def convert(
             report.check()
         if not joined:
             _check_free([compartment_path(dest, name, concat) for name in plan.compartments], overwrite)
-        work = Work(plan, run, scratch, concat, digest, progress or _silent)
+        work = Work(plan, run, scratch, concat, digest, progress or silent)
         if joins is not None:
             outputs = {joined_path(dest): work.joined_by_sql(joins)}
         elif joined:
@@ -168,10 +198,6 @@ def _usual_outputs(dest: Path, targets: Sequence[str] | None, concat: bool) -> l
     usual = (*DEFAULT.metadata, *DEFAULT.compartments)
     wanted = [name for name in usual if targets is None or name.lower() in {target.lower() for target in targets}]
     return [compartment_path(dest, name, concat) for name in wanted]
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def _is_joined(dest: Path, join: bool | None, joins: str | None) -> bool:

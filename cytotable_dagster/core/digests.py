@@ -13,9 +13,8 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def crc32_of(path: Path) -> int:
-    """The CRC-32 of a file: what `add_tablenumber` tells plates apart by."""
-    digest = 0
+def crc32_of(path: Path, digest: int = 0) -> int:
+    """The CRC-32 of a file: what `add_tablenumber` tells plates apart by; going on from that of another."""
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest = zlib.crc32(block, digest)

@@ -1,7 +1,10 @@
 """Where plates are: a path or an address to the plates behind it."""
 
+import glob
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,85 @@ from cytotable_dagster.core.types import Plate
 
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _DATATYPES = ("sqlite", "csv")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def find_plates(
+    source_path: str | Path | Sequence[str | Path], source_datatype: str | None, cloud: Mapping[str, Any]
+) -> tuple[Plate, ...]:
+    """All plates at an address, or at each of several, by name.
+
+    Besides what `find_plate` takes, an address may be a folder (or prefix) of several SQLite files, in it or, where it
+    has none, below it; or have `*`, `?` and `[...]` in it, and then every file or folder that matches is looked at.
+    Plates of one name are called `<folder>~<name>`.
+
+    Raises:
+        SourceNotFoundError: nothing is there.
+        SourceFormatError: two plates have one name, and so have their folders.
+        OptionError: a `source_datatype` that is not known.
+    """
+    addresses = [source_path] if isinstance(source_path, str | Path) else list(source_path)
+    found = [plate for address in addresses for plate in _plates_at(str(address), source_datatype, cloud)]
+    if not found:
+        raise SourceNotFoundError("source_path: no address was given")
+    plates = list({plate.uri: plate for plate in found}.values())
+    names = Counter(plate.name for plate in plates)
+    named = [plate if names[plate.name] == 1 else Plate(_long_name(plate), plate.uri) for plate in plates]
+    seen: dict[str, str] = {}
+    for plate in named:
+        if seen.setdefault(plate.name, plate.uri) != plate.uri:
+            raise SourceFormatError(f"{seen[plate.name]} and {plate.uri} would both be plate {plate.name}; rename one")
+    return tuple(sorted(named, key=lambda plate: plate.name))
+
+
+def _plates_at(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
+    if _MAGIC.search(address):
+        matches = _matching(address, cloud)
+        if not matches:
+            raise SourceNotFoundError(f"{address}: nothing matches")
+        return [plate for match in matches for plate in _plates_at(match, source_datatype, cloud)]
+    if source_datatype in (None, "sqlite"):
+        databases = _databases(address, source_datatype, cloud)
+        if databases:
+            return [plate_at(database) for database in databases]
+    return [find_plate(address, source_datatype, cloud)]
+
+
+def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[str]:
+    """The SQLite files in a folder or prefix; else those below it, unless it is one of CSV files. None for a file."""
+    prefix = address.rstrip("/") + "/"
+    if is_remote(address):
+        files = [] if address.lower().endswith(_SQLITE) else list_remote(prefix, cloud, below=True)
+    else:
+        prefix = f"{Path(address).expanduser()}/"
+        files = [str(Path(folder, name)) for folder, _, names in os.walk(prefix) for name in names]
+    below = sorted(file for file in files if file.lower().endswith(_SQLITE))
+    direct = [file for file in below if "/" not in file.removeprefix(prefix)]
+    if direct or source_datatype == "sqlite" or not _any_export(files):
+        return direct or below
+    return []
+
+
+def _matching(pattern: str, cloud: Mapping[str, Any]) -> list[str]:
+    """What matches a pattern; `*` stands for no `/`."""
+    if not is_remote(pattern):
+        return sorted(glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207 (from any root)
+    head = pattern[: _MAGIC.search(pattern).start()].rsplit("/", 1)[0] + "/"  # type: ignore[union-attr]
+    expression = re.compile(
+        "".join(
+            part if part.startswith("[") else {"*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
+            for part in re.findall(r"\[[^]]*\]|.", pattern.rstrip("/"))
+        )
+        + "(?=/|$)"
+    )
+    found = (expression.match(uri) for uri in list_remote(head, cloud, below=True))
+    return sorted({match.group() for match in found if match})
+
+
+def _long_name(plate: Plate) -> str:
+    """A plate's name with that of the folder around its own."""
+    parts = [part for part in plate.uri.split("://")[-1].rstrip("/").split("/")[:-1] if part != plate.name]
+    return f"{parts[-1]}~{plate.name}" if parts else plate.name
 
 
 def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:

@@ -12,14 +12,14 @@ from pathlib import Path
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there becomes `path` when the block ends well, else nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    temporary.touch(exist_ok=False)
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _folder(path.parent):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        temporary.touch(exist_ok=False)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -29,15 +29,23 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
     It lies in `beside` where that is a folder: it may be a mount, or a link to another file system.
     """
     place = beside if beside.is_dir() else beside.parent
-    made = [folder for folder in (place, *place.parents) if not folder.exists()]
-    place.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", suffix=".tmp", dir=place))
+    with _folder(place):
+        folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", suffix=".tmp", dir=place))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """A folder that is made where there is none, and goes again where nothing came of it."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
     try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        # Where nothing came of the work; a folder with something in it stays.
-        with suppress(OSError):
+        with suppress(OSError):  # a folder with something in it stays
             for empty in made:
                 empty.rmdir()
 

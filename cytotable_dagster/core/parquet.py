@@ -103,7 +103,12 @@ def read_facts(path: Path) -> dict[str, str]:
     """What `footer` wrote, without its prefix; empty for a file of another producer."""
     import pyarrow.parquet as pq
 
-    entries = pq.read_metadata(path).metadata or {}
+    return facts_in(pq.read_metadata(path))
+
+
+def facts_in(metadata: "pq.FileMetaData") -> dict[str, str]:
+    """What `footer` wrote, as a file's metadata has it."""
+    entries = metadata.metadata or {}
     return {
         name.decode().removeprefix(PREFIX): value.decode()
         for name, value in entries.items()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # The column that `add_tablenumber` adds; a TableNumber of the source's own then makes room for it.
 ADDED_TABLE_NUMBER = "Metadata_TableNumber"
 OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
+# What several plates in one table are told apart by, where the source does not say it.
+ADDED_PLATE = "Metadata_Plate"
 
 _FILE = "plan.json"
 
@@ -39,7 +41,8 @@ class Options:
 
     `joined` says that chunks will be joined, `one_file` that they end in one file.
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
-    many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given.
+    many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given,
+    `plate_name` as `Metadata_Plate` where, besides, no table of the source has a column of that name.
     `encoding` is that of CSV files.
     """
 
@@ -50,6 +53,7 @@ class Options:
     casts: tuple[tuple[str, str], ...] = ()
     targets: tuple[str, ...] | None = None
     table_number: int | None = None
+    plate_name: str | None = None
     drop_null: bool = False
     image_features: bool = False
     encoding: str = "utf-8"
@@ -160,9 +164,16 @@ class Plan:
         import pyarrow as pa
 
         fields = [(column.name, pa.type_for_alias(column.type)) for column in self.part(compartment).columns]
-        if self.options.table_number is not None:
-            fields = [(ADDED_TABLE_NUMBER, pa.int64()), *fields]
-        return pa.schema(fields)
+        added = [(name, pa.int64() if isinstance(value, int) else pa.string()) for name, value in self.added.items()]
+        return pa.schema([*added, *fields])
+
+    @property
+    def added(self) -> dict[str, int | str]:
+        """Columns that are not the source's, with their one value."""
+        own = {column.name for part in self.tables for column in part.columns}
+        number, plate = self.options.table_number, self.options.plate_name
+        added = {ADDED_TABLE_NUMBER: number, ADDED_PLATE: None if ADDED_PLATE in own else plate}
+        return {name: value for name, value in added.items() if value is not None}
 
     def facts(self) -> dict[str, str]:
         """What the footer of every file tells of its origin."""

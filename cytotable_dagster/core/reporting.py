@@ -15,7 +15,7 @@ from cytotable_dagster.core.conversion_report import (
     Widened,
 )
 from cytotable_dagster.core.matches import example_of, first_key, key_names, matches
-from cytotable_dagster.core.plan import ADDED_TABLE_NUMBER, Plan, TablePlan
+from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.schema import RESULT_TYPES
 from cytotable_dagster.core.single_cells import joined_columns
@@ -192,7 +192,7 @@ def _unjoined(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 def _added(plan: Plan, compartment: str) -> tuple[str, ...]:
     of_result = not plan.options.joined or compartment == plan.base
-    return (ADDED_TABLE_NUMBER,) if plan.options.table_number is not None and of_result else ()
+    return tuple(plan.added) if of_result else ()
 
 
 def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:

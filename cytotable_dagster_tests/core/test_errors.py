@@ -31,12 +31,6 @@ def _folder_without_plates(folder: Path) -> Path:
     return folder
 
 
-def _folder_of_several(folder: Path) -> Path:
-    for name in ("P1", "P2"):
-        write_sqlite(folder / f"{name}.sqlite", plate(JUMP))
-    return folder
-
-
 def _empty_file(folder: Path) -> Path:
     (folder / "P1.sqlite").touch()
     return folder / "P1.sqlite"
@@ -87,7 +81,6 @@ def _table_page_overwritten(folder: Path) -> Path:
 WRONG: list[tuple[Callable[[Path], Path], type[CytoTableError], type[Exception], str]] = [
     (_missing, SourceNotFoundError, FileNotFoundError, "no such file"),
     (_folder_without_plates, SourceNotFoundError, FileNotFoundError, "holds no file"),
-    (_folder_of_several, SourceFormatError, ValueError, "2 plates"),
     (_empty_file, SourceFormatError, ValueError, "0 bytes"),
     (_text_file, SourceFormatError, ValueError, "not a SQLite file"),
     (_short_file, CytoTableError, ValueError, ""),

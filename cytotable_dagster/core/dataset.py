@@ -1,0 +1,227 @@
+"""Datasets: the tables of many plates, each one Parquet dataset of a file for each plate.
+
+<dataset>/Cells/plate=BR00126114/part-0.parquet
+<dataset>/Image/plate=...
+<dataset>/_index/Cells.json
+
+A file is replaced in one step, so that readers see a plate's old rows or its new ones. Its footer says where it is
+from; the index only spares reading all footers again, and follows the files wherever they differ from it.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.drift import Columns, columns_of, schema_of
+from cytotable_dagster.core.errors import SchemaError, SourceNotFoundError
+from cytotable_dagster.core.parquet import facts_in
+from cytotable_dagster.core.parquet_columns import Fill, refit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INDEX = "_index"
+_PLATE = "plate="
+_FILE = "part-0.parquet"
+# Footers read at once, from a store that takes its time.
+_READERS = 16
+
+
+@dataclass(frozen=True)
+class Member:
+    """A plate's file in a dataset: `facts` are those of its footer, `stamp` is of `destination.Stored`."""
+
+    plate: str
+    size: int
+    stamp: str
+    rows: int
+    columns: Columns
+    facts: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What the file was made of (see `plan.fingerprint`); None for one of another producer."""
+        return self.facts.get("fingerprint")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a dataset, as its files are now: `members` by plate, sorted."""
+
+    dest: Destination
+    name: str
+    members: Mapping[str, Member]
+
+    @property
+    def rows(self) -> int:
+        return sum(member.rows for member in self.members.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(member.size for member in self.members.values())
+
+
+def file_name(table: str, plate: str) -> str:
+    """A plate's file in the dataset; what a folder cannot be called is written as in an address (%2F)."""
+    return f"{table}/{_PLATE}{quote(plate, safe=' ~()+,@!')}/{_FILE}"
+
+
+def table_names(dest: Destination) -> tuple[str, ...]:
+    """The tables that a dataset has."""
+    heads = {stored.name.split("/")[0] for stored in dest.list() if f"/{_PLATE}" in stored.name}
+    return tuple(sorted(heads))
+
+
+def open_table(dest: Destination, name: str) -> Table:
+    """A table as it is now. Only footers that the index does not know are read.
+
+    Raises:
+        SchemaError: a file that is not Parquet.
+    """
+    known = _read_index(dest, name)
+    stored = {_plate_of(item.name): item for item in dest.list(name) if item.name.endswith(f"/{_FILE}")}
+    new = [plate for plate, item in stored.items() if (item.size, item.stamp) != _state(known.get(plate))]
+    with ThreadPoolExecutor(min(_READERS, len(new) or 1)) as threads:
+        read = threads.map(lambda plate: _read_member(dest, name, plate, stored[plate].size, stored[plate].stamp), new)
+        members = {**{plate: known[plate] for plate in stored if plate not in new}, **dict(zip(new, read, strict=True))}
+    table = Table(dest, name, dict(sorted(members.items())))
+    if table.members != known:
+        _write_index(table)
+    return table
+
+
+def put_plate(table: Table, plate: str, path: Path, columns: Columns, fills: Mapping[str, Fill]) -> Table:
+    """Put a plate's file into a table, in place of the one that is there; others are not touched.
+
+    Args:
+        path: a whole Parquet file of our own writing, which may be linked to and is never written to again.
+        columns: what it is to have; where it differs, a copy with other columns is made (see `parquet_columns`).
+        fills: columns that `path` does not have under their names.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = file_name(table.name, plate)
+    if not fills and columns_of(pq.read_schema(path)) == columns:
+        table.dest.put(path, name)
+    else:
+        with pa.OSFile(str(path)) as source:
+            _fit(table.dest, name, source, columns, fills)
+    return _with(table, plate)
+
+
+def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:
+    """Give plates' files the columns wanted, one after the other; a file that has them is left alone."""
+    for plate, columns in wanted.items():
+        if table.members[plate].columns != columns:
+            name = file_name(table.name, plate)
+            with table.dest.open(name) as source:
+                _fit(table.dest, name, source, columns, {})
+            table = _with(table, plate)
+    return table
+
+
+def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:
+    """Remove a plate from all tables; those that it was in.
+
+    Raises:
+        SourceNotFoundError: it is in none.
+    """
+    tables = [open_table(dest, name) for name in table_names(dest)]
+    found = [table for table in tables if plate in table.members]
+    if not found:
+        raise SourceNotFoundError(f"{dest.address()}: holds no plate {plate!r}; `dataset list` shows those it holds")
+    for table in found:
+        drop_plate(table, plate)
+    return tuple(table.name for table in found)
+
+
+def drop_plate(table: Table, plate: str) -> Table:
+    """Remove a plate from one table."""
+    table.dest.remove(file_name(table.name, plate))
+    left = {name: member for name, member in table.members.items() if name != plate}
+    table = replace(table, members=left)
+    _write_index(table)
+    return table
+
+
+def column_is_empty(table: Table, plate: str, column: str) -> bool:
+    """Whether a column of a plate's file has no value in any row."""
+    import pyarrow.parquet as pq
+
+    with table.dest.open(file_name(table.name, plate)) as source:
+        return pq.read_table(source, columns=[column])[column].null_count == table.members[plate].rows
+
+
+def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns, fills: Mapping[str, Fill]) -> None:
+    with tempfile.TemporaryDirectory() as scratch, dest.create(name) as out:
+        refit(source, schema_of(columns), fills, out, Path(scratch))
+
+
+def _with(table: Table, plate: str) -> Table:
+    """The table with a plate's file as it is now."""
+    folder = file_name(table.name, plate).rsplit("/", 1)[0]
+    (stored,) = table.dest.list(folder)
+    member = _read_member(table.dest, table.name, plate, stored.size, stored.stamp)
+    table = replace(table, members=dict(sorted({**table.members, plate: member}.items())))
+    _write_index(table)
+    return table
+
+
+def _read_member(dest: Destination, table: str, plate: str, size: int, stamp: str) -> Member:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = file_name(table, plate)
+    try:
+        with dest.open(name) as file:
+            metadata: pq.FileMetaData = pq.read_metadata(file)
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"{dest.address(name)}: not a whole Parquet file ({error}); remove it") from error
+    return Member(
+        plate, size, stamp, metadata.num_rows, columns_of(metadata.schema.to_arrow_schema()), facts_in(metadata)
+    )
+
+
+def _plate_of(name: str) -> str:
+    return unquote(name.split("/")[1].removeprefix(_PLATE))
+
+
+def _state(member: Member | None) -> tuple[int, str] | None:
+    return None if member is None else (member.size, member.stamp)
+
+
+def _index_name(table: str) -> str:
+    return f"{INDEX}/{table}.json"
+
+
+def _read_index(dest: Destination, table: str) -> dict[str, Member]:
+    """What was known when the index was written; nothing where it cannot be read."""
+    try:
+        with dest.open(_index_name(table)) as file:
+            index = json.loads(file.read())
+        schemas = [tuple((name, kind) for name, kind in columns) for columns in index["schemas"]]
+        return {
+            plate: Member(**{**member, "plate": plate, "columns": schemas[member["columns"]]})
+            for plate, member in index["plates"].items()
+        }
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _write_index(table: Table) -> None:
+    schemas = list(dict.fromkeys(member.columns for member in table.members.values()))
+    places = {columns: place for place, columns in enumerate(schemas)}
+    plates: dict[str, dict[str, Any]] = {}
+    for plate, member in table.members.items():
+        plates[plate] = {**asdict(replace(member, columns=())), "columns": places[member.columns]}
+        del plates[plate]["plate"]
+    with table.dest.create(_index_name(table.name)) as out:
+        out.write(json.dumps({"schemas": schemas, "plates": plates}, indent=1).encode())

@@ -1,0 +1,142 @@
+"""Plates whose tables have different columns: the one schema for all of them, and what each plate lacks or adds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.errors import OptionError, SchemaError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNION, INTERSECTION = "union", "intersection"
+# Columns named in a line of text; the record has them all.
+_NAMED = 5
+
+# A table's columns: name and the name of an Arrow type.
+Columns = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PlateDrift:
+    """What tells a plate's table from the others: columns of others that it `lacks`, columns that it `adds` (not all
+    others have them), and columns that are `retyped` for the others' sake."""
+
+    plate: str
+    lacks: tuple[str, ...]
+    adds: tuple[str, ...]
+    retyped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the plates' tables of one name differ; `columns` are those of the result."""
+
+    table: str
+    columns: Columns
+    plates: tuple[PlateDrift, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each plate that differs, and each way."""
+        return tuple(
+            f"{self.table}: plate {plate.plate} {text} {len(names)} columns{_such_as(names)}"
+            for plate in self.plates
+            for text, names in (("lacks", plate.lacks), ("adds", plate.adds), ("has other types in", plate.retyped))
+            if names
+        )
+
+
+def unified(
+    table: str, plates: Mapping[str, Columns], mode: str = UNION, is_empty: "Callable[[str, str], bool] | None" = None
+) -> Drift:
+    """One schema for the tables of several plates: columns in the order of the first plate that has them.
+
+    Whole and real numbers become real, narrow numbers wide. A column without any value takes the others' type.
+
+    Args:
+        plates: the columns of each plate's table; the order counts.
+        mode: `union` of the columns, or `intersection`.
+        is_empty: whether a column, given plate and column, has no value in it; asked only where types conflict.
+
+    Raises:
+        SchemaError: a column has types on two plates that are not one; the message names both.
+        OptionError: an unknown `mode`.
+    """
+    if mode not in (UNION, INTERSECTION):
+        raise OptionError(f"schema {mode!r} is not known; there are: {UNION}, {INTERSECTION}")
+    # Hundreds of plates have a handful of schemas.
+    groups: dict[Columns, list[str]] = {}
+    for plate, columns in plates.items():
+        groups.setdefault(columns, []).append(plate)
+    types = {columns: dict(columns) for columns in groups}
+    every = list(dict.fromkeys(name for columns in groups for name, _ in columns))
+    common = {name for name in every if all(name in own for own in types.values())}
+    chosen = [name for name in every if mode == UNION or name in common]
+    result = tuple(
+        (name, _one_type(table, name, {c: own[name] for c, own in types.items() if name in own}, groups, is_empty))
+        for name in chosen
+    )
+    wanted = dict(result)
+    found = {}
+    for columns, own in types.items():
+        lacks = tuple(name for name in every if name not in own)
+        adds = tuple(name for name in own if name not in common)
+        retyped = tuple(name for name in own if name in wanted and wanted[name] != own[name])
+        found[columns] = (lacks, adds, retyped)
+    drifts = tuple(PlateDrift(plate, *found[columns]) for plate, columns in plates.items() if any(found[columns]))
+    return Drift(table, result, drifts)
+
+
+def columns_of(schema: "pa.Schema") -> Columns:
+    """The columns of an Arrow schema."""
+    return tuple((field.name, str(field.type)) for field in schema)
+
+
+def schema_of(columns: Columns) -> "pa.Schema":
+    """The Arrow schema with these columns."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns])
+
+
+def _one_type(
+    table: str,
+    name: str,
+    found: Mapping[Columns, str],
+    groups: Mapping[Columns, list[str]],
+    is_empty: "Callable[[str, str], bool] | None",
+) -> str:
+    common = _common_type(set(found.values()))
+    if common is None and is_empty is not None:
+        filled = {
+            kind for columns, kind in found.items() if not all(is_empty(plate, name) for plate in groups[columns])
+        }
+        common = _common_type(filled)
+    if common is not None:
+        return common
+    (first, kind), *others = found.items()
+    other, differing = next((c, k) for c, k in others if _common_type({kind, k}) is None)
+    raise SchemaError(
+        f"{table}: column {name} is {kind} on plate {groups[first][0]} and {differing} on plate {groups[other][0]}; "
+        "leave one of them out, or mend its source"
+    )
+
+
+def _common_type(kinds: set[str]) -> str | None:
+    """The type that holds values of all of these; None where there is none."""
+    import pyarrow as pa
+
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    types = [pa.type_for_alias(kind) for kind in kinds]
+    if all(pa.types.is_integer(kind) for kind in types):
+        return "int64"
+    if types and all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in types):
+        return "double"
+    return None
+
+
+def _such_as(names: tuple[str, ...]) -> str:
+    more = ", ..." if len(names) > _NAMED else ""
+    return f": {', '.join(names[:_NAMED])}{more}"

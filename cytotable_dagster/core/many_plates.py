@@ -1,0 +1,205 @@
+"""Several plates on their way to one result: all of them looked through first, then converted one after the other."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cytotable_dagster.core.cache import fetch, kept
+from cytotable_dagster.core.compartments import read_batches
+from cytotable_dagster.core.content import content_crc32, content_md5
+from cytotable_dagster.core.conversion_report import ConversionReport
+from cytotable_dagster.core.drift import UNION, Columns, Drift, columns_of, unified
+from cytotable_dagster.core.errors import OptionError, SourceChangedError
+from cytotable_dagster.core.executors import Runner
+from cytotable_dagster.core.matches import key_names
+from cytotable_dagster.core.plan import Options, Plan, fingerprint
+from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.presets import IMAGE, Preset
+from cytotable_dagster.core.report import PlatesReport
+from cytotable_dagster.core.reporting import finished_report, planned_report
+from cytotable_dagster.core.single_cells import joined_columns, joined_schema
+from cytotable_dagster.core.types import FileFacts, Plate
+from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How plates are converted, the same for all of them; see `convert`. `adjusted` are the preset's parts that the
+    user named otherwise."""
+
+    options: Options
+    joined: bool = False
+    joins: str | None = None
+    preset: Preset | str | None = None
+    adjusted: Mapping[str, Iterable[str] | None] = field(default_factory=dict)
+    add_tablenumber: bool | None = None
+    schema: str = UNION
+    strict: bool = False
+    cloud: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Done:
+    """A plate that is converted: its files by table, in a folder of its own."""
+
+    plate: str
+    folder: Path
+    files: Mapping[str, FileFacts]
+    facts: Mapping[str, str]
+    report: ConversionReport
+
+    def remove(self) -> None:
+        """Remove its files, when they are where they belong."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def plan_all(
+    plates: Sequence[Plate], request: Request, scratch: Path, is_known: Callable[[str, str], bool] | None = None
+) -> list[Plan]:
+    """Look through plates, each with what tells it from the others: its TableNumber and name.
+
+    Args:
+        is_known: given a plate's name and the fingerprint of its conversion, whether it need not be converted.
+
+    Raises:
+        OptionError: two plates have images of one key, and no TableNumber is to be added.
+    """
+    plans = []
+    for done, plate in enumerate(plates):
+        with kept(plate.uri, request.cloud):
+            source = fetch(plate, request.cloud)
+            preset = resolved_preset(source, request.preset, **request.adjusted)
+            # Sites that were exported each alone have numbers of their own already, of the same making.
+            own = preset.datatype == "csv" and preset.table_number is not None
+            number = None if request.add_tablenumber is False or own else content_crc32(source.path)
+            options = replace(request.options, table_number=number, plate_name=plate.name)
+            if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
+                plans.append(make_plan(source, preset, options, scratch / "plans" / str(done)))
+        request.progress("plates looked through", done + 1, len(plates))
+    if request.add_tablenumber is False:
+        _check_keys(plans)
+    return plans
+
+
+def converted(plans: Sequence[Plan], request: Request, run: Runner, scratch: Path) -> Iterator[Done]:
+    """Convert plates, each when it is asked for.
+
+    Raises:
+        StrictError: what a plate's report tells is not to be passed over.
+    """
+    for number, plan in enumerate(plans, start=1):
+        plate = Plate(plan.source.plate, plan.source.uri)
+        with kept(plate.uri, request.cloud):
+            source = fetch(plate, request.cloud)
+            if source.fingerprint != plan.source.fingerprint:
+                raise SourceChangedError(f"{plate.uri}: has changed since it was looked through; convert again")
+            report = planned_report(plan)
+            if request.strict:
+                report.check()
+            digest = run.submit(content_md5, source.path) if source.md5 is None else None
+            folder = scratch / "plates" / plan.folder.name
+            folder.mkdir(parents=True)
+            work = Work(plan, run, folder, True, digest, silent)
+            if request.joins is not None:
+                files = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
+            elif request.joined:
+                files = {SINGLE_CELLS: work.single_cells()}
+            else:
+                files = work.compartments()
+            facts = {**plan.facts(), **({"source_md5": digest.result()} if digest else {})}
+        report = finished_report(
+            report,
+            [coercion for made in files.values() for coercion in made.coercions],
+            {} if request.joined else {name: made.rows for name, made in files.items()},
+            files[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
+        )
+        if request.strict:
+            report.check()
+        request.progress("plates converted", number, len(plans))
+        yield Done(plate.name, folder, files, facts, report)
+
+
+def drifts_of(
+    plans: Sequence[Plan],
+    request: Request,
+    others: Mapping[str, Mapping[str, Columns]] | None = None,
+    is_empty: Callable[[str, str, str], bool] | None = None,
+) -> tuple[Drift, ...]:
+    """For each table the columns of all plates.
+
+    Args:
+        others: columns of plates that are there already, by table and plate.
+        is_empty: whether one of those, given table, plate and column, has no value in the column.
+
+    Raises:
+        SchemaError: a column has different types on two plates.
+    """
+    by_name = {plan.source.plate: plan for plan in plans}
+    found: dict[str, dict[str, Columns]] = defaultdict(dict)
+    for table, plates in (others or {}).items():
+        found[table].update({plate: columns for plate, columns in plates.items() if plate not in by_name})
+    for plate, plan in by_name.items():
+        if request.joined:
+            found[SINGLE_CELLS][plate] = columns_of(joined_schema(plan, joined_columns(plan)))
+        else:
+            for compartment in plan.compartments:
+                found[compartment][plate] = columns_of(plan.schema(compartment))
+
+    def nothing_in(table: str, plate: str, column: str) -> bool:
+        if plate in by_name:
+            return _has_no_value(by_name[plate], table, column)
+        return is_empty is not None and is_empty(table, plate, column)
+
+    return tuple(
+        unified(table, plates, request.schema, lambda plate, column, table=table: nothing_in(table, plate, column))  # type: ignore[misc]
+        for table, plates in found.items()
+        if plates
+    )
+
+
+def report_of(reports: Sequence[ConversionReport], drifts: Sequence[Drift], plans: Sequence[Plan]) -> PlatesReport:
+    """What is to be told of several plates."""
+    same: dict[int, str] = {}
+    notes = []
+    for plan in plans:
+        number = plan.options.table_number
+        if number is not None and same.setdefault(number, plan.source.plate) != plan.source.plate:
+            notes.append(
+                f"plates {same[number]} and {plan.source.plate} have the same content, and so the same TableNumber "
+                f"{number}: only Metadata_Plate or the file tells their rows apart"
+            )
+    return PlatesReport(tuple(reports), tuple(drifts), tuple(notes))
+
+
+def _check_keys(plans: Sequence[Plan]) -> None:
+    """Make sure that no image's key is another plate's too."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for plan in plans:
+        compartment = IMAGE if IMAGE in plan.compartments else plan.compartments[0]
+        names = key_names(plan, compartment)[: 1 + (plan.preset.table_number is not None)]
+        ((table, _),) = read_batches(plan, compartment, [plan.ordered(compartment)], names)
+        for key in set(zip(*(table[name].to_pylist() for name in names), strict=True)):
+            other = seen.setdefault(key, plan.source.plate)
+            if other != plan.source.plate:
+                where = ", ".join(f"{name} {value}" for name, value in zip(names, key, strict=True))
+                raise OptionError(
+                    f"plates {other} and {plan.source.plate} both have an image with {where}, which "
+                    "add_tablenumber=False would mix up; leave it out, and Metadata_TableNumber tells them apart"
+                )
+
+
+def _has_no_value(plan: Plan, table: str, column: str) -> bool:
+    if table == SINGLE_CELLS:
+        origin = next(joined for joined in joined_columns(plan) if joined.name == column)
+        table, column = origin.compartment, origin.column
+    rows = plan.ordered(table)
+    ((found, _),) = read_batches(plan, table, [rows], [column])
+    return found[column].null_count == len(rows)

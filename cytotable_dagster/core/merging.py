@@ -1,0 +1,169 @@
+"""What becomes of several plates: a file for each table over all of them, or a dataset that grows plate by plate."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytotable_dagster.core.dataset import (
+    Table,
+    column_is_empty,
+    drop_plate,
+    fit_plates,
+    open_table,
+    put_plate,
+    table_names,
+)
+from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.drift import Columns, columns_of, schema_of
+from cytotable_dagster.core.executors import Runner
+from cytotable_dagster.core.many_plates import Done, Request, converted, drifts_of, plan_all, report_of
+from cytotable_dagster.core.parquet import footer
+from cytotable_dagster.core.parquet_columns import refit
+from cytotable_dagster.core.parquet_concat import Concatenation
+from cytotable_dagster.core.report import PlatesResult
+from cytotable_dagster.core.types import FileFacts, Plate
+from cytotable_dagster.core.version import VERSION
+from cytotable_dagster.core.work import SINGLE_CELLS
+
+# What the footer of a file of several plates tells of each.
+_OF_A_PLATE = ("plate", "source_uri", "source_etag", "source_md5", "preset", "fingerprint")
+
+
+@dataclass
+class _Total:
+    rows: int = 0
+    seconds: float = 0.0
+    size: int = 0
+
+
+def convert_to_files(
+    plates: Sequence[Plate],
+    names: Callable[[str], str],
+    dest: Destination,
+    request: Request,
+    run: Runner,
+    scratch: Path,
+) -> PlatesResult:
+    """Convert plates to one file for each table, with the columns of all of them; nothing appears before all are done.
+
+    Args:
+        names: the name of a table's file.
+    """
+    started = time.perf_counter()
+    plans = plan_all(plates, request, scratch)
+    drifts = drifts_of(plans, request)
+    reports, facts = [], []
+    with ExitStack() as opened:
+        outs = {drift.table: opened.enter_context(dest.create(names(drift.table))) for drift in drifts}
+        files = {table: Concatenation(out) for table, out in outs.items()}
+        totals = {table: _Total() for table in outs}
+        for done in converted(plans, request, run, scratch):
+            for drift in drifts:
+                made = done.files.get(drift.table)
+                if made is not None:
+                    files[drift.table].append(_fitted(made.path, drift.columns))
+                    totals[drift.table].rows += made.rows
+                    totals[drift.table].seconds += made.seconds
+            done.remove()
+            reports.append(done.report)
+            facts.append({name: done.facts[name] for name in _OF_A_PLATE if name in done.facts})
+        for table, file in files.items():
+            entries = {"version": VERSION, "compartment": table, "rows": str(totals[table].rows)}
+            file.finish(footer({**entries, "plates": json.dumps(facts, separators=(",", ":"))}))
+            totals[table].size = outs[table].tell()
+    outputs = tuple(
+        FileFacts(
+            path=Path(dest.address(names(drift.table))),
+            rows=totals[drift.table].rows,
+            columns=len(drift.columns),
+            size=totals[drift.table].size,
+            seconds=totals[drift.table].seconds,
+        )
+        for drift in drifts
+    )
+    report = report_of(reports, drifts, plans)
+    return PlatesResult(outputs, tuple(plan.source for plan in plans), time.perf_counter() - started, report)
+
+
+def convert_to_dataset(
+    plates: Sequence[Plate], dest: Destination, request: Request, run: Runner, scratch: Path
+) -> PlatesResult:
+    """Convert plates into a dataset, each put there when it is done.
+
+    A plate that is there already, made of the same source in the same way, is left alone. Files of other plates are
+    touched only where the type of a column has to become wider.
+    """
+    started = time.perf_counter()
+    tables = {name: open_table(dest, name) for name in table_names(dest)}
+    plans = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
+    others = {
+        name: {plate: member.columns for plate, member in table.members.items()} for name, table in tables.items()
+    }
+    drifts = drifts_of(plans, request, others, lambda name, plate, column: column_is_empty(tables[name], plate, column))
+    names = {plan.source.plate for plan in plans}
+    for drift in drifts:
+        table = tables.get(drift.table) or open_table(dest, drift.table)
+        tables[drift.table] = fit_plates(table, _retyped(table, drift.columns, names))
+    columns = {drift.table: drift.columns for drift in drifts}
+    seconds: Counter[str] = Counter()
+    reports = []
+    for done in converted(plans, request, run, scratch):
+        tables = _put(tables, done, columns)
+        for name, made in done.files.items():
+            seconds[name] += made.seconds  # type: ignore[assignment]
+        done.remove()
+        reports.append(done.report)
+    outputs = tuple(
+        FileFacts(
+            path=Path(dest.address(name)),
+            rows=table.rows,
+            columns=len(columns[name]) if name in columns else 0,
+            size=table.size,
+            seconds=seconds[name],
+        )
+        for name, table in tables.items()
+    )
+    report = report_of(reports, drifts, plans)
+    return PlatesResult(outputs, tuple(plan.source for plan in plans), time.perf_counter() - started, report)
+
+
+def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns]) -> dict[str, Table]:
+    """The tables with a plate's new files, and without those it has no more."""
+    result = dict(tables)
+    for name, table in tables.items():
+        if name in done.files:
+            result[name] = put_plate(table, done.plate, done.files[name].path, columns[name], {})
+        elif done.plate in table.members and (name == SINGLE_CELLS) == (SINGLE_CELLS in done.files):
+            result[name] = drop_plate(table, done.plate)
+    return result
+
+
+def _is_current(tables: Mapping[str, Table], plate: str, fingerprint: str) -> bool:
+    return any(plate in t.members and t.members[plate].fingerprint == fingerprint for t in tables.values())
+
+
+def _retyped(table: Table, wanted: Columns, but: set[str]) -> dict[str, Columns]:
+    """The columns that plates already there get where the types of theirs are not those of the table."""
+    types = dict(wanted)
+    return {
+        plate: tuple((name, types.get(name, kind)) for name, kind in member.columns)
+        for plate, member in table.members.items()
+        if plate not in but
+    }
+
+
+def _fitted(path: Path, columns: Columns) -> Path:
+    """A file with these columns: the same, or a copy beside it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if columns_of(pq.read_schema(path)) == columns:
+        return path
+    fitted = path.with_name(f"fitted_{path.name}")
+    with pa.OSFile(str(path)) as source, fitted.open("wb") as out:
+        refit(source, schema_of(columns), {}, out, path.parent)
+    return fitted

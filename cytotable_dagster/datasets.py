@@ -1,0 +1,135 @@
+"""Datasets of many plates, for people and programs: add plates, list them, remove one, give all the same columns.
+
+A dataset is plain Parquet, `<dataset>/<table>/plate=<plate>/part-0.parquet`, which DuckDB, polars, pyarrow and pandas
+read as one table; see `core.dataset`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove_plate, table_names
+from cytotable_dagster.core.destination import Destination, LocalDestination
+from cytotable_dagster.core.drift import UNION, Drift, unified
+from cytotable_dagster.core.errors import SourceNotFoundError
+from cytotable_dagster.core.store import checked_cloud_options
+
+if TYPE_CHECKING:
+    from parsl import Config
+
+    from cytotable_dagster.core.presets import Preset
+    from cytotable_dagster.core.report import PlatesResult
+    from cytotable_dagster.core.work import Progress
+
+
+def add(
+    source_path: str | Path | Sequence[str | Path],
+    dataset_path: str | Path,
+    *,
+    source_datatype: str | None = None,
+    preset: "str | Preset | None" = None,
+    targets: Iterable[str] | None = None,
+    metadata: Iterable[str] | None = None,
+    compartments: Iterable[str] | None = None,
+    identifying_columns: Iterable[str] | None = None,
+    join: bool = False,
+    chunk_size: int | None = None,
+    drop_null: bool = False,
+    data_type_cast_map: Mapping[str, str] | None = None,
+    add_tablenumber: bool | None = None,
+    image_features: bool = False,
+    schema: str = UNION,
+    encoding: str = "utf-8",
+    strict: bool = False,
+    parsl_config: "Config | None" = None,
+    progress: "Progress | None" = None,
+    **cloud: Any,
+) -> "PlatesResult":
+    """Convert one plate or several into a dataset, which is made where there is none; arguments are those of `convert`.
+
+    A plate of a name that is there already is replaced, or left alone where it was made of the same source in the same
+    way. What was put there before an error stays: each plate is whole or not there.
+
+    Args:
+        join: whether to add to the joined table, `single_cells`, instead of the compartments' tables.
+        schema: `union` keeps the columns of every plate; `intersection` those that all have.
+
+    Raises:
+        SchemaError: a column has different types on two plates; nothing was added.
+        CytoTableError: see `cytotable_dagster.core.errors`.
+    """
+    from cytotable_dagster.core.discover import find_plates
+    from cytotable_dagster.core.executors import runner
+    from cytotable_dagster.core.files import scratch_folder
+    from cytotable_dagster.core.many_plates import Request, silent
+    from cytotable_dagster.core.merging import convert_to_dataset
+    from cytotable_dagster.core.plan import Options
+
+    cloud = checked_cloud_options(cloud)
+    request = Request(
+        options=Options.checked(
+            data_type_cast_map,
+            joined=join,
+            chunk_size=chunk_size,
+            targets=None if targets is None else tuple(targets),
+            drop_null=drop_null,
+            image_features=image_features,
+            encoding=encoding,
+        ),
+        joined=join,
+        preset=preset,
+        adjusted={"metadata": metadata, "compartments": compartments, "identifying_columns": identifying_columns},
+        add_tablenumber=add_tablenumber,
+        schema=schema,
+        strict=strict,
+        cloud=cloud,
+        progress=progress or silent,
+    )
+    plates = find_plates(source_path, source_datatype, cloud)
+    root = Path(dataset_path).expanduser().absolute()
+    with scratch_folder(root) as scratch, runner(parsl_config, scratch) as run:
+        return convert_to_dataset(plates, LocalDestination(root), request, run, scratch)
+
+
+def tables(dataset_path: str | Path, **cloud: Any) -> dict[str, Table]:
+    """The tables of a dataset, with the plates in each.
+
+    Raises:
+        SourceNotFoundError: there is no dataset.
+    """
+    dest = _destination(dataset_path, cloud)
+    found = {name: open_table(dest, name) for name in table_names(dest)}
+    if not found:
+        raise SourceNotFoundError(f"{dataset_path}: no dataset (no folder plate=... of any table is in it)")
+    return found
+
+
+def remove(dataset_path: str | Path, plate: str, **cloud: Any) -> tuple[str, ...]:
+    """Remove a plate; the names of the tables it was in.
+
+    Raises:
+        SourceNotFoundError: it is in none.
+    """
+    return remove_plate(_destination(dataset_path, cloud), plate)
+
+
+def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tuple[Drift, ...]:
+    """Give the files of all plates the same columns, so that readers need not be told that they differ.
+
+    Files that have them are left alone; others are copied with columns of nulls added (`union`) or with columns left
+    out (`intersection`).
+
+    Returns:
+        How the plates differed.
+    """
+    found = []
+    for table in tables(dataset_path, **cloud).values():
+        drift = unified(table.name, {plate: member.columns for plate, member in table.members.items()}, schema)
+        fit_plates(table, dict.fromkeys(table.members, drift.columns))
+        found.append(drift)
+    return tuple(found)
+
+
+def _destination(dataset_path: str | Path, cloud: Mapping[str, Any]) -> Destination:
+    checked_cloud_options(cloud)
+    return LocalDestination(Path(dataset_path).expanduser().absolute())
