@@ -5,15 +5,16 @@ from collections.abc import Mapping
 import dagster as dg
 
 from cytotable_dagster.assets.compartments import chunk_assets, compartment_assets
+from cytotable_dagster.assets.datasets import dataset_assets, dataset_checks
 from cytotable_dagster.assets.single_cells import single_cells_asset
 from cytotable_dagster.assets.source import plate_source, plate_sqlite_asset
 from cytotable_dagster.checks import plate_checks
-from cytotable_dagster.jobs import convert_chunks, convert_plate
+from cytotable_dagster.jobs import build_datasets, convert_chunks, convert_plate
 from cytotable_dagster.notices import batch_done_notice, plate_failed_notice
 from cytotable_dagster.partitions import chunks_per_plate
-from cytotable_dagster.resources import Lake, ParslCluster, PlateSource, Webhook
+from cytotable_dagster.resources import Dataset, Lake, ParslCluster, PlateSource, Webhook
 from cytotable_dagster.schedules import nightly_schedule
-from cytotable_dagster.sensors import new_plates_sensor
+from cytotable_dagster.sensors import datasets_sensor, new_plates_sensor
 
 
 def build_defs(
@@ -33,14 +34,16 @@ def build_defs(
             chunk_assets(number),
             compartment_assets(number),
             single_cells_asset(number),
+            dataset_assets(),
         ],
-        asset_checks=plate_checks(number),
-        jobs=[convert_plate, convert_chunks],
-        sensors=[new_plates_sensor(), plate_failed_notice(), batch_done_notice()],
+        asset_checks=[*plate_checks(number), dataset_checks()],
+        jobs=[convert_plate, convert_chunks, build_datasets],
+        sensors=[new_plates_sensor(), datasets_sensor(), plate_failed_notice(), batch_done_notice()],
         schedules=[nightly_schedule()],
         resources={
             "plate_files": PlateSource(),
             "lake": Lake(),
+            "dataset": Dataset(),
             "parsl_cluster": ParslCluster(),
             "webhook": Webhook(),
             **(resources or {}),

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove_plate, table_names
-from cytotable_dagster.core.destination import Destination, LocalDestination
+from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.store import checked_cloud_options
+from cytotable_dagster.core.store_destination import destination_of
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -86,9 +87,9 @@ def add(
         progress=progress or silent,
     )
     plates = find_plates(source_path, source_datatype, cloud)
-    root = Path(dataset_path).expanduser().absolute()
-    with scratch_folder(root) as scratch, runner(parsl_config, scratch) as run:
-        return convert_to_dataset(plates, LocalDestination(root), request, run, scratch)
+    dest = destination_of(dataset_path, cloud)
+    with scratch_folder(dest.nearby) as scratch, runner(parsl_config, scratch) as run:
+        return convert_to_dataset(plates, dest, request, run, scratch)
 
 
 def tables(dataset_path: str | Path, **cloud: Any) -> dict[str, Table]:
@@ -131,5 +132,4 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
 
 
 def _destination(dataset_path: str | Path, cloud: Mapping[str, Any]) -> Destination:
-    checked_cloud_options(cloud)
-    return LocalDestination(Path(dataset_path).expanduser().absolute())
+    return destination_of(dataset_path, checked_cloud_options(cloud))

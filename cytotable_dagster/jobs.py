@@ -16,6 +16,12 @@ convert_plate = dg.define_asset_job(
     description="A plate from its SQLite file to single cells, in one run; what is there already is not made again.",
 )
 
+build_datasets = dg.define_asset_job(
+    "build_datasets",
+    selection=dg.AssetSelection.groups("datasets"),
+    description="The tables of all plates brought up to the plates: what is new is put in, what is gone taken out.",
+)
+
 convert_chunks = dg.define_asset_job(
     "convert_chunks",
     selection=dg.AssetSelection.assets(*map(chunk_asset_key, COMPARTMENTS)),

@@ -1,5 +1,6 @@
 """What a materialization shows: facts of core as Dagster metadata."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import dagster as dg
 
 from cytotable_dagster.core.conversion_report import ConversionReport, Found, Match
+from cytotable_dagster.core.dataset import Table
+from cytotable_dagster.core.lake_dataset import Update
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.single_cells import joined_columns
 from cytotable_dagster.core.types import Coercion, FileFacts, Source
@@ -18,6 +21,7 @@ Metadata = dict[str, Any]
 # The page draws every row of a schema: 400 settle in 4 seconds, 4,000 in 16.
 _SCHEMA_COLUMNS = 400
 _REPORT_LINES = 100
+_PLATES = 200
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 10
 
@@ -106,6 +110,48 @@ def single_cells_metadata(plan: Plan, facts: FileFacts, matches: Sequence[Match]
         "column families": _table(families),
         **_content(facts.path),
     }
+
+
+def dataset_metadata(update: Update) -> Metadata:
+    """A dataset's table: what is in it, of which plates and versions, and what this update did."""
+    table = update.table
+    members = [
+        {
+            "plate": member.plate,
+            "rows": member.rows,
+            "columns": len(member.columns),
+            "bytes": member.size,
+            "source": member.facts.get("source_uri"),
+            "source version": member.facts.get("source_etag") or member.facts.get("source_md5"),
+            "converted by": member.facts.get("version"),
+        }
+        for member in list(table.members.values())[:_PLATES]
+    ]
+    left = len(table.members) - len(members)
+    return {
+        "dagster/row_count": table.rows,
+        "plates": len(table.members),
+        "columns": len(update.drift.columns),
+        "bytes": table.size,
+        "path": dg.MetadataValue.path(table.dest.address(table.name)),
+        "plates inside": _table(members),
+        **({"plates not shown": left} if left > 0 else {}),
+        "added": _names(update.added),
+        "replaced": _names(update.replaced),
+        "removed": _names(update.removed),
+        "schema drift": _lines("drift", update.drift.lines),
+    }
+
+
+def dataset_version(table: Table) -> str:
+    """What tells a dataset's table from what it was: its plates and their files."""
+    text = "\n".join(f"{plate} {member.fingerprint} {member.origin}" for plate, member in table.members.items())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _PLATES:,} more" if len(names) > _PLATES else ""
+    return f"{', '.join(names[:_PLATES])}{more}" if names else "none"
 
 
 def absent_metadata(plan: Plan, compartment: str) -> Metadata:

@@ -5,7 +5,8 @@ the asset `plate_source`, so that the web UI shows it and nothing beside the ins
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import dagster as dg
 
@@ -105,6 +106,26 @@ def list_plates(instance: dg.DagsterInstance) -> list[tuple[str, str | None]]:
     """Plates, sorted, with the addresses that were given for them."""
     names = sorted(instance.get_dynamic_partitions(plates.name))
     return [(name, source_of(instance, name)) for name in names]
+
+
+def chosen_plates(instance: dg.DagsterInstance, patterns: Sequence[str]) -> list[str]:
+    """Plates whose name, or `<batch>/<name>`, matches one of the patterns (`BR*`, `2020_11_*/*`), sorted."""
+    names = sorted(instance.get_dynamic_partitions(PLATES))
+    if not any("/" in pattern for pattern in patterns):
+        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return [
+        name
+        for name in names
+        for subject in [(name, f"{batch_of(instance, name) or ''}/{name}")]
+        if any(fnmatchcase(subject["/" in pattern], pattern) for pattern in patterns)
+    ]
+
+
+def batch_of(instance: dg.DagsterInstance, name: str) -> str | None:
+    """The batch that a plate was found in; None where its address does not say one."""
+    seen = _last_seen(instance, name)
+    found = seen.metadata.get("batch") if seen else None
+    return str(found.value) if found else None
 
 
 def remove(instance: dg.DagsterInstance, name: str) -> None:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner, runner, thread_config
 from cytotable_dagster.core.lake import PlateFolder
 from cytotable_dagster.core.listing import Pattern
 from cytotable_dagster.core.patterns import find_by_pattern, whole_pattern
 from cytotable_dagster.core.store import is_remote
+from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster.core.types import Plate
 from cytotable_dagster.plates import checked_name
 
@@ -98,6 +100,31 @@ class Lake(dg.ConfigurableResource):
         """The folder of one plate."""
         lake = Path(_setting(self.folder, "CYTOTABLE_LAKE", "lake")).expanduser().absolute()
         return PlateFolder(lake / checked_name(plate))
+
+
+class Dataset(dg.ConfigurableResource):
+    """Where the tables of all plates go, and which plates are in them. What lies there belongs to its assets."""
+
+    folder: str | None = Field(
+        default=None, description="A folder or an s3:// prefix. Default: CYTOTABLE_DATASET, else ./dataset."
+    )
+    plates: str | None = Field(
+        default=None,
+        description="Plates by name or <batch>/<name>, patterns allowed, with commas between: BR*, 2020_11_04/*. "
+        "Default: CYTOTABLE_DATASET_PLATES, else all.",
+    )
+    endpoint_url: str | None = Field(
+        default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
+    )
+
+    def destination(self) -> Destination:
+        endpoint = self.endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL")
+        cloud = {"endpoint_url": endpoint} if endpoint else {}
+        return destination_of(_setting(self.folder, "CYTOTABLE_DATASET", "dataset"), cloud)
+
+    def chosen(self) -> list[str]:
+        """Patterns of the plates' names."""
+        return [name.strip() for name in _setting(self.plates, "CYTOTABLE_DATASET_PLATES", "*").split(",")]
 
 
 class Webhook(dg.ConfigurableResource):

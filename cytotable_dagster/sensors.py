@@ -5,16 +5,18 @@ import time
 import dagster as dg
 
 from cytotable_dagster import plates
+from cytotable_dagster.assets.common import SINGLE_CELLS, latest_record
 from cytotable_dagster.core.arrivals import Look, Memory, look
 from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceFormatError
 from cytotable_dagster.core.listing import Found, Listing, listing
-from cytotable_dagster.jobs import convert_plate
+from cytotable_dagster.jobs import build_datasets, convert_plate
 from cytotable_dagster.resources import PlateSource
 
 _SQLITE = b"SQLite format 3\0"
 # A tick is given a minute, start-up of its process aside.
 _TICK_SECONDS = 40
 _PLATES_A_TICK = 25
+_UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def new_plates_sensor(
@@ -53,6 +55,31 @@ def new_plates_sensor(
         return result
 
     return new_plates
+
+
+def datasets_sensor(*, interval: int = 60) -> dg.SensorDefinition:
+    """Has the datasets brought up to the plates when some have ended and no run for it is under way.
+
+    Args:
+        interval: seconds between two ticks.
+    """
+
+    @dg.sensor(
+        name="datasets_sensor",
+        job=build_datasets,
+        minimum_interval_seconds=interval,
+        description="Runs build_datasets after plates were converted; one run for all that ended since the last.",
+    )
+    def datasets_follow(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        newest = latest_record(context.instance, SINGLE_CELLS)
+        if newest is None or str(newest.storage_id) == context.cursor:
+            return dg.SkipReason("no plate was converted since the last run")
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=build_datasets.name, statuses=_UNDER_WAY)):
+            return dg.SkipReason("a run is under way; the next one takes what has come meanwhile")
+        request = dg.RunRequest(run_key=str(newest.storage_id))
+        return dg.SensorResult(run_requests=[request], cursor=str(newest.storage_id))
+
+    return datasets_follow
 
 
 def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.SensorResult:

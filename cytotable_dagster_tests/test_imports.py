@@ -43,7 +43,7 @@ LAYERS = (
     ("single_cells", "sql_join", "table_file", "report"),
     ("matches", "inspection", "work", "lake", "reporting"),
     ("many_plates",),
-    ("merging",),
+    ("merging", "lake_dataset"),
     ("convert",),
 )
 

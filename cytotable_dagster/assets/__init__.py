@@ -1,1 +1,1 @@
-"""The asset graph: plate_source -> plate_sqlite -> chunks -> compartments -> single_cells."""
+"""The asset graph: plate_source -> plate_sqlite -> chunks -> compartments -> single_cells -> datasets."""

@@ -10,7 +10,7 @@ from; the index only spares reading all footers again, and follows the files whe
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +35,8 @@ _READERS = 16
 
 @dataclass(frozen=True)
 class Member:
-    """A plate's file in a dataset: `facts` are those of its footer, `stamp` is of `destination.Stored`."""
+    """A plate's file in a dataset: `facts` are those of its footer, `stamp` is of `destination.Stored`, `origin` what
+    the file that it was made of is known by, where that was said."""
 
     plate: str
     size: int
@@ -43,6 +44,7 @@ class Member:
     rows: int
     columns: Columns
     facts: Mapping[str, str]
+    origin: str = ""
 
     @property
     def fingerprint(self) -> str | None:
@@ -97,7 +99,9 @@ def open_table(dest: Destination, name: str) -> Table:
     return table
 
 
-def put_plate(table: Table, plate: str, path: Path, columns: Columns, fills: Mapping[str, Fill]) -> Table:
+def put_plate(
+    table: Table, plate: str, path: Path, columns: Columns, fills: Mapping[str, Fill], origin: str = ""
+) -> Table:
     """Put a plate's file into a table, in place of the one that is there; others are not touched.
 
     Args:
@@ -114,7 +118,17 @@ def put_plate(table: Table, plate: str, path: Path, columns: Columns, fills: Map
     else:
         with pa.OSFile(str(path)) as source:
             _fit(table.dest, name, source, columns, fills)
-    return _with(table, plate)
+    return _with(table, plate, origin)
+
+
+def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[str, Columns]:
+    """By plate its columns in the types of `wanted`, for those that have others; plates in `but` left out."""
+    types = dict(wanted)
+    return {
+        plate: tuple((name, types.get(name, kind)) for name, kind in member.columns)
+        for plate, member in table.members.items()
+        if plate not in but
+    }
 
 
 def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:
@@ -124,7 +138,7 @@ def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:
             name = file_name(table.name, plate)
             with table.dest.open(name) as source:
                 _fit(table.dest, name, source, columns, {})
-            table = _with(table, plate)
+            table = _with(table, plate, table.members[plate].origin)
     return table
 
 
@@ -165,11 +179,11 @@ def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns
         refit(source, schema_of(columns), fills, out, Path(scratch))
 
 
-def _with(table: Table, plate: str) -> Table:
+def _with(table: Table, plate: str, origin: str) -> Table:
     """The table with a plate's file as it is now."""
     folder = file_name(table.name, plate).rsplit("/", 1)[0]
     (stored,) = table.dest.list(folder)
-    member = _read_member(table.dest, table.name, plate, stored.size, stored.stamp)
+    member = replace(_read_member(table.dest, table.name, plate, stored.size, stored.stamp), origin=origin)
     table = replace(table, members=dict(sorted({**table.members, plate: member}.items())))
     _write_index(table)
     return table

@@ -35,6 +35,11 @@ class Destination(ABC):
     def address(self, name: str = "") -> str:
         """The whole path or address of a name."""
 
+    @property
+    @abstractmethod
+    def nearby(self) -> Path:
+        """A place of this machine for intermediate files, from where `put` costs least."""
+
     @abstractmethod
     def list(self, below: str = "") -> list[Stored]:
         """Every whole file below a folder, by name; hidden ones (`.x`) left out. Empty where there is none."""
@@ -64,6 +69,10 @@ class LocalDestination(Destination):
 
     def address(self, name: str = "") -> str:
         return str(self.root / name)
+
+    @property
+    def nearby(self) -> Path:
+        return self.root
 
     def list(self, below: str = "") -> list[Stored]:
         found = []

@@ -16,7 +16,7 @@ from typing import Any
 
 from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
-from cytotable_dagster.core.content import content_md5
+from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.conversion_report import ConversionReport
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
 from cytotable_dagster.core.executors import Runner
@@ -126,6 +126,25 @@ def plan_report(plan: Plan) -> ConversionReport:
         raise SourceNotFoundError(
             f"plate {plan.source.plate}: its plan in {plan.folder} has no report; materialize plate_sqlite first"
         ) from error
+
+
+def table_number(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> int:
+    """What tells a plate from others (see `content.content_crc32`); computed once, from the source.
+
+    Raises:
+        SourceChangedError: the source is another one now.
+    """
+    record = folder.path / ".table_number.json"
+    with suppress(OSError, ValueError, LookupError):
+        known = json.loads(record.read_text())
+        if known["source"] == plan.source.fingerprint:
+            return int(known["number"])
+    with kept(plan.source.uri, cloud):
+        check_source(plan, folder, cloud)
+        number = content_crc32(plan.source.path)
+    with whole_file(record) as temporary:
+        temporary.write_text(json.dumps({"source": plan.source.fingerprint, "number": number}))
+    return number
 
 
 def check_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> None:

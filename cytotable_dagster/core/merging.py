@@ -15,6 +15,7 @@ from cytotable_dagster.core.dataset import (
     fit_plates,
     open_table,
     put_plate,
+    retyped,
     table_names,
 )
 from cytotable_dagster.core.destination import Destination
@@ -107,7 +108,7 @@ def convert_to_dataset(
     names = {plan.source.plate for plan in plans}
     for drift in drifts:
         table = tables.get(drift.table) or open_table(dest, drift.table)
-        tables[drift.table] = fit_plates(table, _retyped(table, drift.columns, names))
+        tables[drift.table] = fit_plates(table, retyped(table, drift.columns, names))
     columns = {drift.table: drift.columns for drift in drifts}
     seconds: Counter[str] = Counter()
     reports = []
@@ -144,16 +145,6 @@ def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns]
 
 def _is_current(tables: Mapping[str, Table], plate: str, fingerprint: str) -> bool:
     return any(plate in t.members and t.members[plate].fingerprint == fingerprint for t in tables.values())
-
-
-def _retyped(table: Table, wanted: Columns, but: set[str]) -> dict[str, Columns]:
-    """The columns that plates already there get where the types of theirs are not those of the table."""
-    types = dict(wanted)
-    return {
-        plate: tuple((name, types.get(name, kind)) for name, kind in member.columns)
-        for plate, member in table.members.items()
-        if plate not in but
-    }
 
 
 def _fitted(path: Path, columns: Columns) -> Path:

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -60,6 +61,10 @@ class StoreDestination(Destination):
 
     def address(self, name: str = "") -> str:
         return f"{self.root}/{name}" if name else self.root
+
+    @property
+    def nearby(self) -> Path:
+        return Path(tempfile.gettempdir()) / "cytotable"
 
     def list(self, below: str = "") -> list[Stored]:
         prefix = f"{self._key(below)}/".lstrip("/")

@@ -1,0 +1,129 @@
+"""A dataset's table kept in step with the plates of a lake: what is new there is put in, what is gone is taken out."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cytotable_dagster.core.columns import joined_order
+from cytotable_dagster.core.dataset import (
+    Table,
+    column_is_empty,
+    drop_plate,
+    fit_plates,
+    open_table,
+    put_plate,
+    retyped,
+)
+from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.drift import Columns, Drift, columns_of, unified
+from cytotable_dagster.core.lake import PlateFolder
+from cytotable_dagster.core.parquet_columns import Constant, Fill, Renamed
+from cytotable_dagster.core.plan import ADDED_PLATE, ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER, Plan, load_plan
+from cytotable_dagster.core.work import SINGLE_CELLS
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did: the table as it is now, and the plates that came, changed and went."""
+
+    table: Table
+    drift: Drift
+    added: tuple[str, ...]
+    replaced: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Plates of a lake that a table has not, or has as they were, or has though they are gone."""
+
+    missing: tuple[str, ...]
+    older: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    @property
+    def none(self) -> bool:
+        return not (self.missing or self.older or self.gone)
+
+
+def behind(table: Table, plates: Mapping[str, PlateFolder]) -> Behind:
+    """How a table differs from the lake's plates; a look at each file's state, not into the files."""
+    states = {plate: state for plate, folder in plates.items() if (state := _state(folder, table.name)) is not None}
+    return Behind(
+        missing=tuple(plate for plate in states if plate not in table.members),
+        older=tuple(
+            plate for plate, state in states.items() if plate in table.members and table.members[plate].origin != state
+        ),
+        gone=tuple(plate for plate in table.members if plate not in states),
+    )
+
+
+def update_table(
+    dest: Destination, name: str, plates: Mapping[str, PlateFolder], number_of: Callable[[str, Plan], int]
+) -> Update:
+    """Bring a table up to the lake's plates. The work is that of the plates that differ.
+
+    Args:
+        name: `Cells`, ..., or `single_cells`.
+        plates: all that are to be in it; those without such a file are not.
+        number_of: the TableNumber of a plate, asked where the file does not tell plates apart.
+
+    Raises:
+        SchemaError: a column has different types on two plates; nothing was changed.
+    """
+    table = open_table(dest, name)
+    differs = behind(table, plates)
+    new = (*differs.missing, *differs.older)
+    fitting = {plate: _fitting(plate, plates[plate], name, number_of) for plate in new}
+    columns = {plate: member.columns for plate, member in table.members.items() if plate not in differs.gone}
+    columns |= {plate: own for plate, (own, _) in fitting.items()}
+    drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set(new)))
+    table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
+    for plate, (_, fills) in fitting.items():
+        path = plates[plate].result(name)
+        table = put_plate(table, plate, path, drift.columns, fills, origin=_state(plates[plate], name) or "")
+    for plate in differs.gone:
+        table = drop_plate(table, plate)
+    return Update(table, drift, differs.missing, differs.older, differs.gone)
+
+
+def _state(folder: PlateFolder, name: str) -> str | None:
+    """What tells a lake's file from another of its name; None where there is none."""
+    with suppress(FileNotFoundError):
+        facts = folder.result(name).stat()
+        return f"{facts.st_ino}-{facts.st_mtime_ns}-{facts.st_size}"
+    return None
+
+
+def _fitting(
+    plate: str, folder: PlateFolder, name: str, number_of: Callable[[str, Plan], int]
+) -> tuple[Columns, dict[str, Fill]]:
+    """The columns that a plate's file is to have among others', and how those come about that it has not."""
+    import pyarrow.parquet as pq
+
+    plan, own = load_plan(folder.plan), columns_of(pq.read_schema(folder.result(name)))
+    named = {column.name for part in plan.tables for column in part.columns}
+    fills: dict[str, Fill] = {}
+    columns = dict(own)
+    # Sites that were exported each alone have numbers of the same making already.
+    if plan.preset.datatype != "csv" or plan.preset.table_number is None:
+        if ADDED_TABLE_NUMBER in columns:
+            columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in own}
+            fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
+        fills[ADDED_TABLE_NUMBER] = Constant(number_of(plate, plan))
+        columns = {ADDED_TABLE_NUMBER: "int64", **columns}
+    if ADDED_PLATE not in named:
+        fills[ADDED_PLATE] = Constant(plate)
+        columns = {ADDED_PLATE: "string", **columns}
+    names = joined_order(columns) if name == SINGLE_CELLS else list(columns)
+    return tuple((key, columns[key]) for key in names), fills
+
+
+def _is_empty(table: Table, plates: Mapping[str, PlateFolder], plate: str, column: str, new: set[str]) -> bool:
+    import pyarrow.parquet as pq
+
+    if plate not in new:
+        return column_is_empty(table, plate, column)
+    path = plates[plate].result(table.name)
+    found = pq.read_table(path, columns=[column])
+    return column in found.schema.names and found[column].null_count == found.num_rows

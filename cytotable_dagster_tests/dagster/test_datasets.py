@@ -1,0 +1,155 @@
+"""Datasets over all plates: one run takes in what is new, the page names the plates inside, a check says what lags."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from cytotable_dagster import datasets, plates
+from cytotable_dagster.assets.datasets import TABLES, dataset_key
+from cytotable_dagster.build import build_defs
+from cytotable_dagster.resources import Dataset, Lake, ParslCluster, PlateSource
+from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
+
+
+@pytest.fixture
+def project(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Definitions over a folder of plates, and an instance: `run(job, plate)` runs a job."""
+    for name, dialect, cells in (("A", JUMP, (3, 2)), ("B", EXPORT, (4, 0, 1)), ("C", JUMP, (2,))):
+        write_sqlite(tmp_path / "plates" / f"{name}.sqlite", plate(dialect, sites(*cells)))
+
+    def defs(chosen: str | None = None) -> dg.Definitions:
+        return build_defs(
+            chunks=2,
+            resources={
+                "plate_files": PlateSource(location=str(tmp_path / "plates")),
+                "lake": Lake(folder=str(tmp_path / "lake")),
+                "dataset": Dataset(folder=str(tmp_path / "set"), plates=chosen),
+                "parsl_cluster": ParslCluster(workers=1),
+            },
+        )
+
+    with dg.instance_for_test() as instance:
+
+        def run(job: str, plate: str | None = None, chosen: str | None = None) -> dg.ExecuteInProcessResult:
+            result = defs(chosen).resolve_job_def(job).execute_in_process(instance=instance, partition_key=plate)
+            assert result.success
+            return result
+
+        for name in ("A", "B"):
+            plates.add(instance, name)
+            run("convert_plate", name)
+        yield instance, run
+
+
+def _metadata(result: dg.ExecuteInProcessResult, table: str) -> dict[str, object]:
+    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key == dataset_key(table)]
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def _check(result: dg.ExecuteInProcessResult, table: str) -> dg.AssetCheckEvaluation:
+    (found,) = [item for item in result.get_asset_check_evaluations() if item.asset_key == dataset_key(table)]
+    return found
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    found = ((path, path.stat()) for path in folder.rglob("part-0.parquet"))
+    return {str(path.relative_to(folder)): (facts.st_ino, facts.st_mtime_ns) for path, facts in found}
+
+
+def test_plates_come_change_and_go_and_others_are_not_touched(project, tmp_path):
+    instance, run = project
+    first = run("build_datasets")
+    shown = _metadata(first, "Cells")
+    assert (shown["plates"], shown["dagster/row_count"], shown["added"]) == (2, 10, "A, B")
+    inside = [record.data for record in shown["plates inside"].records]  # type: ignore[attr-defined]
+    assert [row["plate"] for row in inside] == ["A", "B"]
+    assert inside[0]["source"] == str(tmp_path / "plates" / "A.sqlite")
+    assert all(_check(first, table).passed for table in TABLES)
+    one = _stamps(tmp_path / "set")
+    assert len(one) == 2 * len(TABLES)
+
+    # The same content as the converter's own way gives.
+    datasets.add([tmp_path / "plates/A.sqlite", tmp_path / "plates/B.sqlite"], tmp_path / "own")
+    for name in ("Image", "Cells"):
+        for member in ("A", "B"):
+            file = f"{name}/plate={member}/part-0.parquet"
+            ours = pq.ParquetFile(tmp_path / "set" / file).read()
+            assert ours.select(sorted(ours.schema.names)).equals(
+                (own := pq.ParquetFile(tmp_path / "own" / file).read()).select(sorted(own.schema.names))
+            )
+
+    again = run("build_datasets")
+    assert _metadata(again, "Cells")["added"] == "none"
+    assert _stamps(tmp_path / "set") == one
+
+    plates.add(instance, "C")
+    run("convert_plate", "C")
+    write_sqlite(tmp_path / "B.sqlite", plate(EXPORT, sites(6)))
+    (tmp_path / "B.sqlite").replace(tmp_path / "plates" / "B.sqlite")
+    run("convert_plate", "B")
+    late = run("build_datasets", chosen=None)
+    assert (_metadata(late, "Cells")["added"], _metadata(late, "Cells")["replaced"]) == ("C", "B")
+    two = _stamps(tmp_path / "set")
+    assert {name: two[name] for name in one if "plate=A" in name} == {
+        name: state for name, state in one.items() if "plate=A" in name
+    }
+    assert two["Cells/plate=B/part-0.parquet"] != one["Cells/plate=B/part-0.parquet"]
+    rows = f"SELECT plate, count(*) FROM read_parquet('{tmp_path}/set/single_cells/*/*.parquet') GROUP BY 1 ORDER BY 1"
+    assert duckdb.sql(rows).fetchall() == [("A", 5), ("B", 6), ("C", 2)]
+
+    plates.remove(instance, "A")
+    gone = run("build_datasets")
+    assert _metadata(gone, "Cells")["removed"] == "A"
+    assert not (tmp_path / "set" / "Cells" / "plate=A").exists()
+
+
+def test_the_check_names_plates_that_are_missing_or_older(project, tmp_path):
+    instance, run = project
+    run("build_datasets")
+    plates.add(instance, "C")
+    run("convert_plate", "C")
+    write_sqlite(tmp_path / "A.sqlite", plate(JUMP, sites(1)))
+    (tmp_path / "A.sqlite").replace(tmp_path / "plates" / "A.sqlite")
+    run("convert_plate", "A")
+    plates.remove(instance, "B")
+    defs = build_defs(
+        chunks=2,
+        resources={"lake": Lake(folder=str(tmp_path / "lake")), "dataset": Dataset(folder=str(tmp_path / "set"))},
+    )
+    checks = dg.define_asset_job(
+        "checks",
+        selection=dg.AssetSelection.all_asset_checks() & dg.AssetSelection.checks_for_assets(dataset_key("Cells")),
+    )
+    job = dg.Definitions.merge(defs, dg.Definitions(jobs=[checks])).resolve_job_def("checks")
+    found = _check(job.execute_in_process(instance=instance), "Cells")
+    said = {name: value.value for name, value in found.metadata.items()}
+    assert not found.passed
+    assert said == {"not in it": "C", "in it with an older version": "A", "in it, but gone": "B"}
+
+
+def test_plates_are_chosen_by_name_or_batch(project, tmp_path):
+    instance, run = project
+    for batch, name in (("b1", "A"), ("b2", "B")):
+        uri = str(tmp_path / "plates" / f"{name}.sqlite")
+        instance.report_runless_asset_event(plates.observation(name, uri, "1", {"plate": name, "batch": batch}))
+    assert _metadata(run("build_datasets", chosen="B*"), "Cells")["added"] == "B"
+    assert _metadata(run("build_datasets", chosen="b1/*, nothing"), "Cells")["removed"] == "B"
+    index = json.loads((tmp_path / "set" / "_index" / "Cells.json").read_text())
+    assert list(index["plates"]) == ["A"]
+
+
+def test_the_sensor_asks_for_one_run_after_plates_have_ended(project):
+    from cytotable_dagster.sensors import datasets_sensor
+
+    instance, _ = project
+    sensor = datasets_sensor()
+    first = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
+    assert first.run_requests is not None
+    assert len(first.run_requests) == 1
+    second = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=first.cursor))
+    assert not second.run_requests
+    assert "no plate was converted" in (second.skip_message or "")
