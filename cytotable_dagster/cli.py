@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cytotable_dagster.core.discover import DATATYPES
 from cytotable_dagster.core.errors import CytoTableError, StrictError
 from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster.core.version import VERSION
@@ -61,10 +62,10 @@ def _add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> No
         "source_path",
         metavar="SOURCE",
         nargs="+" if several else None,
-        help="a SQLite file or a folder of CSV files, or the s3:// address of one"
+        help="a SQLite file, a folder of CSV or NPZ files, or the s3:// address of one"
         + ("; several of these, a pattern, or a folder of plates" if several else ""),
     )
-    parser.add_argument("--source-datatype", choices=["sqlite", "csv"])
+    parser.add_argument("--source-datatype", choices=DATATYPES)
     parser.add_argument("--preset", help=f"the dialect (default: detected): a .toml file, or {', '.join(PRESETS)}")
     parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
     _add_store(parser)

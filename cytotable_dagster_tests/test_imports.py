@@ -19,7 +19,7 @@ PAGES = ("sqlite_", *COMPILED)
 # From the vocabulary up: a module imports from its own row and the rows above it.
 LAYERS = (
     ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout", "text_table"),
-    ("presets", "columns", "values", "conversion_report"),
+    ("presets", "columns", "values", "conversion_report", "readers", "plain_pickle"),
     (
         *(
             "preset_file",
@@ -31,10 +31,12 @@ LAYERS = (
             "thrift_compact",
             "parquet_concat",
         ),
-        *("sqlite_file", "csv_parts"),
+        *("sqlite_file", "csv_parts", "npz_file"),
     ),
-    ("csv_files", "csv_reader", "csv_types"),
-    ("content", "csv_survey"),
+    ("csv_files", "csv_reader", "csv_types", "npz_reader"),
+    ("plate_files", "csv_survey"),
+    ("content", "flat_csv"),
+    ("source_files",),
     ("destination", "store_destination", "upload"),
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader", "parquet_columns", "drift"),

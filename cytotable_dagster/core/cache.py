@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.cache_room import bytes_of, in_use, make_room, room_was_made
 from cytotable_dagster.core.content import md5_of_list, size_and_stamp
-from cytotable_dagster.core.csv_files import is_export_file
 from cytotable_dagster.core.digests import md5_of
 from cytotable_dagster.core.errors import (
     DownloadError,
@@ -24,6 +23,7 @@ from cytotable_dagster.core.errors import (
     SourceNotFoundError,
 )
 from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.plate_files import is_csv, is_npz, plate_files
 from cytotable_dagster.core.store import Remote, describe, errors_of, is_prefix, is_remote, objects_below, store
 from cytotable_dagster.core.types import Plate, Source
 
@@ -50,8 +50,8 @@ class _Record:
 def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     """The plate as a file of this machine; a remote one is downloaded unless the cache has this version.
 
-    A plate of CSV files is a folder, and each of its files is kept by itself. Two processes that want the same plate
-    download it once. A local file's MD5 is not computed here.
+    A plate of CSV or NPZ files is a folder, and each of its files is kept by itself. Two processes that want the same
+    plate download it once. A local file's MD5 is not computed here.
 
     Raises:
         SourceNotFoundError, SourceAccessError: the object is not there, or the store refuses.
@@ -124,10 +124,11 @@ def _fetch_object(path: "CloudPath", remote: Remote, cache: Path) -> "tuple[Path
 
 
 def _fetch_folder(plate: Plate, prefix: "CloudPath", cloud: Mapping[str, Any]) -> Source:
-    """The CSV files under a prefix, an empty one among them; what is no longer there is no longer here either."""
-    found = [remote for remote in objects_below(prefix) if is_export_file(remote.uri)]
+    """The CSV or NPZ files under a prefix, empty ones among them; what is no longer there is no longer here."""
+    there = {remote.uri: remote for remote in objects_below(prefix)}
+    found = [there[uri] for uri in plate_files(there)]
     if not found:
-        raise SourceNotFoundError(f"{plate.uri}: no CSV files named for tables are there; check the address")
+        raise SourceNotFoundError(f"{plate.uri}: no CSV or NPZ files are there; check the address")
     cache, folder = cache_folder(cloud), _cached(plate.uri, cloud)
 
     def fetch_one(remote: Remote) -> tuple[Path, _Record]:
@@ -136,8 +137,9 @@ def _fetch_folder(plate: Plate, prefix: "CloudPath", cloud: Mapping[str, Any]) -
     with _room_for(found, plate.uri, cloud), ThreadPoolExecutor(_DOWNLOADS) as pool:
         records = list(pool.map(fetch_one, found))
     here = {local for local, _ in records}
-    for gone in [file for file in folder.rglob("*") if is_export_file(file.name) and file not in here]:
-        gone.unlink()
+    for gone in [file for file in folder.rglob("*") if is_csv(file.name) or is_npz(file.name)]:
+        if gone not in here:
+            gone.unlink()
     files = [(local.relative_to(folder).as_posix(), record) for local, record in records]
     etags = hashlib.sha256("".join(f"{name} {record.etag}\n" for name, record in files).encode())
     return Source(

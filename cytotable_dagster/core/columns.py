@@ -7,6 +7,8 @@ from cytotable_dagster.core.presets import IMAGE
 
 _FIRST = ("tablenumber", "imagenumber", "objectnumber")
 _GROUPS = ("image", "cytoplasm", "cells", "nuclei")
+# CellProfiler's names have no spaces, and IN Carta's `Class Name`, `WELL LABEL`, `Plate ID` nothing else.
+_IDENTITY = re.compile(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest)(_|$)| (Name|Color|Path|LABEL|ID)$")
 
 
 def result_name(column: str, compartment: str, identifying_columns: Iterable[str]) -> str:
@@ -21,6 +23,12 @@ def result_name(column: str, compartment: str, identifying_columns: Iterable[str
     if IMAGE in column or "ObjectNumber" in column or "TableNumber" in column:
         return f"Metadata_{column}"
     return f"Metadata_{compartment}_{column}"
+
+
+def plain_name(column: str, identifying_columns: Iterable[str]) -> str:
+    """The name where compartments give none: a column's own, with `Metadata_` in front of what identifies rows."""
+    plain = column not in identifying_columns or column.startswith("Metadata_")
+    return column if plain else f"Metadata_{column}"
 
 
 def partner_name(name: str, compartment: str, taken: Iterable[str]) -> str:
@@ -42,7 +50,7 @@ def selects(patterns: Sequence[str], name: str) -> bool:
 
 def is_identity(column: str) -> bool:
     """Whether a source column names things (wells, files, digests), so that text in it is no number gone wrong."""
-    return re.search(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest)(_|$)", column) is not None
+    return _IDENTITY.search(column) is not None
 
 
 def _rank(name: str) -> int:

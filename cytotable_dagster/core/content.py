@@ -1,12 +1,12 @@
-"""What identifies the content of a plate on this machine, be it one file or the CSV files of a folder."""
+"""What identifies the content of a plate on this machine, be it one file or the files of a folder."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from cytotable_dagster.core.csv_files import is_export_file
+from cytotable_dagster.core.csv_files import table_of
 from cytotable_dagster.core.digests import crc32_of, md5_of
+from cytotable_dagster.core.plate_files import files_below
 from cytotable_dagster.core.presets import IMAGE
 
 
@@ -16,7 +16,7 @@ def size_and_stamp(path: Path) -> tuple[int, str]:
         facts = path.stat()
         return facts.st_size, f"{facts.st_size}-{facts.st_mtime_ns}"
     size, digest = 0, hashlib.sha256()
-    for name, file in _files(path):
+    for name, file in files_below(path):
         facts = file.stat()
         size += facts.st_size
         digest.update(f"{name}\n{facts.st_size}-{facts.st_mtime_ns}\n".encode())
@@ -24,10 +24,10 @@ def size_and_stamp(path: Path) -> tuple[int, str]:
 
 
 def content_md5(path: Path) -> str:
-    """The MD5 of a file; of a folder, that of the list of its CSV files as `md5sum` prints it."""
+    """The MD5 of a file; of a folder, that of the list of its files as `md5sum` prints it."""
     if not path.is_dir():
         return md5_of(path)
-    return md5_of_list((name, md5_of(file)) for name, file in _files(path))
+    return md5_of_list((name, md5_of(file)) for name, file in files_below(path))
 
 
 def md5_of_list(files: Iterable[tuple[str, str]]) -> str:
@@ -40,14 +40,9 @@ def content_crc32(path: Path) -> int:
     several of them one after the other, or of all its files where it has none."""
     if not path.is_dir():
         return crc32_of(path)
-    files = dict(_files(path))
-    images = [file for name, file in files.items() if IMAGE.lower() in name.rsplit("/", 1)[-1].lower()]
+    files = dict(files_below(path))
+    images = [file for name, file in files.items() if table_of(name, (IMAGE,))]
     number = 0
     for file in images or files.values():
         number = crc32_of(file, number)
     return number
-
-
-def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names if is_export_file(name))
-    yield from sorted((path.relative_to(root).as_posix(), path) for path in found)

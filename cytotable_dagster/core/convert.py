@@ -22,7 +22,7 @@ from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
 from cytotable_dagster.core.plan import Options
-from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.report import ConversionResult, PlatesResult
 from cytotable_dagster.core.reporting import finished_report, planned_report
@@ -64,13 +64,13 @@ def convert(
     """Convert a plate, or several, to Parquet: one file for each compartment, or the joined single cells.
 
     Args:
-        source_path: a SQLite file, a folder or prefix that holds one or several, or a folder of CSV files; local or
-            `s3://`; a pattern such as `plates/BR*`; or a list of these. Several plates become one table, streamed
+        source_path: a SQLite file, a folder or prefix that holds one or several, or a folder of CSV or NPZ files; local
+            or `s3://`; a pattern such as `plates/BR*`; or a list of these. Several plates become one table, streamed
             plate by plate, with `Metadata_TableNumber` (and `Metadata_Plate`, where the source has none).
         dest_path: a folder for `Image.parquet`, `Cells.parquet`, ...; or a name that ends in `.parquet` for the
             joined single cells.
         dest_datatype: `parquet`.
-        source_datatype: `sqlite` or `csv`; None takes what is there.
+        source_datatype: `sqlite`, `csv` or `npz`; None takes what the preset is for, or what is there.
         preset: a preset, its name, or the path of a `.toml` file (`docs/presets.md`); None detects the dialect.
         targets: the tables wanted (`["cells", "Nuclei"]`, in any case); None is all of them.
         metadata: the tables that describe images; an empty list leaves the image table out.
@@ -121,14 +121,22 @@ def convert(
         image_features=image_features,
         encoding=encoding,
     )
-    plates = find_plates(source_path, source_datatype, cloud)
+    datatype = wanted_datatype(preset, source_datatype)
+    adjusted: dict[str, Any] = {
+        "datatype": datatype,
+        "encoding": encoding,
+        "metadata": metadata,
+        "compartments": compartments,
+        "identifying_columns": identifying_columns,
+    }
+    plates = find_plates(source_path, datatype, cloud)
     if len(plates) > 1:
         request = Request(
             options=options,
             joined=joined,
             joins=joins,
             preset=preset,
-            adjusted={"metadata": metadata, "compartments": compartments, "identifying_columns": identifying_columns},
+            adjusted=adjusted,
             add_tablenumber=add_tablenumber,
             schema=schema,
             strict=strict,
@@ -142,9 +150,7 @@ def convert(
             file = joined_path(dest).name if joined else "{}.parquet"
             return convert_to_files(plates, file.format, LocalDestination(root), request, run, scratch)
     source = fetch(plates[0], cloud)
-    chosen = resolved_preset(
-        source, preset, metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
-    )
+    chosen = resolved_preset(source, preset, **adjusted)
     with kept(source.uri, cloud), scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
         # The digest of a local file costs a pass over it, which runs beside the work.
         digest = run.submit(content_md5, source.path) if source.md5 is None else None

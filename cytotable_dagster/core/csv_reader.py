@@ -45,7 +45,7 @@ class TablePart:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A table open for reading; see `sqlite_reader.TableReader`."""
+    """A table open for reading; see `readers.TableReader`."""
 
     columns: tuple[SourceColumn, ...]
     headers: tuple[Header, ...]

@@ -14,6 +14,7 @@ from cytotable_dagster.core.csv_parts import Header, Ragged, parse, parts_of, pl
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
 from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowed
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
+from cytotable_dagster.core.readers import Found
 from cytotable_dagster.core.types import Coercion, SourceColumn
 from cytotable_dagster.core.values import typed_array
 
@@ -24,23 +25,6 @@ if TYPE_CHECKING:
 
 # Of a table's files, so many bytes are kept parsed; the rest is parsed again.
 _SPOOLED = 4 << 30
-
-
-@dataclass(frozen=True)
-class Found:
-    """The CSV files of a plate: their tables, files that were left out and why, and what else is to be told."""
-
-    tables: Mapping[str, "CsvSurvey"]
-    skipped: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-
-    def all_notes(self) -> tuple[str, ...]:
-        """With those of the tables that were looked through."""
-        return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
-
-    def all_skipped(self) -> tuple[tuple[str, str], ...]:
-        """With the records that were left out of the tables that were looked through."""
-        return (*self.skipped, *(record for table in self.tables.values() for record in table.left_out))
 
 
 def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
@@ -70,7 +54,7 @@ def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spoo
 
 @dataclass
 class CsvSurvey:
-    """A table of CSV files that is looked through; see `sqlite_reader.TableReader`."""
+    """A table of CSV files that is looked through; see `readers.TableReader`."""
 
     table: str
     keys: tuple[str, ...]

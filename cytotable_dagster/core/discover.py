@@ -10,11 +10,11 @@ from typing import Any
 
 from cytotable_dagster.core.csv_files import is_export_file, plate_name
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.plate_files import SQLITE, is_csv, is_npz, is_sqlite, plate_files, stem
 from cytotable_dagster.core.store import is_remote, list_remote
 from cytotable_dagster.core.types import Plate
 
-_SQLITE = (".sqlite", ".sqlite3", ".db")
-_DATATYPES = ("sqlite", "csv")
+DATATYPES = ("sqlite", "csv", "npz")
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -60,16 +60,16 @@ def _plates_at(address: str, source_datatype: str | None, cloud: Mapping[str, An
 
 
 def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[str]:
-    """The SQLite files in a folder or prefix; else those below it, unless it is one of CSV files. None for a file."""
+    """The SQLite files in a folder or prefix; else those below it, unless it is one of other files. None for a file."""
     prefix = address.rstrip("/") + "/"
     if is_remote(address):
-        files = [] if address.lower().endswith(_SQLITE) else list_remote(prefix, cloud, below=True)
+        files = [] if is_sqlite(address) else list_remote(prefix, cloud, below=True)
     else:
         prefix = f"{Path(address).expanduser()}/"
         files = [str(Path(folder, name)) for folder, _, names in os.walk(prefix) for name in names]
-    below = sorted(file for file in files if file.lower().endswith(_SQLITE))
+    below = sorted(file for file in files if is_sqlite(file))
     direct = [file for file in below if "/" not in file.removeprefix(prefix)]
-    if direct or source_datatype == "sqlite" or not _any_export(files):
+    if direct or source_datatype == "sqlite" or not plate_files(files):
         return direct or below
     return []
 
@@ -97,10 +97,11 @@ def _long_name(plate: Plate) -> str:
 
 
 def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
-    """The one plate at `source_path`: a SQLite file, a folder (or prefix) that holds one, or a folder of CSV files.
+    """The one plate at `source_path`: a SQLite, CSV or NPZ file, a folder (or prefix) that holds one SQLite file, or a
+    folder of CSV or NPZ files.
 
     Args:
-        source_datatype: `sqlite` or `csv`; None takes what is there, SQLite first.
+        source_datatype: `sqlite`, `csv` or `npz`; None takes what is there, SQLite first.
         cloud: options of the cloud client (see `cache.checked_cloud_options`).
 
     Raises:
@@ -108,8 +109,8 @@ def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapp
         SourceFormatError: several plates are, or none of the type asked for.
         OptionError: a `source_datatype` that is not known.
     """
-    if source_datatype is not None and source_datatype not in _DATATYPES:
-        raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(_DATATYPES)}")
+    if source_datatype is not None and source_datatype not in DATATYPES:
+        raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(DATATYPES)}")
     address = str(source_path)
     if is_remote(address):
         return _remote_plate(address, source_datatype, cloud)
@@ -117,41 +118,53 @@ def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapp
     if not path.exists():
         raise SourceNotFoundError(f"{address}: no such file or folder")
     if not path.is_dir():
-        if source_datatype == "csv" or is_export_file(path.name):
-            raise SourceFormatError(f"{address}: one file; a plate of CSV files is named by its folder, {path.parent}")
-        return plate_at(str(path))
-    databases = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in _SQLITE)
-    if source_datatype != "csv" and databases:
-        return _only(databases, address)
-    if source_datatype != "sqlite" and any(is_export_file(name) for _, _, names in os.walk(path) for name in names):
+        return _one_file(str(path), source_datatype)
+    if source_datatype in (None, "sqlite"):
+        databases = sorted(str(file) for file in path.iterdir() if is_sqlite(file.name))
+        if databases:
+            return _only(databases, address)
+    if _fits((name for _, _, names in os.walk(path) for name in names), source_datatype):
         return Plate(plate_name(str(path.absolute())), str(path))
     raise _nothing(address, source_datatype)
 
 
 def plate_at(address: str) -> Plate:
     """The plate that a file's address means; its name is the file's without the ending."""
-    name = address.rstrip("/").rsplit("/", 1)[-1]
-    return Plate(name=name.rsplit(".", 1)[0] if "." in name else name, uri=address)
+    return Plate(name=stem(address.rstrip("/").rsplit("/", 1)[-1]), uri=address)
+
+
+def _one_file(address: str, source_datatype: str | None) -> Plate:
+    """The plate in a file; where it is one of several, they are named by their folder."""
+    if source_datatype != "sqlite" and is_export_file(address):
+        folder = address.rpartition("/")[0]
+        raise SourceFormatError(f"{address}: one file; a plate of CSV files is named by its folder, {folder}")
+    for datatype, fits in (("csv", is_csv), ("npz", is_npz)):
+        if source_datatype == datatype and not fits(address):
+            raise SourceFormatError(f"{address}: no {datatype.upper()} file by its name, as source_datatype= says")
+    return plate_at(address)
 
 
 def _remote_plate(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
-    if source_datatype != "csv" and address.lower().endswith(_SQLITE):
-        return plate_at(address)
-    if source_datatype != "csv":
-        databases = [uri for uri in list_remote(address, cloud) if uri.lower().endswith(_SQLITE)]
+    if is_sqlite(address) or is_csv(address) or is_npz(address):
+        return _one_file(address, source_datatype)
+    if source_datatype in (None, "sqlite"):
+        databases = [uri for uri in list_remote(address, cloud) if is_sqlite(uri)]
         if databases:
             return _only(databases, address)
     prefix = address.rstrip("/") + "/"
-    if source_datatype != "sqlite" and _any_export(list_remote(prefix, cloud, below=True)):
+    if source_datatype != "sqlite" and _fits(list_remote(prefix, cloud, below=True), source_datatype):
         return Plate(plate_name(address), prefix)
     raise _nothing(address, source_datatype)
 
 
-def _any_export(addresses: Iterable[str]) -> bool:
-    return any(is_export_file(address) for address in addresses)
+def _fits(names: Iterable[str], source_datatype: str | None) -> bool:
+    """Whether files of the type asked for are among a folder's."""
+    found = plate_files(names) if source_datatype != "sqlite" else []
+    kinds = {"csv": is_csv, "npz": is_npz}
+    return any(source_datatype is None or kinds[source_datatype](name) for name in found)
 
 
-def _only(found: list[str], address: str) -> Plate:
+def _only(found: Sequence[str], address: str) -> Plate:
     if len(found) > 1:
         raise SourceFormatError(
             f"{address}: holds {len(found)} plates, and one is converted at a time; name one, such as {found[0]}"
@@ -161,8 +174,9 @@ def _only(found: list[str], address: str) -> Plate:
 
 def _nothing(address: str, source_datatype: str | None) -> SourceNotFoundError:
     wanted = {
-        "sqlite": f"file that ends in {' or '.join(_SQLITE)}",
-        "csv": "CSV file named for a table (Cells.csv, ...)",
+        "sqlite": f"file that ends in {' or '.join(SQLITE)}",
+        "csv": "CSV file (Cells.csv, ...)",
+        "npz": "NPZ file",
     }
     kinds = [text for kind, text in wanted.items() if source_datatype in (None, kind)]
     return SourceNotFoundError(f"{address}: holds no {', and no '.join(kinds)}")

@@ -9,7 +9,7 @@ from typing import Any
 from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.plan import Options, Plan
-from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.sqlite_file import read_tables
 from cytotable_dagster.core.text_table import text_table
 
@@ -56,9 +56,11 @@ def inspect_plate(
     cloud: Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Look through a plate as a conversion would; raises what `convert` would."""
-    source = fetch(find_plate(source_path, source_datatype, cloud or {}), cloud or {})
+    datatype = wanted_datatype(preset, source_datatype)
+    source = fetch(find_plate(source_path, datatype, cloud or {}), cloud or {})
+    chosen = resolved_preset(source, preset, datatype=datatype)
     with TemporaryDirectory(prefix="cytotable-inspect-") as folder:
-        plan = make_plan(source, resolved_preset(source, preset), Options(chunk_size=chunk_size), Path(folder))
+        plan = make_plan(source, chosen, Options(chunk_size=chunk_size), Path(folder))
         used = {part.table.name for part in plan.tables}
-        others = tuple(sorted(set(read_tables(source.path)) - used))
-        return Inspection(plan, others)
+        there = read_tables(source.path) if chosen.datatype == "sqlite" else ()
+        return Inspection(plan, tuple(sorted(set(there) - used)))

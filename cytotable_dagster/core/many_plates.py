@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,14 @@ def silent(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """How plates are converted, the same for all of them; see `convert`. `adjusted` are the preset's parts that the
-    user named otherwise."""
+    """How plates are converted, the same for all of them; see `convert`. `adjusted` are
+    arguments of `resolved_preset`."""
 
     options: Options
     joined: bool = False
     joins: str | None = None
     preset: Preset | str | None = None
-    adjusted: Mapping[str, Iterable[str] | None] = field(default_factory=dict)
+    adjusted: Mapping[str, Any] = field(default_factory=dict)
     add_tablenumber: bool | None = None
     schema: str = UNION
     strict: bool = False

@@ -13,12 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.csv_reader import csv_table_path, load_table
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.files import memory_mapping, whole_file
 from cytotable_dagster.core.presets import Preset
+from cytotable_dagster.core.readers import BatchReader
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
-from cytotable_dagster.core.sqlite_reader import BatchReader, open_table
+from cytotable_dagster.core.source_files import READERS, open_files_table
+from cytotable_dagster.core.sqlite_reader import open_table
 from cytotable_dagster.core.types import Source, SourceTable
 from cytotable_dagster.core.version import VERSION
 
@@ -118,8 +119,8 @@ class Plan:
 
     def open(self, compartment: str) -> "BatchReader":
         part = self.part(compartment)
-        if part.reader == "csv":
-            return load_table(csv_table_path(self.folder, compartment))
+        if part.reader in READERS:
+            return open_files_table(self.folder, compartment, self.preset)
         table = part.table
         keys = self.preset.keys_of(compartment)
         return open_table(self.source.path, table.name, table.columns, keys, self.folder / "spill")

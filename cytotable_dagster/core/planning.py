@@ -1,4 +1,4 @@
-"""Making a plan: one look through a SQLite plate decides tables, types, order and chunks."""
+"""Making a plan: one look through a plate decides tables, types, order and chunks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
-from cytotable_dagster.core.csv_files import csv_preset
-from cytotable_dagster.core.csv_survey import find_tables
-from cytotable_dagster.core.errors import KeyColumnError, TargetError
+from cytotable_dagster.core.errors import KeyColumnError, PresetError, TargetError
 from cytotable_dagster.core.plan import (
     ADDED_TABLE_NUMBER,
     OWN_TABLE_NUMBER,
@@ -19,10 +17,12 @@ from cytotable_dagster.core.plan import (
     save_plan,
 )
 from cytotable_dagster.core.preset_file import ENDING, read_preset
-from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, Preset, detect_preset, preset_named
+from cytotable_dagster.core.presets import IMAGE, Preset, detect_preset, preset_named
+from cytotable_dagster.core.readers import TableReader
 from cytotable_dagster.core.schema import ResultColumn, result_columns, text_candidates
+from cytotable_dagster.core.source_files import adjusted_preset, datatype_of, detected_preset, find_files_tables
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
-from cytotable_dagster.core.sqlite_reader import TableReader, open_table, text_kinds
+from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
 from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
 from cytotable_dagster.core.values import typed_array
 from cytotable_dagster.core.version import VERSION
@@ -39,10 +39,26 @@ _JOINED_BATCH_VALUES = 10_000_000
 _BATCHES_PER_CHUNK = 2
 
 
+def wanted_datatype(preset: Preset | str | None, source_datatype: str | None) -> str | None:
+    """The type of source that the arguments ask for, None where they leave it open.
+
+    Raises:
+        PresetError: no preset of that name, or one for another type.
+    """
+    if preset is None:
+        return source_datatype
+    chosen = _given(preset)
+    if source_datatype not in (None, chosen.datatype):
+        raise PresetError(f"preset {chosen.name} is for {chosen.datatype} files, not for {source_datatype}")
+    return chosen.datatype
+
+
 def resolved_preset(
     source: Source,
     preset: Preset | str | None,
     *,
+    datatype: str | None = None,
+    encoding: str = "utf-8",
     metadata: Iterable[str] | None = None,
     compartments: Iterable[str] | None = None,
     identifying_columns: Iterable[str] | None = None,
@@ -50,40 +66,47 @@ def resolved_preset(
     """The preset that a source is converted by: the one given or named (by name, or by the path of a TOML file), or the
     one its tables show, as adjusted.
 
+    Args:
+        datatype: `sqlite`, `csv` or `npz`, where it is known; else the preset's, or what the files' names say.
+
     Raises:
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
         PresetError: no preset of that name, or one that cannot be so adjusted.
     """
-    if isinstance(preset, str):
-        preset = read_preset(Path(preset)) if preset.endswith(ENDING) else preset_named(preset)
-    if source.path.is_dir() and (preset is None or preset.datatype == "csv"):
-        preset = (preset or preset_named(CSV_PRESET)).with_options(
-            metadata=metadata, compartments=compartments, identifying_columns=identifying_columns
-        )
-        return csv_preset(source.path, preset)
-    check_is_sqlite(source.path)
-    if preset is None:
+    chosen = None if preset is None else _given(preset)
+    datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
+    if datatype == "sqlite":
+        check_is_sqlite(source.path)
+    if chosen is None and datatype == "sqlite":
         tables = read_tables(source.path)
-        preset = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
-    return preset.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
+        chosen = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
+    elif chosen is None:
+        chosen = detected_preset(source.path, datatype, encoding, source.uri)
+    chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
+    return chosen if datatype == "sqlite" else adjusted_preset(source.path, chosen)
+
+
+def _given(preset: Preset | str) -> Preset:
+    if isinstance(preset, Preset):
+        return preset
+    return read_preset(Path(preset)) if preset.endswith(ENDING) else preset_named(preset)
 
 
 def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *, spool: bool = False) -> Plan:
-    """Look through a SQLite plate and decide how it is converted; the plan is kept in `folder`.
+    """Look through a plate and decide how it is converted; the plan is kept in `folder`.
 
     Raises:
-        SourceFormatError, DamagedSourceError: not SQLite, or no table of the preset.
+        SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
     import numpy as np
 
-    files = (
-        find_tables(source.path, preset, options.encoding, folder, spool=spool) if preset.datatype == "csv" else None
-    )
-    if files is None:
+    files = None
+    if preset.datatype == "sqlite":
         check_is_sqlite(source.path)
         tables = read_tables(source.path)
     else:
+        files = find_files_tables(source.path, preset, options.encoding, folder, spool=spool)
         tables = {name: table.columns for name, table in files.tables.items()}
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
     base = preset.base_of(table.compartment for table in found)

@@ -73,12 +73,12 @@ def _check(path: Path, preset: Preset) -> None:
     for name in preset.metadata:
         if name != IMAGE:
             raise PresetError(f"{path}: metadata: {name} is no table that describes images; there is: {IMAGE}")
-    if preset.datatype not in ("sqlite", "csv"):
-        raise PresetError(f"{path}: datatype = {preset.datatype!r}; there are: sqlite, csv")
+    if preset.datatype not in ("sqlite", "csv", "npz"):
+        raise PresetError(f"{path}: datatype = {preset.datatype!r}; there are: sqlite, csv, npz")
     for setting, blanks in (("table", ("compartment",)), ("object_number", ("compartment",)),
                             ("parent", ("compartment", "partner"))):  # fmt: skip
         _check_template(path, setting, getattr(preset, setting), blanks)
-    if "{compartment}" not in preset.table:
+    if "{compartment}" not in preset.table and (len(preset.compartments) > 1 or preset.metadata):
         raise PresetError(f"{path}: table = {preset.table!r} is the same for all tables; put {{compartment}} in it")
     for pattern in preset.image_columns:
         try:

@@ -38,12 +38,21 @@ class Preset:
     base_order: tuple[str, ...] = ("Cytoplasm", "Cells", "Nuclei")
     image_columns: tuple[str, ...] = IMAGE_COLUMNS
     datatype: str = "sqlite"
-    """What its tables lie in: a SQLite file, or a folder of CSV files."""
+    """What its tables lie in: a SQLite file, or a folder of CSV or of NPZ files."""
+    prefix: bool = True
+    """Whether columns get their compartment's name in front; without, identifying columns still get `Metadata_`."""
+    image_parts: tuple[str, ...] = ()
+    """Columns that, with the file, tell the images apart where no column numbers them."""
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
 
     def table_of(self, compartment: str) -> str:
         return self.table.format(compartment=compartment)
+
+    @property
+    def flat(self) -> bool:
+        """Whether all files are one table, whatever their names."""
+        return self.datatype != "sqlite" and "{compartment}" not in self.table
 
     def object_number_of(self, compartment: str) -> str | None:
         return None if compartment == IMAGE else self.object_number.format(compartment=compartment)
@@ -81,6 +90,8 @@ class Preset:
                 raise PresetError(f"metadata: {name} is no table that describes images; there is: {IMAGE}")
         if compartments is not None:
             preset = replace(preset, compartments=tuple(map(_capitalized, compartments)))
+        if preset.flat and (preset.metadata or len(preset.compartments) != 1):
+            raise PresetError(f"preset {preset.name} has one table of objects and none of images; name one compartment")
         if identifying_columns is not None:
             preset = replace(preset, identifying_columns=tuple(identifying_columns))
         return preset
@@ -161,11 +172,34 @@ PRESETS: Mapping[str, Preset] = {
                 "Parent_Nuclei",
             ),
         ),
+        Preset(
+            name="in-carta",
+            datatype="csv",
+            table="*.csv",
+            object_number="OBJECT ID",
+            identifying_columns=("ImageNumber",),
+            image_parts=("Row", "Column", "FOV", "Z", "T"),
+            metadata=(),
+            compartments=("Cells",),
+            prefix=False,
+        ),
+        Preset(
+            name="deepprofiler",
+            datatype="npz",
+            table="*.npz",
+            object_number="ObjectNumber",
+            identifying_columns=("ImageNumber", "ObjectNumber"),
+            metadata=(),
+            compartments=("Cells",),
+            prefix=False,
+        ),
     )
 }
 
 DEFAULT = _EXPORT_TO_DATABASE
 CSV_PRESET = "cellprofiler_csv"
+FLAT_CSV_PRESET = "in-carta"
+NPZ_PRESET = "deepprofiler"
 
 # The dialects that detection tells apart, most particular first; the pycytominer preset is a matter of taste.
 DETECTABLE = (

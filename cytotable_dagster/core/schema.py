@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.columns import is_identity, result_name
+from cytotable_dagster.core.columns import is_identity, plain_name, result_name
 from cytotable_dagster.core.errors import OptionError, SchemaError
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.types import SourceColumn, SourceTable
@@ -98,10 +98,14 @@ def result_columns(
     for column, counts in zip(table.columns, profile, strict=True):
         key = column.name in keys
         read_type = decide_type(column, counts, key=key, kind=kinds.get(column.name))
+        if preset.prefix:
+            name = result_name(column.name, table.compartment, preset.identifying_columns)
+        else:
+            name = plain_name(column.name, preset.identifying_columns)
         result.append(
             ResultColumn(
                 source=column.name,
-                name=result_name(column.name, table.compartment, preset.identifying_columns),
+                name=name,
                 read_type=read_type,
                 type=read_type if key else casts.get(read_type, read_type),
             )

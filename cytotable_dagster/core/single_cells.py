@@ -67,7 +67,8 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
             wanted = plan.options.image_features or selects(plan.preset.image_columns, column)
             if wanted and column not in found:
                 found[column] = JoinedColumn(column, IMAGE, column)
-    return tuple(found[name] for name in joined_order(found))
+    # Names without a compartment's say nothing of where they belong; the source's order does.
+    return tuple(found[name] for name in (joined_order(found) if plan.preset.prefix else found))
 
 
 def joined_schema(plan: Plan, columns: Sequence[JoinedColumn]) -> "pa.Schema":

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.readers import TableReader
 from cytotable_dagster.core.schema import TextKind, text_kind
 from cytotable_dagster.core.sqlite_scan import ScanTable
 from cytotable_dagster.core.types import Coercion, SourceColumn
@@ -14,41 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cytotable_dagster.core.sqlite_pages import PageTable
-
-
-class BatchReader(Protocol):
-    """A table open for reading what is known of it."""
-
-    def batches(
-        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
-    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
-        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls.
-
-        The arrays follow each other in key order; within one, rows may come in any order and repeat.
-        """
-        ...
-
-
-class TableReader(BatchReader, Protocol):
-    """A table that is looked through for the first time. `reader` is `pages`, `scan` or `csv`, `reason` why it is
-    `scan` (else empty)."""
-
-    @property
-    def reader(self) -> str: ...
-
-    @property
-    def reason(self) -> str: ...
-
-    @property
-    def columns(self) -> tuple[SourceColumn, ...]: ...
-
-    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
-        """Row numbers, and the values of the key columns and of these others."""
-        ...
-
-    def profile(self) -> "np.ndarray":
-        """Counts of storage classes, shape (columns, 5)."""
-        ...
 
 
 @dataclass(frozen=True)

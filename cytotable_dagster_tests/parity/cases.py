@@ -8,6 +8,8 @@ from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP
 
 PYCYTOMINER = "cellprofiler_sqlite_pycytominer"
 CSV = "cellprofiler_csv"
+IN_CARTA = "in-carta"
+NPZ = "deepprofiler"
 
 LARGE, SOME, SMALL = 30_000, 100, 7
 """Objects a chunk: all at once; a few chunks; so few that every table of a small plate is in many chunks."""
@@ -67,6 +69,11 @@ CASES: tuple[Case, ...] = (
     *_both("data_b", CYTOMINER),
     Case("data_b", CYTOMINER, True, label="joins", peer_options={"joins": CYTOMINER_JOIN}),
     *_both("examplehuman", CSV, LARGE, SOME, options={"source_datatype": "csv"}),
+    *_both("data_b csv", CSV, options={"source_datatype": "csv"}),
+    *_both("in carta", IN_CARTA, options={"source_datatype": "csv"}),
+    Case("differing columns", IN_CARTA, False, options={"source_datatype": "csv"}),
+    *_both("npz", NPZ, options={"source_datatype": "npz"}),
+    Case("sites", NPZ, False, options={"source_datatype": "npz"}),
     *_both("demo", JUMP, LARGE, SOME),
     Case("demo", JUMP, True, label="drop_null", options={"drop_null": True}),
     *_both("demo nan", JUMP),

@@ -18,6 +18,10 @@ Allows = Callable[[object, object], bool]
 """Whether a pair of values, CytoTable's and ours, is as the difference says."""
 
 
+# What tells rows apart where CytoTable has no numbers for them.
+_PLAIN_KEYS = ("Plate ID", "Row", "Column", "FOV", "OBJECT ID", "Metadata_NPZSource", "Location_Center_X")
+
+
 @dataclass(frozen=True)
 class Where:
     """The table compared: the name of its case, the preset, and `Image`, `Cells`, ... or `single_cells`."""
@@ -160,7 +164,8 @@ def _keys(theirs: pa.Table, ours: pa.Table, table: str) -> list[str]:
     base = "Cytoplasm" if table == "single_cells" else table
     bare = ("TableNumber", "ImageNumber", "ObjectNumber", f"{base}_ObjectNumber", f"{base}_Number_Object_Number")
     names = [name for key in bare for name in (f"Metadata_{key}", key)]
-    return [name for name in names if name in theirs.column_names and name in ours.column_names]
+    common = [name for name in theirs.column_names if name in ours.column_names]
+    return [name for name in names if name in common] or [name for name in _PLAIN_KEYS if name in common]
 
 
 def _with_our_keys(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cytotable_dagster import CytoTableError, convert
+from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster_tests.parity.cases import CASES, Case
 from cytotable_dagster_tests.parity.compare import Found, Where, compare, explained
 from cytotable_dagster_tests.parity.listed import LISTED
@@ -103,6 +104,8 @@ def _by_table(files: tuple[Path, ...], case: Case) -> dict[str, list[Path]]:
     """CytoTable's files by the name that their table has in ours; by their own where it has none."""
     if case.joined:
         return {JOINED: list(files)}
+    if PRESETS[case.preset].flat:
+        return {"Cells": list(files)}
     tables: dict[str, list[Path]] = {}
     for path in files:
         folder = path.parents[1].name if case.options.get("concat") is False else path.parent.name

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP
-from cytotable_dagster_tests.parity.cases import CSV, PYCYTOMINER
+from cytotable_dagster_tests.parity.cases import CSV, IN_CARTA, NPZ, PYCYTOMINER
 from cytotable_dagster_tests.parity.compare import Listed
 
 OBJECTS = "(Cells|Cytoplasm|Nuclei)"
@@ -42,6 +42,10 @@ def _no_partner(ours: pa.Table) -> pa.ChunkedArray:
     return pc.or_(*missing)
 
 
+def _of_the_site_without_image(ours: pa.Table) -> pa.ChunkedArray:
+    return pc.equal(ours["Metadata_ImageNumber"], 3011)
+
+
 LISTED: tuple[Listed, ...] = (
     # Names
     Listed("file-names", "file name"),
@@ -60,6 +64,14 @@ LISTED: tuple[Listed, ...] = (
         preset=JUMP,
         table=JOINED,
         column="Cytoplasm_TableNumber",
+        becomes="Metadata_TableNumber",
+    ),
+    Listed(
+        "tablenumber-is-a-key",
+        "renamed",
+        preset=CSV,
+        table=COMPARTMENTS,
+        column=f"{COMPARTMENTS}_TableNumber",
         becomes="Metadata_TableNumber",
     ),
     Listed("tablenumber-is-a-key", "dropped", preset=JUMP, table=JOINED, column="(Image|Cells|Nuclei)_TableNumber"),
@@ -121,6 +133,10 @@ LISTED: tuple[Listed, ...] = (
     ),
     Listed("image-columns", "added", table=JOINED, column="Image_(PathName|URL|MD5Digest)_.+"),
     Listed("image-columns", "added", preset=INNER, table=JOINED, column="Image_Metadata_Site"),
+    Listed("rows-have-keys", "added", preset=IN_CARTA, column="Metadata_(ImageNumber|CSVSource)"),
+    Listed("rows-have-keys", "added", preset=NPZ, column="Metadata_(Image|Object)Number"),
+    Listed("columns-kept", "added", case="differing_columns-.*", column="(Cells|Nuclei) Area .*"),
+    Listed("no-tablenumber", "dropped", preset=NPZ, column="Metadata_TableNumber"),
     # Order
     Listed("row-order", "row order"),
     Listed(
@@ -134,7 +150,23 @@ LISTED: tuple[Listed, ...] = (
     Listed("image-number-kept", "our rows", case=f".*_orphans-{NO_QUERY}", table=JOINED, rows=_no_image),
     Listed("cytoplasm-kept", "our rows", case=NO_QUERY, preset=INNER, table=JOINED, rows=_no_partner),
     Listed("sites-not-mixed", "their rows", preset=JUMP, table=JOINED, rows=_sites_mixed),
+    Listed("site-without-image-kept", "our rows", case="data_b_csv-.*", rows=_of_the_site_without_image),
     # Types and values
+    Listed("yes-is-text", "type", preset=IN_CARTA, column="Slice Indicator"),
+    Listed(
+        "yes-is-text",
+        "values",
+        preset=IN_CARTA,
+        column="Slice Indicator",
+        allows=lambda theirs, ours: theirs is True and ours == "Yes",
+    ),
+    Listed(
+        "nan-is-missing",
+        "values",
+        case="(sites|data_b_csv)-.*",
+        column="efficientnet_4|Cells_AreaShape_Compactness",
+        allows=lambda theirs, ours: theirs != theirs and ours is None,
+    ),
     Listed("text-tablenumber", "type", preset=CYTOMINER, column="Metadata_TableNumber"),
     Listed("reals-kept", "type", case="mixed-.*", column="Cells_Real_In_Bigint"),
     Listed(
@@ -181,7 +213,7 @@ LISTED: tuple[Listed, ...] = (
     Listed(
         "image-columns-missing",
         "fails",
-        case="(data_b|no_file_names)-.*",
+        case="(data_b|data_b_csv|no_file_names)-.*",
         table=JOINED,
         column=r'BinderException: .*No matching columns found that match regex "Image_FileName_.*',
     ),
@@ -212,6 +244,8 @@ LISTED: tuple[Listed, ...] = (
         case="varchar-.*",
         column=r"DatatypeException: Unable to find SQLite data type synonym for varchar\(128\).*",
     ),
+    Listed("one-table-joined", "fails", preset=IN_CARTA, table=JOINED, column="CytoTableException: When using join=.*"),
+    Listed("one-table-joined", "fails", preset=NPZ, table=JOINED, column=r"ParserException: .*FROM \(\) ORDER BY.*"),
     Listed("views", "fails", case="views-.*", column="NoInputDataException: No input data to process at path.*"),
     Listed("tables-by-whole-name", "their table", case="more_tables-.*", table="per_filteredcells"),
 )

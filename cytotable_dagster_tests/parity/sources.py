@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from cytotable_dagster.demo.plate import write_plate
 from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Table, plate, sites, table_name, write_sqlite
+from cytotable_dagster_tests.core.test_in_carta import write as write_csv
+from cytotable_dagster_tests.core.test_npz import npy, replaced
+from cytotable_dagster_tests.core.test_npz import site as write_site
 
 Build = Callable[[Path], Path]
 
@@ -167,6 +172,21 @@ def all_text(folder: Path) -> Path:
     return write_sqlite(folder / "text.sqlite", tables)
 
 
+def npz_sites(folder: Path) -> Path:
+    """Two sites of one plate; one feature is no number."""
+    write_site(folder / "A01_1.npz", 5, seed=1)
+    site = write_site(folder / "A02_1.npz", 4, seed=2, Metadata_Well="A02")
+    replaced(site, features=npy(np.array([[0.5, 1, 2, 3]] * 3 + [[4, 5, 6, np.nan]], np.float32)))
+    return folder
+
+
+def differing_columns(folder: Path) -> Path:
+    """Two exports of IN Carta, each with a column that the other has not."""
+    write_csv(folder / "test day 0.csv", "1,C,3,1,C - 3,1,1,5.5,d0", more=",Cells Area wv3,Plate ID")
+    write_csv(folder / "test day 1.csv", "1,C,3,1,C - 3,1,1,7,d1", more=",Nuclei Area wv1,Plate ID")
+    return folder
+
+
 def copy_of(data: Path, name: str) -> Build:
     """A real file, or folder of CSV files, where nobody minds what is written beside it."""
 
@@ -200,12 +220,17 @@ SYNTHETIC: Mapping[str, Build] = {
     "no file names": without_image_column("FileName_OrigDNA"),
     "no row": without_image_column("Metadata_Row"),
     "text": all_text,
+    "sites": npz_sites,
+    "differing columns": differing_columns,
 }
 
 REAL: Mapping[str, str] = {
     "nf1": "nf1_schwann/all_cellprofiler.sqlite",
     "data_b": "cytominer_database/data_b_sqlite/data_b.sqlite",
     "examplehuman": "examplehuman",
+    "data_b csv": "cytominer_database/data_b",
+    "in carta": "in_carta",
+    "npz": "deepprofiler",
 }
 
 

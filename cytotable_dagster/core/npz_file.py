@@ -1,0 +1,125 @@
+"""One NPZ file of DeepProfiler: the features of one site's cells, where they are, and what is known of the site.
+
+An NPZ file is a zip of NPY files: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. That of the
+metadata is a pickled object, which `plain_pickle` reads without running anything.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from cytotable_dagster.core.errors import SourceFormatError
+from cytotable_dagster.core.plain_pickle import NotPlain, Value, load_dict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FEATURES, LOCATIONS, METADATA = "features", "locations", "metadata"
+_METADATA_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a file says of itself: its cells, how many features each has, and the site's metadata."""
+
+    cells: int
+    features: int
+    metadata: dict[str, Value]
+
+
+def read_site(path: Path) -> Site:
+    """Shapes and metadata of a file, by the headers of its arrays.
+
+    Raises:
+        SourceFormatError: it is no whole NPZ file, lacks an array, or its arrays do not fit each other.
+    """
+    with _opened(path) as archive:
+        features, locations = _shape(archive, path, FEATURES), _shape(archive, path, LOCATIONS)
+        metadata = _metadata(archive, path)
+    cells = features[0] if features else 0
+    if cells and len(features) != 2:
+        raise SourceFormatError(f"{path}: {FEATURES} has shape {features}, where (cells, features) is expected")
+    if (locations[0] if locations else 0) != cells:
+        raise SourceFormatError(f"{path}: {cells} cells in {FEATURES}, {locations[0]} in {LOCATIONS}; make it again")
+    if cells and (len(locations) != 2 or locations[1] != 2):
+        raise SourceFormatError(f"{path}: {LOCATIONS} has shape {locations}, where ({cells}, 2) is expected")
+    return Site(cells, features[1] if cells else 0, metadata)
+
+
+def read_cells(path: Path) -> "tuple[np.ndarray, np.ndarray]":
+    """Features, shape (cells, features), and locations, shape (cells, 2), x before y; as float64.
+
+    Raises:
+        SourceFormatError: as `read_site`.
+    """
+    import numpy as np
+
+    with _opened(path) as archive:
+        found = []
+        for name in (FEATURES, LOCATIONS):
+            with _member(archive, path, name) as file:
+                found.append(np.lib.format.read_array(file, allow_pickle=False).astype(np.float64))
+    return found[0], found[1]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive; whatever is wrong with it as one line."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except SourceFormatError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        told = " ".join(str(error).split())
+        raise SourceFormatError(f"{path}: not a whole NPZ file ({told}); make or fetch it again") from error
+
+
+def _member(archive: zipfile.ZipFile, path: Path, name: str) -> IO[bytes]:
+    try:
+        return archive.open(f"{name}.npy")
+    except KeyError:
+        there = ", ".join(entry.removesuffix(".npy") for entry in archive.namelist()) or "nothing"
+        raise SourceFormatError(f"{path}: no array {name} in it; DeepProfiler writes one (there: {there})") from None
+
+
+def _header(file: IO[bytes]) -> "tuple[tuple[int, ...], np.dtype]":
+    from numpy.lib import format as npy
+
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in read:
+        raise ValueError(f"NPY version {version}")
+    shape, _, dtype = read[version](file)
+    return shape, dtype
+
+
+def _shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, ...]:
+    """The shape of an array of numbers that is as long as it says."""
+    with _member(archive, path, name) as file:
+        shape, dtype = _header(file)
+        start = file.tell()
+    if dtype.kind not in "fiu":
+        raise SourceFormatError(f"{path}: {name} holds {dtype}, where numbers are expected")
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if archive.getinfo(f"{name}.npy").file_size != start + size:
+        raise SourceFormatError(f"{path}: {name} is not as long as its shape {shape} says; make or fetch it again")
+    return shape
+
+
+def _metadata(archive: zipfile.ZipFile, path: Path) -> dict[str, Value]:
+    with _member(archive, path, METADATA) as file:
+        _, dtype = _header(file)
+        if dtype.kind != "O":
+            raise SourceFormatError(f"{path}: {METADATA} holds {dtype}, where a pickled dict is expected")
+        data = file.read(_METADATA_BYTES)
+    try:
+        return load_dict(data)
+    except NotPlain as error:
+        raise SourceFormatError(f"{path}: {METADATA} is refused: {error}; DeepProfiler writes none such") from error

@@ -1,0 +1,73 @@
+"""What is asked of a source's tables, whatever they lie in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cytotable_dagster.core.types import Coercion, SourceColumn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+class BatchReader(Protocol):
+    """A table open for reading what is known of it."""
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls.
+
+        The arrays follow each other in key order; within one, rows may come in any order and repeat.
+        """
+        ...
+
+
+class TableReader(BatchReader, Protocol):
+    """A table that is looked through for the first time. `reader` is `pages`, `scan`, `csv` or `npz`, `reason` why it
+    is `scan` (else empty)."""
+
+    @property
+    def reader(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]: ...
+
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        """Row numbers, and the values of the key columns and of these others."""
+        ...
+
+    def profile(self) -> "np.ndarray":
+        """Counts of storage classes, shape (columns, 5)."""
+        ...
+
+
+class FilesReader(TableReader, Protocol):
+    """A table that lies in many files: `notes` tell what was odd in them, `left_out` what was not read and why."""
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    @property
+    def left_out(self) -> Sequence[tuple[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a plate: their tables by name, files that were left out and why, and what else is to be told."""
+
+    tables: Mapping[str, FilesReader]
+    skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def all_notes(self) -> tuple[str, ...]:
+        """With those of the tables that were looked through."""
+        return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
+
+    def all_skipped(self) -> tuple[tuple[str, str], ...]:
+        """With the records that were left out of the tables that were looked through."""
+        return (*self.skipped, *(record for table in self.tables.values() for record in table.left_out))

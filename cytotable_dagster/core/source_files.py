@@ -1,0 +1,96 @@
+"""Plates that are CSV or NPZ files: which preset is theirs, and which tables they hold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cytotable_dagster.core.csv_files import USUAL, csv_preset, is_export_file
+from cytotable_dagster.core.csv_parts import plain_file, read_header
+from cytotable_dagster.core.csv_reader import csv_table_path, load_table
+from cytotable_dagster.core.csv_survey import find_tables
+from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.flat_csv import find_flat_table, load_flat_table
+from cytotable_dagster.core.npz_reader import find_npz_table, load_npz_table, npz_table_path
+from cytotable_dagster.core.plate_files import files_below, is_csv, is_npz
+from cytotable_dagster.core.presets import CSV_PRESET, FLAT_CSV_PRESET, NPZ_PRESET, Preset, preset_named
+from cytotable_dagster.core.readers import BatchReader, Found
+
+# The readers whose tables are opened by `open_files_table`.
+READERS = ("csv", "npz")
+_NAMED = 3
+
+
+def datatype_of(path: Path) -> str:
+    """What a plate on this machine is by the names of its files: `sqlite`, `csv` or `npz`; `csv` where it is both."""
+    if not path.is_dir():
+        return "npz" if is_npz(path.name) else "csv" if is_csv(path.name) else "sqlite"
+    names = [name for name, _ in files_below(path)]
+    if any(is_csv(name) for name in names):
+        return "csv"
+    return "npz" if names else "sqlite"
+
+
+def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Preset:
+    """The preset of a plate of CSV or NPZ files that nobody named one for.
+
+    Raises:
+        SourceFormatError: CSV files that are named for no table, and are not IN Carta's.
+    """
+    if datatype == "npz":
+        return preset_named(NPZ_PRESET)
+    files = _files(path, datatype)
+    if any(is_export_file(name) for name, _ in files):
+        return preset_named(CSV_PRESET)
+    flat = preset_named(FLAT_CSV_PRESET)
+    for name, file in files:
+        if file.stat().st_size:
+            names = _names_in(file, encoding)
+            if flat.object_number in names:
+                return flat
+            tables = ", ".join(f"{table}.csv" for table in USUAL)
+            raise SourceFormatError(
+                f"{where}: its CSV files are of no preset: they are not named for tables ({tables}), and {name} has no "
+                f"column {flat.object_number} (it starts with {', '.join(names[:_NAMED])}); name one with preset="
+            )
+    raise SourceNotFoundError(f"{where}: no CSV files with anything in them")
+
+
+def adjusted_preset(path: Path, preset: Preset) -> Preset:
+    """The preset for these very files; see `csv_files.csv_preset`."""
+    if preset.flat:
+        return preset
+    if not path.is_dir():
+        raise SourceFormatError(f"{path}: one file; preset {preset.name} takes a folder of files named for tables")
+    return csv_preset(path, preset)
+
+
+def find_files_tables(path: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
+    """The tables of a plate of CSV or NPZ files, by their headers; see `csv_survey.find_tables`."""
+    if not preset.flat:
+        return find_tables(path, preset, encoding, folder, spool=spool)
+    files = _files(path, preset.datatype)
+    if preset.datatype == "npz":
+        return find_npz_table(path, files, preset, folder)
+    return find_flat_table(path, files, preset, encoding, folder, spool=spool)
+
+
+def open_files_table(folder: Path, compartment: str, preset: Preset) -> BatchReader:
+    """A table that `find_files_tables` found, once it was looked through."""
+    if preset.datatype == "npz":
+        return load_npz_table(npz_table_path(folder, compartment))
+    if preset.flat:
+        return load_flat_table(folder, compartment, preset)
+    return load_table(csv_table_path(folder, compartment))
+
+
+def _files(path: Path, datatype: str) -> Sequence[tuple[str, Path]]:
+    """Those of a plate's files that are of a type: names as of its folder, and paths."""
+    if not path.is_dir():
+        return [(path.name, path)]
+    fits = is_npz if datatype == "npz" else is_csv
+    return [(name, file) for name, file in files_below(path) if fits(name)]
+
+
+def _names_in(file: Path, encoding: str) -> tuple[str, ...]:
+    with TemporaryDirectory(prefix="cytotable-header-") as scratch:
+        return read_header(plain_file(file, Path(scratch)), encoding, str(file)).names

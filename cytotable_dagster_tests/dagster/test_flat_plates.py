@@ -1,0 +1,23 @@
+"""Plates of NPZ files and of IN Carta's CSV files go the same way: their one table is Cells, and the single cells."""
+
+import pyarrow.parquet as pq
+
+from cytotable_dagster import plates
+from cytotable_dagster_tests.core import test_in_carta, test_npz
+from cytotable_dagster_tests.dagster.deployment import Deployment, failures
+
+
+def test_plates_of_one_table_become_single_cells(deployment: Deployment, tmp_path) -> None:
+    for number in range(5):
+        test_npz.site(tmp_path / "Deep" / f"{number}.npz", cells=number, Metadata_Site=number)
+    test_in_carta.write(tmp_path / "Carta" / "a.csv", *(f"{n},C,3,{n % 3},C - 3,1,1,{n}" for n in range(9)))
+    for name, rows in (("Deep", 10), ("Carta", 9)):
+        plates.add(deployment.instance, name, str(tmp_path / name))
+        result = deployment.convert(name)
+        assert result.success, failures(result)
+        made = {path.stem: pq.read_table(path) for path in deployment.lake(name).path.glob("*.parquet")}
+        assert {stem: table.num_rows for stem, table in made.items()} == {"Cells": rows, "single_cells": rows}
+        assert made["Cells"].equals(made["single_cells"])
+        assert all(check.passed for check in deployment.checks(result).values())
+        assert deployment.outdated(name) == {}
+    assert "0.npz: no cells" in str(deployment.metadata("plate_sqlite", "Deep"))
