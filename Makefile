@@ -7,7 +7,7 @@ PORT ?= 3000
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint parity bench bench-csv clean
+.PHONY: help env demo test lint parity bench bench-csv bench-dataset clean
 
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: env $(PARITY_VENV)/.ready ## time against CytoTable, DuckDB and SQLite
 
 bench-csv: env $(PARITY_VENV)/.ready ## time plates of CSV files against CytoTable and pandas
 	$(BIN)/python -m benchmarks.csv_figures
+
+bench-dataset: env ## time a dataset of 100 plates: one more, and reading all
+	$(BIN)/python -m benchmarks.dataset_figures
 
 clean: ## remove the environments and the demo's folder
 	rm -rf $(VENV) $(PARITY_VENV) .demo

@@ -29,6 +29,36 @@ def convert(**arguments: Any) -> Facts:
     }
 
 
+def dataset_add(**arguments: Any) -> Facts:
+    """Plates into our dataset."""
+    import cytotable_dagster.core.convert  # noqa: F401  (what convert() brings with it)
+    from cytotable_dagster import datasets
+
+    started = time.perf_counter()
+    result = datasets.add(**arguments)
+    return {"seconds": time.perf_counter() - started, "plates": len(result.sources)}
+
+
+def dataset_remove(**arguments: Any) -> Facts:
+    """A plate out of our dataset."""
+    from cytotable_dagster import datasets
+
+    started = time.perf_counter()
+    datasets.remove(**arguments)
+    return {"seconds": time.perf_counter() - started}
+
+
+def duckdb_average(address: str, column: str) -> Facts:
+    """DuckDB counting rows and averaging a column over Parquet files."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        started = time.perf_counter()
+        answer = connection.execute(f"SELECT count(*), avg({column}) FROM read_parquet('{address}')").fetchall()
+        # In another order a sum of floats is another.
+        return {"seconds": time.perf_counter() - started, "answer": [answer[0][0], float(f"{answer[0][1]:.9g}")]}
+
+
 def duckdb_copy(source: str, dest: str) -> Facts:
     """DuckDB's own COPY of each table to a Parquet file."""
     import duckdb
@@ -159,7 +189,10 @@ def _plan(source: str, dest: str, options: Any) -> Any:
 
 TASKS: dict[str, Callable[..., Facts]] = {
     task.__name__: task
-    for task in (convert, duckdb_copy, sqlite_last_column, read_file, encode, decode, one_image, pandas_join)
+    for task in (
+        *(convert, dataset_add, dataset_remove, duckdb_average, duckdb_copy, sqlite_last_column, read_file, encode),
+        *(decode, one_image, pandas_join),
+    )
 }
 
 
