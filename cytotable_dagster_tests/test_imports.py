@@ -34,6 +34,7 @@ LAYERS = (
         *("sqlite_file", "csv_parts", "npz_file"),
     ),
     ("csv_files", "csv_reader", "csv_types", "npz_reader"),
+    ("object_csv",),
     ("plate_files", "csv_survey"),
     ("content", "flat_csv"),
     ("source_files",),

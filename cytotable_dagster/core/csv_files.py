@@ -16,6 +16,8 @@ from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUM
 
 # The tables that are looked for where nobody named others.
 USUAL = (IMAGE, "Cells", "Cytoplasm", "Nuclei")
+# The file that has all compartments side by side; see `object_csv`.
+OBJECT = "Object"
 _ENDING = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 # A plate's folder in the Cell Painting Gallery holds one of this name, which says nothing.
 _NAMELESS = "analysis"
@@ -41,7 +43,7 @@ def table_of(file: str, tables: Iterable[str]) -> str | None:
 
 def is_export_file(file: str) -> bool:
     """Whether a file is one of an export with the usual tables."""
-    return table_of(file, USUAL) is not None
+    return table_of(file, (*USUAL, OBJECT)) is not None
 
 
 def plate_name(folder: str) -> str:
@@ -63,7 +65,7 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
         folders.sort()
         files: dict[str, Path] = {}
         for name in sorted(names):
-            table = table_of(name, tables)
+            table = table_of(name, (*tables, OBJECT))
             if table is not None:
                 if table in files:
                     raise SourceFormatError(

@@ -13,6 +13,7 @@ from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
 from cytotable_dagster.core.csv_parts import Header, Ragged, parse, parts_of, plain_file, read_header, read_part
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
 from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowed
+from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
 from cytotable_dagster.core.types import Coercion, SourceColumn
@@ -40,7 +41,7 @@ def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spoo
     exports = exports_in(root, preset)
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
-    skipped = []
+    exports, skipped = with_split_objects(exports, preset, encoding, folder / "csv")
     for table in (*preset.metadata, *preset.compartments):
         survey = CsvSurvey(table, preset.keys_of(table), encoding, folder, spool)
         for export in exports:
