@@ -12,7 +12,7 @@ from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
-from cytotable_dagster.core.store import checked_cloud_options
+from cytotable_dagster.core.store import checked_cloud_options, options_to_write
 from cytotable_dagster.core.store_destination import destination_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def add(
     strict: bool = False,
     parsl_config: "Config | None" = None,
     progress: "Progress | None" = None,
+    dest_cloud: Mapping[str, Any] | None = None,
     **cloud: Any,
 ) -> "PlatesResult":
     """Convert one plate or several into a dataset, which is made where there is none; arguments are those of `convert`.
@@ -61,7 +62,6 @@ def add(
     """
     from cytotable_dagster.core.discover import find_plates
     from cytotable_dagster.core.executors import runner
-    from cytotable_dagster.core.files import scratch_folder
     from cytotable_dagster.core.many_plates import Request, silent
     from cytotable_dagster.core.merging import convert_to_dataset
     from cytotable_dagster.core.plan import Options
@@ -87,8 +87,8 @@ def add(
         progress=progress or silent,
     )
     plates = find_plates(source_path, source_datatype, cloud)
-    dest = destination_of(dataset_path, cloud)
-    with scratch_folder(dest.nearby) as scratch, runner(parsl_config, scratch) as run:
+    dest = destination_of(dataset_path, options_to_write(dest_cloud, cloud))
+    with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
         return convert_to_dataset(plates, dest, request, run, scratch)
 
 

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 # Every conversion needs these, so they come with the function and not while it runs.
@@ -13,12 +14,11 @@ import pydantic  # noqa: F401
 
 from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.content import content_crc32, content_md5
-from cytotable_dagster.core.destination import LocalDestination
+from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.discover import find_plates
 from cytotable_dagster.core.drift import UNION
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError
 from cytotable_dagster.core.executors import runner
-from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
 from cytotable_dagster.core.plan import Options
@@ -26,8 +26,9 @@ from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_d
 from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.report import ConversionResult, PlatesResult
 from cytotable_dagster.core.reporting import finished_report, planned_report
-from cytotable_dagster.core.store import checked_cloud_options, is_remote
-from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work, published
+from cytotable_dagster.core.store import checked_cloud_options, is_remote, options_to_write
+from cytotable_dagster.core.store_destination import destination_of
+from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -59,6 +60,7 @@ def convert(
     encoding: str = "utf-8",
     strict: bool = False,
     progress: Progress | None = None,
+    dest_cloud: Mapping[str, Any] | None = None,
     **cloud: Any,
 ) -> ConversionResult | PlatesResult:
     """Convert a plate, or several, to Parquet: one file for each compartment, or the joined single cells.
@@ -68,7 +70,7 @@ def convert(
             or `s3://`; a pattern such as `plates/BR*`; or a list of these. Several plates become one table, streamed
             plate by plate, with `Metadata_TableNumber` (and `Metadata_Plate`, where the source has none).
         dest_path: a folder for `Image.parquet`, `Cells.parquet`, ...; or a name that ends in `.parquet` for the
-            joined single cells.
+            joined single cells; local or `s3://`, where results appear only when all of them are whole.
         dest_datatype: `parquet`.
         source_datatype: `sqlite`, `csv` or `npz`; None takes what the preset is for, or what is there.
         preset: a preset, its name, or the path of a `.toml` file (`docs/presets.md`); None detects the dialect.
@@ -94,11 +96,12 @@ def convert(
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
         progress: called with (step, done, total) as work proceeds.
+        dest_cloud: options of the S3 client for `dest_path`; None takes those of the source, but always signs.
         cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
 
     Returns:
         The files written, and a `report` of what was read, written and did not fit; prints as tables, and is a path
-        where there is one output.
+        where there is one local output.
 
     Raises:
         CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
@@ -107,10 +110,11 @@ def convert(
     started = time.perf_counter()
     cloud = checked_cloud_options(cloud)
     targets = _names(targets)
-    dest = _checked_destination(dest_path, dest_datatype)
-    joined = _is_joined(dest, join, joins)
+    joined = _is_joined(dest_path, join, joins)
+    place_cloud = options_to_write(dest_cloud, cloud)
+    place, single = _destination(dest_path, dest_datatype, joined, place_cloud)
     # Before anything is downloaded; what a plate really has is known only later.
-    _check_free([joined_path(dest)] if joined else _usual_outputs(dest, targets, concat), overwrite)
+    _check_free(place, [single] if joined else _usual_outputs(targets, concat), overwrite)
     options = Options.checked(
         data_type_cast_map,
         joined=joined and joins is None,
@@ -143,15 +147,21 @@ def convert(
             cloud=cloud,
             progress=progress or silent,
         )
-        with scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
+        with place.scratch() as scratch, runner(parsl_config, scratch) as run:
             if not concat:
-                return convert_to_dataset(plates, LocalDestination(dest), request, run, scratch)
-            root = dest.parent if dest.suffix == ".parquet" else dest
-            file = joined_path(dest).name if joined else "{}.parquet"
-            return convert_to_files(plates, file.format, LocalDestination(root), request, run, scratch)
+                dataset = destination_of(dest_path, place_cloud)
+                return convert_to_dataset(plates, dataset, request, run, scratch)
+            return convert_to_files(
+                plates, lambda table: single if joined else f"{table}.parquet", place, request, run, scratch
+            )
     source = fetch(plates[0], cloud)
     chosen = resolved_preset(source, preset, **adjusted)
-    with kept(source.uri, cloud), scratch_folder(dest) as scratch, runner(parsl_config, scratch) as run:
+    with (
+        kept(source.uri, cloud),
+        place.scratch() as scratch,
+        runner(parsl_config, scratch) as run,
+        ExitStack() as uploads,
+    ):
         # The digest of a local file costs a pass over it, which runs beside the work.
         digest = run.submit(content_md5, source.path) if source.md5 is None else None
         if digest is not None and not concat:
@@ -162,26 +172,43 @@ def convert(
         report = planned_report(plan)
         if strict:
             report.check()
-        if not joined:
-            _check_free([compartment_path(dest, name, concat) for name in plan.compartments], overwrite)
-        work = Work(plan, run, scratch, concat, digest, progress or silent)
+        names = {SINGLE_CELLS: single} if joined else {name: _name(name, concat) for name in plan.compartments}
+        _check_free(place, names.values(), overwrite)
+        # A file of a store goes up while it is made.
+        streamed = concat and joins is None and not isinstance(place, LocalDestination)
+        work = Work(
+            plan,
+            run,
+            scratch,
+            concat,
+            digest,
+            progress or silent,
+            (lambda table: uploads.enter_context(place.create(names[table]))) if streamed else None,
+        )
         if joins is not None:
-            outputs = {joined_path(dest): work.joined_by_sql(joins)}
+            made = {SINGLE_CELLS: work.joined_by_sql(joins)}
         elif joined:
-            outputs = {joined_path(dest): work.single_cells()}
+            made = {SINGLE_CELLS: work.single_cells()}
         else:
             made = work.compartments()
-            outputs = {compartment_path(dest, name, concat): facts for name, facts in made.items()}
         report = finished_report(
             report,
-            [coercion for facts in outputs.values() for coercion in facts.coercions],
+            [coercion for facts in made.values() for coercion in facts.coercions],
             {} if joined else {name: facts.rows for name, facts in made.items()},
-            outputs[joined_path(dest)].rows if joined and joins is None else None,
+            made[SINGLE_CELLS].rows if joined and joins is None else None,
         )
         if strict:
             report.check()
+        if not streamed:
+            for table, facts in made.items():
+                place.take(facts.path, names[table])
+        uploads.close()
+        if streamed:
+            # Folders of chunk files that earlier went by the names of these files.
+            for part in [part for name in names.values() for part in place.list(name)]:
+                place.remove(part.name)
         return ConversionResult(
-            outputs=tuple(published(facts, path) for path, facts in outputs.items()),
+            outputs=tuple(replace(facts, path=place.path(names[table])) for table, facts in made.items()),
             source=source,
             preset=chosen.name,
             readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),
@@ -190,36 +217,42 @@ def convert(
         )
 
 
-def joined_path(dest: Path) -> Path:
-    """Where the joined table goes: the destination itself, or a file in it."""
-    return dest if dest.suffix == ".parquet" else dest / f"{SINGLE_CELLS}.parquet"
+def _name(compartment: str, concat: bool) -> str:
+    """What a compartment is called in the destination: a file, or a folder of chunk files."""
+    return f"{compartment}.parquet" if concat else compartment
 
 
-def compartment_path(dest: Path, compartment: str, concat: bool) -> Path:
-    """Where a compartment goes: a file in the destination, or a folder of chunk files."""
-    return dest / (f"{compartment}.parquet" if concat else compartment)
-
-
-def _usual_outputs(dest: Path, targets: Sequence[str] | None, concat: bool) -> list[Path]:
+def _usual_outputs(targets: Sequence[str] | None, concat: bool) -> list[str]:
     usual = (*DEFAULT.metadata, *DEFAULT.compartments)
     wanted = [name for name in usual if targets is None or name.lower() in {target.lower() for target in targets}]
-    return [compartment_path(dest, name, concat) for name in wanted]
+    return [_name(name, concat) for name in wanted]
 
 
-def _is_joined(dest: Path, join: bool | None, joins: str | None) -> bool:
+def _is_joined(dest_path: str | Path, join: bool | None, joins: str | None) -> bool:
     if join is None:
-        return joins is not None or dest.suffix == ".parquet"
+        return joins is not None or _names_file(dest_path)
     if joins is not None and not join:
         raise OptionError("joins= was given with join=False; leave one of them out")
     return join
 
 
-def _checked_destination(dest_path: str | Path, dest_datatype: str) -> Path:
+def _names_file(dest_path: str | Path) -> bool:
+    return PurePosixPath(dest_path).suffix == ".parquet"
+
+
+def _destination(
+    dest_path: str | Path, dest_datatype: str, joined: bool, cloud: Mapping[str, Any]
+) -> tuple[Destination, str]:
+    """Where results go, and what the joined table is called there."""
     if dest_datatype != "parquet":
         raise OptionError(f"dest_datatype {dest_datatype!r} is not known; there is: parquet")
+    if not (joined and _names_file(dest_path)):
+        return destination_of(dest_path, cloud), f"{SINGLE_CELLS}.parquet"
     if is_remote(str(dest_path)):
-        raise OptionError(f"{dest_path}: results are written to this machine's files; name a local dest_path")
-    return Path(dest_path).expanduser().absolute()
+        folder, _, name = str(dest_path).rstrip("/").rpartition("/")
+        return destination_of(folder, cloud), name
+    path = Path(dest_path).expanduser().absolute()
+    return destination_of(path.parent, cloud), path.name
 
 
 def _names(targets: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -234,10 +267,9 @@ def _checked_chunk_size(chunk_size: int | None) -> int | None:
     return chunk_size
 
 
-def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
-    for path in paths:
-        nearest = next(folder for folder in path.parents if folder.exists())
-        if not nearest.is_dir():
-            raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
-        if path.exists() and not overwrite:
-            raise DestinationExistsError(f"{path}: exists; pass overwrite=True to replace it, or another dest_path")
+def _check_free(place: Destination, names: Iterable[str], overwrite: bool) -> None:
+    for name in names:
+        if place.exists(name) and not overwrite:
+            raise DestinationExistsError(
+                f"{place.address(name)}: exists; pass overwrite=True to replace it, or another dest_path"
+            )

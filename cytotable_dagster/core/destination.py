@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.errors import DestinationExistsError
+from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,10 +36,18 @@ class Destination(ABC):
     def address(self, name: str = "") -> str:
         """The whole path or address of a name."""
 
-    @property
     @abstractmethod
-    def nearby(self) -> Path:
-        """A place of this machine for intermediate files, from where `put` costs least."""
+    def path(self, name: str) -> Path:
+        """The same as a path: `pathlib`'s, or of a store `cloudpathlib`'s, which has the same methods and whose use
+        as `os.PathLike` fetches the file."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder of that name is there.
+
+        Raises:
+            DestinationExistsError: none can be, for a file is where a folder would have to be.
+        """
 
     @abstractmethod
     def list(self, below: str = "") -> list[Stored]:
@@ -57,6 +66,15 @@ class Destination(ABC):
         """Put a whole local file there; it stays where it is, and is never written to again (only replaced)."""
 
     @abstractmethod
+    def take(self, made: Path, name: str) -> None:
+        """Put a file or folder made in `scratch` there, in place of what is there; it need not stay where it was."""
+
+    @abstractmethod
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A folder of this machine for intermediate files, on the destination's file system if it has one; removed
+        after."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, and the folders that are empty then."""
 
@@ -70,9 +88,15 @@ class LocalDestination(Destination):
     def address(self, name: str = "") -> str:
         return str(self.root / name)
 
-    @property
-    def nearby(self) -> Path:
-        return self.root
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def exists(self, name: str) -> bool:
+        path = self.root / name
+        nearest = next(folder for folder in path.parents if folder.exists())
+        if not nearest.is_dir():
+            raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
+        return path.exists()
 
     def list(self, below: str = "") -> list[Stored]:
         found = []
@@ -107,6 +131,12 @@ class LocalDestination(Destination):
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def take(self, made: Path, name: str) -> None:
+        move_into_place(made, self.root / name)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        return scratch_folder(self.root)
 
     def remove(self, name: str) -> None:
         path = self.root / name

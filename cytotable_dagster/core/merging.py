@@ -78,7 +78,7 @@ def convert_to_files(
             totals[table].size = outs[table].tell()
     outputs = tuple(
         FileFacts(
-            path=Path(dest.address(names(drift.table))),
+            path=dest.path(names(drift.table)),
             rows=totals[drift.table].rows,
             columns=len(drift.columns),
             size=totals[drift.table].size,
@@ -120,7 +120,7 @@ def convert_to_dataset(
         reports.append(done.report)
     outputs = tuple(
         FileFacts(
-            path=Path(dest.address(name)),
+            path=dest.path(name),
             rows=table.rows,
             columns=len(columns[name]) if name in columns else 0,
             size=table.size,

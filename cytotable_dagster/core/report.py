@@ -7,16 +7,17 @@ from pathlib import Path
 
 from cytotable_dagster.core.conversion_report import ConversionReport, write_json
 from cytotable_dagster.core.drift import Drift
+from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.text_table import text_table
 from cytotable_dagster.core.types import FileFacts, Source
 
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """The files that a conversion wrote. Printed, a short table; with one output, a path (`os.PathLike`).
+    """The files that a conversion wrote. Printed, a short table; with one local output, a path (`os.PathLike`).
 
     Attributes:
-        outputs: a file, or folder of chunk files, for each table.
+        outputs: a file, or folder of chunk files, for each table; the `path` of one in a store is cloudpathlib's.
         source: what was converted.
         preset: the dialect it was read as.
         readers: for each source table not read the fast way, why.
@@ -37,7 +38,7 @@ class ConversionResult:
         return self.outputs[0].path if len(self.outputs) == 1 else self.outputs[0].path.parent
 
     def __fspath__(self) -> str:
-        return os.fspath(self.path)
+        return _local(self.path)
 
     def __str__(self) -> str:
         lines = _table_of(self.outputs)
@@ -97,12 +98,21 @@ class PlatesResult:
         return self.outputs[0].path if len(self.outputs) == 1 else self.outputs[0].path.parent
 
     def __fspath__(self) -> str:
-        return os.fspath(self.path)
+        return _local(self.path)
 
     def __str__(self) -> str:
         lines = _table_of(self.outputs)
         lines.append(f"{len(self.sources)} plates converted in {self.seconds:.2f} s")
         return "\n".join((*lines, "", str(self.report)))
+
+
+def _local(path: Path) -> str:
+    if not isinstance(path, Path):
+        # As a path cloudpathlib's would fetch all of it.
+        raise OptionError(
+            f"{path}: is in a store and no file of this machine; open it by its address, str(result.path)"
+        )
+    return os.fspath(path)
 
 
 def _table_of(outputs: tuple[FileFacts, ...]) -> list[str]:

@@ -65,6 +65,16 @@ def checked_cloud_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
+def options_to_write(own: Mapping[str, Any] | None, cloud: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a destination's client: its own, else those of the source's.
+
+    What is public to read is seldom open to write, so that requests are signed even where those to the source are not.
+    """
+    if own is not None:
+        return checked_cloud_options(own)
+    return {name: value for name, value in cloud.items() if name != "no_sign_request"}
+
+
 @contextmanager
 def store(cloud: Mapping[str, Any], address: str) -> "Iterator[Client]":
     """A client of the store; its errors come out as ours, and name `address`."""

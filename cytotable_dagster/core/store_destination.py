@@ -6,20 +6,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
-from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.errors import CytoTableError, OptionError
+from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.store import client_of, errors_of, is_remote
 from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from _typeshed import WriteableBuffer
+    from cloudpathlib import S3Client
 
 _SCHEME = "s3://"
 # Bytes that are fetched where less is asked for: a footer of thousands of columns in a few requests.
@@ -62,19 +64,21 @@ class StoreDestination(Destination):
     def address(self, name: str = "") -> str:
         return f"{self.root}/{name}" if name else self.root
 
-    @property
-    def nearby(self) -> Path:
-        return Path(tempfile.gettempdir()) / "cytotable"
+    def path(self, name: str) -> Path:
+        return cast(Path, self._client.CloudPath(self.address(name)))
+
+    def exists(self, name: str) -> bool:
+        key = self._key(name)
+        entries = self._entries(key, name, writing=True)
+        return any(entry["Key"] == key or entry["Key"].startswith(f"{key}/") for entry in entries)
 
     def list(self, below: str = "") -> list[Stored]:
         prefix = f"{self._key(below)}/".lstrip("/")
-        with errors_of(self.address(below)):
-            pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket.name, Prefix=prefix
-            )
-            entries = [entry for page in pages for entry in page.get("Contents", [])]
         cut = len(f"{self._key('')}/".lstrip("/"))
-        found = [Stored(entry["Key"][cut:], entry["Size"], entry["ETag"].strip('"')) for entry in entries]
+        found = [
+            Stored(entry["Key"][cut:], entry["Size"], entry["ETag"].strip('"'))
+            for entry in self._entries(prefix, below)
+        ]
         hidden = [any(part.startswith(".") or not part for part in stored.name.split("/")) for stored in found]
         return sorted((s for s, hide in zip(found, hidden, strict=True) if not hide), key=lambda stored: stored.name)
 
@@ -98,19 +102,52 @@ class StoreDestination(Destination):
         with path.open("rb") as file, self.create(name) as out:
             shutil.copyfileobj(file, out, _COPY_BYTES)
 
+    def take(self, made: Path, name: str) -> None:
+        if made.is_file():
+            self.put(made, name)
+            return
+        parts = {f"{name}/{part.relative_to(made).as_posix()}": part for part in made.rglob("*") if part.is_file()}
+        before = {name} if self.exists(name) else set()
+        before |= {stored.name for stored in self.list(name)}
+        try:
+            for part, path in sorted(parts.items()):
+                self.put(path, part)
+        except BaseException:
+            for part in parts.keys() - before:
+                with suppress(CytoTableError):
+                    self.remove(part)
+            raise
+        for part in before - parts.keys():
+            self.remove(part)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        return scratch_folder(Path(tempfile.gettempdir()))
+
     def remove(self, name: str) -> None:
         with errors_of(self.address(name), writing=True):
             self._bucket.client.delete_object(Bucket=self._bucket.name, Key=self._key(name))
+
+    def _entries(self, prefix: str, name: str, *, writing: bool = False) -> "Iterator[dict[str, Any]]":
+        """Objects whose keys begin with `prefix`; errors name `name`."""
+        with errors_of(self.address(name), writing=writing):
+            pages = self._bucket.client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket.name, Prefix=prefix):
+                yield from page.get("Contents", [])
 
     def _key(self, name: str) -> str:
         return self.address(name).removeprefix(_SCHEME).partition("/")[2]
 
     @cached_property
+    def _client(self) -> "S3Client":
+        with errors_of(self.root, writing=True):
+            return client_of(self.cloud)
+
+    @cached_property
     def _bucket(self) -> Bucket:
         from botocore.config import Config
 
+        made = self._client
         with errors_of(self.root, writing=True):
-            made = client_of(self.cloud)
             # Checksums that go with the content are not understood by every store; MD5 sums are.
             plain = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
             client = made.sess.client(

@@ -26,20 +26,22 @@ class TableFile(AbstractContextManager["TableFile"]):
     Args:
         folder: where the chunk files are; the one file is made beside it, with `.parquet` after its name.
         concat: False leaves the folder of chunk files as the result.
+        out: written to and closed instead of the file beside the folder.
     """
 
-    def __init__(self, folder: Path, concat: bool) -> None:
+    def __init__(self, folder: Path, concat: bool, out: BinaryIO | None = None) -> None:
         self._folder = folder
         self._path = folder.with_name(f"{folder.name}.parquet")
-        self._out: BinaryIO | None = self._path.open("wb") if concat else None
+        self._own = self._path.open("wb") if concat and out is None else None
+        self._out: BinaryIO | None = out or self._own
         self._concatenation = Concatenation(self._out) if self._out else None
         self._facts: list[FileFacts] = []
         self._done: dict[Path, FileFacts] = {}
         self._next = 0
 
     def __exit__(self, *_: object) -> None:
-        if self._out is not None:
-            self._out.close()
+        if self._own is not None:
+            self._own.close()
 
     def add(self, facts: Sequence[FileFacts]) -> int:
         """Take chunk files that are done; how many chunks are, all told."""
@@ -68,15 +70,17 @@ class TableFile(AbstractContextManager["TableFile"]):
         rows = sum(part.rows for part in self._facts)
         if self._concatenation is not None and self._out is not None:
             self._concatenation.finish(footer({**facts, "rows": str(rows)}))
+            path, size = self._path, self._out.tell()
             self._out.close()
+        else:
+            path, size = self._folder, size_of(self._folder)
         # As they are in the result, not as they came, for the first example is kept.
         in_order = sorted(self._facts, key=lambda part: part.path)
-        path = self._folder if self._concatenation is None else self._path
         return FileFacts(
             path=path,
             rows=rows,
             columns=self._facts[0].columns,
-            size=size_of(path),
+            size=size,
             seconds=sum(part.seconds for part in self._facts),
             coercions=merged([coercion for part in in_order for coercion in part.coercions]),
         )

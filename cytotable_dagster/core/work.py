@@ -1,14 +1,14 @@
-"""A plan carried out on a runner: chunks in parallel, files in a scratch folder, then the final names."""
+"""A plan carried out on a runner: chunks in parallel, and a file of each table's chunks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from cytotable_dagster.core.compartments import chunk_groups, write_chunks
 from cytotable_dagster.core.executors import Call, Runner
-from cytotable_dagster.core.files import move_into_place
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.single_cells import join_chunks, joined_compartments
 from cytotable_dagster.core.sql_join import join_by_sql
@@ -22,7 +22,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Work:
-    """One conversion under way. `digest` is the source's MD5 where it is still being computed."""
+    """One conversion under way. `digest` is the source's MD5 where it is still being computed; `out` opens what a
+    table's one file is written to, where that is no file of the scratch folder."""
 
     plan: Plan
     run: Runner
@@ -30,6 +31,7 @@ class Work:
     concat: bool
     digest: "Future[str] | None"
     progress: Progress
+    out: Callable[[str], BinaryIO] | None = None
 
     def compartments(self) -> dict[str, FileFacts]:
         """Each compartment's file, or folder of chunk files, in the scratch folder."""
@@ -55,7 +57,7 @@ class Work:
 
     def joined_by_sql(self, sql: str) -> FileFacts:
         """The table that the user's query makes of the compartments."""
-        made = replace(self, concat=True).compartments()
+        made = replace(self, concat=True, out=None).compartments()
         files = {name: facts.path for name, facts in made.items()}
         whole = {**self._facts(), "compartment": SINGLE_CELLS}
         facts = join_by_sql(sql, files, self.scratch / f"{SINGLE_CELLS}.parquet", whole)
@@ -70,7 +72,7 @@ class Work:
     def _made(self, calls: Mapping[str, Sequence[Call]]) -> dict[str, FileFacts]:
         """Run the calls that make each table's chunks, and make one result of each table's."""
         owners = [name for name, own in calls.items() for _ in own]
-        tables = {name: TableFile(self.scratch / name, self.concat) for name in calls}
+        tables = {name: TableFile(self.scratch / name, self.concat, self.out and self.out(name)) for name in calls}
         result: dict[str, FileFacts] = {}
         with ExitStack() as files:
             for table in tables.values():
@@ -89,9 +91,3 @@ class Work:
         if self.digest is None:
             return self.plan.facts()
         return {**self.plan.facts(), "source_md5": self.digest.result()}
-
-
-def published(facts: FileFacts, path: Path) -> FileFacts:
-    """Give a finished file or folder its final name."""
-    move_into_place(facts.path, path)
-    return replace(facts, path=path)

@@ -35,20 +35,22 @@ def operation(method: str, path: str) -> str:
 
 @dataclass
 class Between:
-    """What was asked, by operation; `refused` maps an operation to the status and code that answer it; from request
-    `held[operation]` on, counted from 0, requests wait until the test ends, and `holding` says that one does."""
+    """What was asked, by operation; `refused` maps an operation to the status and code that answer it, from request
+    `refused_from[operation]` on; from request `held[operation]` on, requests wait until the test ends, and `holding`
+    says that one does. Requests are counted from 0."""
 
     endpoint_url: str = ""
     seen: Counter[str] = field(default_factory=Counter)
     keys: list[tuple[str, str]] = field(default_factory=list)
     refused: dict[str, tuple[int, str]] = field(default_factory=dict)
+    refused_from: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     holding: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
 
     def clear(self) -> None:
-        for record in (self.seen, self.keys, self.refused, self.held):
+        for record in (self.seen, self.keys, self.refused, self.refused_from, self.held):
             record.clear()
         self.holding.clear()
 
@@ -69,7 +71,7 @@ def between(endpoint_url: str) -> Iterator[Between]:
                 number = state.seen[name]
                 state.seen[name] += 1
                 state.keys.append((name, urlsplit(self.path).path))
-            if name in state.refused:
+            if name in state.refused and number >= state.refused_from.get(name, 0):
                 status, code = state.refused[name]
                 self._answer(status, {}, REFUSAL.format(code).encode())
                 return

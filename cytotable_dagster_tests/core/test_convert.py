@@ -26,15 +26,17 @@ from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Site, p
 FOUR = ["Cells.parquet", "Cytoplasm.parquet", "Image.parquet", "Nuclei.parquet"]
 
 
-def test_a_folder_gets_one_file_for_each_compartment(make_plate, tmp_path):
-    result = convert(make_plate(), tmp_path / "out")
-    assert names_in(tmp_path / "out") == FOUR
+def test_a_folder_gets_one_file_for_each_compartment(make_plate, results):
+    result = convert(make_plate(), results.at(), **results.options)
+    assert results.names() == FOUR
     assert [output.path.name for output in result.outputs] == [
         "Image.parquet",
         "Cells.parquet",
         "Cytoplasm.parquet",
         "Nuclei.parquet",
     ]
+    assert str(result.path) == results.at()
+    assert [output.size for output in result.outputs] == [len(results.content(o.path)) for o in result.outputs]
 
 
 def test_a_folder_that_exists_and_is_empty_is_used(make_plate, tmp_path):
@@ -43,18 +45,19 @@ def test_a_folder_that_exists_and_is_empty_is_used(make_plate, tmp_path):
     assert names_in(tmp_path / "out") == FOUR
 
 
-def test_a_name_that_ends_in_parquet_gets_the_joined_single_cells(make_plate, tmp_path):
-    result = convert(make_plate(), tmp_path / "new" / "test.parquet")
-    assert names_in(tmp_path / "new") == ["test.parquet"]
-    assert pq.read_metadata(result).num_rows == 5
+def test_a_name_that_ends_in_parquet_gets_the_joined_single_cells(make_plate, results):
+    result = convert(make_plate(), results.at("new/test.parquet"), **results.options)
+    assert results.names("new") == ["test.parquet"]
+    assert results.table(result.path).num_rows == 5
+    assert str(result.path) == results.at("new/test.parquet")
 
 
-def test_join_overrides_what_the_destination_says(make_plate, tmp_path):
+def test_join_overrides_what_the_destination_says(make_plate, results):
     source = make_plate()
-    convert(source, tmp_path / "joined", join=True)
-    assert names_in(tmp_path / "joined") == ["single_cells.parquet"]
-    convert(source, tmp_path / "split.parquet", join=False)
-    assert names_in(tmp_path / "split.parquet") == FOUR
+    convert(source, results.at("joined"), join=True, **results.options)
+    assert results.names("joined") == ["single_cells.parquet"]
+    convert(source, results.at("split.parquet"), join=False, **results.options)
+    assert results.names("split.parquet") == FOUR
 
 
 def test_every_place_and_argument_may_be_text(make_plate, tmp_path):
@@ -238,17 +241,17 @@ def test_rows_are_sorted_even_where_it_is_not_asked_for(make_plate, tmp_path):
 
 
 @pytest.mark.parametrize("dest", ["out", "out.parquet"])
-def test_a_destination_that_exists_is_left_as_it_is_unless_overwrite(make_plate, tmp_path, dest):
+def test_a_destination_that_exists_is_left_as_it_is_unless_overwrite(make_plate, results, dest):
     source = make_plate()
-    first = convert(source, tmp_path / dest)
-    before = [output.path.read_bytes() for output in first.outputs]
+    first = convert(source, results.at(dest), **results.options)
+    before = [results.content(output.path) for output in first.outputs]
     with pytest.raises(DestinationExistsError, match="overwrite=True") as caught:
-        convert(source, tmp_path / dest, chunk_size=1)
+        convert(source, results.at(dest), chunk_size=1, **results.options)
     assert isinstance(caught.value, FileExistsError)
     assert any(str(output.path) in str(caught.value) for output in first.outputs)
-    assert [output.path.read_bytes() for output in first.outputs] == before
-    again = convert(source, tmp_path / dest, overwrite=True, chunk_size=1)
-    assert [output.path.read_bytes() for output in again.outputs] != before
+    assert [results.content(output.path) for output in first.outputs] == before
+    again = convert(source, results.at(dest), overwrite=True, chunk_size=1, **results.options)
+    assert [results.content(output.path) for output in again.outputs] != before
 
 
 def test_what_lies_beside_the_results_is_left_alone(make_plate, tmp_path):
@@ -259,21 +262,23 @@ def test_what_lies_beside_the_results_is_left_alone(make_plate, tmp_path):
 
 
 @pytest.mark.parametrize("concat", [True, False])
-def test_overwrite_replaces_folders_by_files_and_files_by_folders(make_plate, tmp_path, concat):
+def test_overwrite_replaces_folders_by_files_and_files_by_folders(make_plate, results, concat):
     source = make_plate()
-    convert(source, tmp_path / "out", join=True, concat=concat)
-    convert(source, tmp_path / "out", join=True, concat=not concat, overwrite=True)
-    found = tmp_path / "out" / "single_cells.parquet"
-    assert found.is_dir() is concat
-    assert names_in(tmp_path / "out")[0] == "single_cells.parquet"
-    assert len(pd.read_parquet(found)) == 5
+    convert(source, results.at(), join=True, concat=concat, **results.options)
+    convert(source, results.at(), join=True, concat=not concat, overwrite=True, **results.options)
+    folder, file = ["single_cells.parquet/00000.parquet"], ["single_cells.parquet"]
+    assert [name for name in results.names() if name != "single_cells.parquet" or not concat] == (
+        folder if concat else file
+    )
+    assert results.table(results.at(f"out/{(folder if concat else file)[0]}")).num_rows == 5
 
 
-def test_overwrite_leaves_no_chunk_file_of_an_earlier_run(make_plate, tmp_path):
+def test_overwrite_leaves_no_chunk_file_of_an_earlier_run(make_plate, results):
     source = make_plate()
-    convert(source, tmp_path / "out", concat=False, chunk_size=1)
-    result = convert(source, tmp_path / "out", concat=False, overwrite=True)
-    assert all(len(list(output.path.iterdir())) == 1 for output in result.outputs)
+    convert(source, results.at(), concat=False, chunk_size=1, **results.options)
+    convert(source, results.at(), concat=False, overwrite=True, **results.options)
+    files = [name for name in results.names() if name.endswith(".parquet")]
+    assert files == [f"{name.removesuffix('.parquet')}/00000.parquet" for name in FOUR]
 
 
 @pytest.mark.parametrize("dest", ["file", "file/out", "file/out.parquet"])
@@ -295,7 +300,7 @@ def test_a_file_where_a_folder_is_to_be_is_refused(make_plate, tmp_path, dest):
         ({"preset": "cellprofiler"}, PresetError, "'cellprofiler'"),
         ({"chunk_size": 0}, OptionError, "chunk_size 0"),
         ({"metadata": ["experiment"]}, PresetError, "Experiment"),
-        ({"dest_path": "s3://bucket/out"}, OptionError, "s3://bucket/out"),
+        ({"dest_path": "gs://bucket/out"}, OptionError, "gs://bucket/out"),
     ],
 )
 def test_an_option_that_means_nothing_is_refused_by_name_and_leaves_nothing(

@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,44 +21,11 @@ from cytotable_dagster.core.errors import (
     UploadError,
 )
 from cytotable_dagster.core.store_destination import StoreDestination, destination_of
+from cytotable_dagster.demo.s3_server import S3Server, s3_client
+from cytotable_dagster_tests.core.conftest import BUCKET
 
-pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
-
-from cytotable_dagster.demo.s3_server import S3Server, s3_client, s3_server
-from cytotable_dagster_tests.core.store_between import Between, between
-
-BUCKET = "results"
 # The least that S3 takes for a part that is not the last.
 PART = 5 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        s3_client(running.endpoint_url).create_bucket(Bucket=BUCKET)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def _between(server: S3Server) -> Iterator[Between]:
-    with between(server.endpoint_url) as passing:
-        yield passing
-
-
-@pytest.fixture
-def passing(_between: Between) -> Iterator[Between]:
-    yield _between
-    _between.clear()
-
-
-@pytest.fixture
-def cloud(passing: Between) -> dict[str, str]:
-    return {"endpoint_url": passing.endpoint_url, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
-
-
-@pytest.fixture
-def in_store(cloud: dict[str, str], tmp_path: Path) -> Destination:
-    return destination_of(f"s3://{BUCKET}/{tmp_path.name}/", cloud)
 
 
 @pytest.fixture(params=["folder", "store"])
@@ -87,9 +53,9 @@ def _read(place: Destination, name: str) -> bytes:
         return file.read()
 
 
-def _begun(server: S3Server) -> list[str]:
+def _begun(results_server: S3Server) -> list[str]:
     """Keys of uploads that nobody has ended."""
-    answer = s3_client(server.endpoint_url).list_multipart_uploads(Bucket=BUCKET)
+    answer = s3_client(results_server.endpoint_url).list_multipart_uploads(Bucket=BUCKET)
     return [entry["Key"] for entry in answer.get("Uploads", [])]
 
 
@@ -107,7 +73,7 @@ def test_what_is_written_is_there_under_its_name_when_the_block_ends(place, smal
     assert [later.stamp for later in place.list()] != [stored.stamp]
 
 
-def test_a_block_that_fails_leaves_what_was_there(place, server, small_parts):
+def test_a_block_that_fails_leaves_what_was_there(place, results_server, small_parts):
     _write(place, "a.bin", b"old")
     for size in (1, 2 * PART + 1):
         with pytest.raises(ZeroDivisionError), place.create("a.bin") as out:
@@ -115,7 +81,7 @@ def test_a_block_that_fails_leaves_what_was_there(place, server, small_parts):
             out.write(str(1 // 0).encode())
     assert [stored.name for stored in place.list()] == ["a.bin"]
     assert _read(place, "a.bin") == b"old"
-    assert _begun(server) == []
+    assert _begun(results_server) == []
 
 
 def test_files_are_put_listed_and_removed(place, tmp_path):
@@ -155,9 +121,9 @@ def test_a_footer_is_read_without_the_rest(in_store, passing, small_parts):
     assert passing.seen["GetObject"] <= 2
 
 
-def test_a_bucket_itself_is_a_destination(cloud, server):
-    s3_client(server.endpoint_url).create_bucket(Bucket="whole")
-    place = destination_of("s3://whole", cloud)
+def test_a_bucket_itself_is_a_destination(store_options, results_server):
+    s3_client(results_server.endpoint_url).create_bucket(Bucket="whole")
+    place = destination_of("s3://whole", store_options)
     _write(place, "a/b", b"c")
     assert [stored.name for stored in place.list()] == [stored.name for stored in place.list("a")] == ["a/b"]
     assert place.address("a/b") == "s3://whole/a/b"
@@ -178,20 +144,29 @@ destination_of(sys.argv[1], json.loads(sys.argv[2])).put(Path(sys.argv[3]), "lar
 """
 
 
-def test_an_upload_that_was_killed_is_gone_on_with(in_store, cloud, passing, server, small_parts, tmp_path):
+def test_an_upload_that_was_killed_is_gone_on_with(
+    in_store, store_options, passing, results_server, small_parts, tmp_path
+):
     import json
 
     content = _content(6 * PART + 7)
     (tmp_path / "large.bin").write_bytes(content)
     passing.held["UploadPart"] = 4
-    command = [sys.executable, "-c", _WRITER, in_store.address(), json.dumps(cloud), str(tmp_path / "large.bin")]
+    command = [
+        sys.executable,
+        "-c",
+        _WRITER,
+        in_store.address(),
+        json.dumps(store_options),
+        str(tmp_path / "large.bin"),
+    ]
     with subprocess.Popen([*command, str(PART)]) as writer:
         try:
             assert passing.holding.wait(100)
         finally:
             writer.kill()
     assert in_store.list() == []
-    client = s3_client(server.endpoint_url)
+    client = s3_client(results_server.endpoint_url)
     key = f"{tmp_path.name}/large.bin"
     (begun,) = client.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
     there = len(client.list_parts(Bucket=BUCKET, Key=key, UploadId=begun["UploadId"])["Parts"])
@@ -205,19 +180,19 @@ def test_an_upload_that_was_killed_is_gone_on_with(in_store, cloud, passing, ser
     assert passing.seen["UploadPart"] == 7 - there + 1
     assert passing.seen["CreateMultipartUpload"] == 0
     assert _read(in_store, "large.bin") == changed
-    assert _begun(server) == []
+    assert _begun(results_server) == []
 
 
 @pytest.mark.parametrize("refused", ["UploadPart", "CompleteMultipartUpload", "CreateMultipartUpload", "PutObject"])
 def test_an_upload_that_the_store_refuses_is_one_line_and_leaves_nothing(
-    in_store, passing, server, small_parts, tmp_path, refused
+    in_store, passing, results_server, small_parts, tmp_path, refused
 ):
     passing.refused[refused] = (403, "AccessDenied")
     with pytest.raises(SourceAccessError, match=rf"s3://{BUCKET}/{tmp_path.name}/a.*{refused}.*may write") as caught:
         _write(in_store, "a", _content(3 if refused == "PutObject" else 7 * PART))
     assert "\n" not in str(caught.value)
     assert in_store.list() == []
-    assert _begun(server) == []
+    assert _begun(results_server) == []
 
 
 def test_whoever_may_not_list_uploads_may_still_write(in_store, passing, small_parts):
@@ -226,7 +201,7 @@ def test_whoever_may_not_list_uploads_may_still_write(in_store, passing, small_p
     assert _read(in_store, "a") == _content(PART + 1)
 
 
-def test_an_error_of_the_store_comes_through_a_parquet_writer(in_store, passing, server, small_parts):
+def test_an_error_of_the_store_comes_through_a_parquet_writer(in_store, passing, results_server, small_parts):
     passing.refused["UploadPart"] = (400, "InvalidRequest")
     table = pa.table({"c": pa.array(range(1 << 20), pa.int64())})
     with (
@@ -237,7 +212,7 @@ def test_an_error_of_the_store_comes_through_a_parquet_writer(in_store, passing,
         for _ in range(9):
             writer.write_table(table)
     assert in_store.list() == []
-    assert _begun(server) == []
+    assert _begun(results_server) == []
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_noticed(in_store):
@@ -249,17 +224,17 @@ def test_a_file_that_is_replaced_while_it_is_read_is_noticed(in_store):
             file.read()
 
 
-def test_a_bucket_that_is_not_there_is_named(cloud):
-    place = destination_of("s3://no-such-bucket/x", cloud)
+def test_a_bucket_that_is_not_there_is_named(store_options):
+    place = destination_of("s3://no-such-bucket/x", store_options)
     with pytest.raises(SourceNotFoundError, match=r"s3://no-such-bucket/x/a.*NoSuchBucket"):
         _write(place, "a", b"b")
     with pytest.raises(SourceNotFoundError, match="s3://no-such-bucket/x"):
         place.list()
 
 
-def test_a_store_that_is_away_is_said_so(cloud, monkeypatch):
+def test_a_store_that_is_away_is_said_so(store_options, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    place = destination_of(f"s3://{BUCKET}/x", {**cloud, "endpoint_url": "http://127.0.0.1:1"})
+    place = destination_of(f"s3://{BUCKET}/x", {**store_options, "endpoint_url": "http://127.0.0.1:1"})
     with pytest.raises(UploadError, match=rf"s3://{BUCKET}/x/a.*cannot be reached"):
         _write(place, "a", b"b")
     with pytest.raises(DownloadError, match=rf"s3://{BUCKET}/x.*cannot be reached"):
