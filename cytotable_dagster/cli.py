@@ -199,10 +199,10 @@ def _dataset_list(chosen: argparse.Namespace) -> None:
         (
             name,
             plate,
-            f"{member.rows:,}",
-            f"{len(member.columns):,}",
+            f"{member.content.rows:,}",
+            f"{len(member.content.columns):,}",
             f"{member.size:,}",
-            member.facts.get("source_uri", ""),
+            member.content.facts.get("source_uri", ""),
         )
         for name, table in datasets.tables(**_known(chosen)).items()
         for plate, member in table.members.items()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove_plate, table_names
+from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove_plate, save_index, table_names
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
@@ -125,8 +125,8 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
     """
     found = []
     for table in tables(dataset_path, **cloud).values():
-        drift = unified(table.name, {plate: member.columns for plate, member in table.members.items()}, schema)
-        fit_plates(table, dict.fromkeys(table.members, drift.columns))
+        drift = unified(table.name, {plate: member.content.columns for plate, member in table.members.items()}, schema)
+        save_index(fit_plates(table, dict.fromkeys(table.members, drift.columns)))
         found.append(drift)
     return tuple(found)
 

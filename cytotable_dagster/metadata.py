@@ -118,12 +118,12 @@ def dataset_metadata(update: Update) -> Metadata:
     members = [
         {
             "plate": member.plate,
-            "rows": member.rows,
-            "columns": len(member.columns),
+            "rows": member.content.rows,
+            "columns": len(member.content.columns),
             "bytes": member.size,
-            "source": member.facts.get("source_uri"),
-            "source version": member.facts.get("source_etag") or member.facts.get("source_md5"),
-            "converted by": member.facts.get("version"),
+            "source": member.content.facts.get("source_uri"),
+            "source version": member.content.facts.get("source_etag") or member.content.facts.get("source_md5"),
+            "converted by": member.content.facts.get("version"),
         }
         for member in list(table.members.values())[:_PLATES]
     ]

@@ -12,9 +12,9 @@ import json
 import tempfile
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from cytotable_dagster.core.destination import Destination
@@ -25,6 +25,7 @@ from cytotable_dagster.core.parquet_columns import Fill, refit
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 INDEX = "_index"
 _PLATE = "plate="
@@ -34,22 +35,29 @@ _READERS = 16
 
 
 @dataclass(frozen=True)
+class Content:
+    """What is in a Parquet file: `facts` are those of its footer."""
+
+    rows: int
+    columns: Columns
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Member:
-    """A plate's file in a dataset: `facts` are those of its footer, `stamp` is of `destination.Stored`, `origin` what
-    the file that it was made of is known by, where that was said."""
+    """A plate's file in a dataset: `stamp` is of `destination.Stored`, `origin` what the file that it was made of is
+    known by, where that was said."""
 
     plate: str
     size: int
     stamp: str
-    rows: int
-    columns: Columns
-    facts: Mapping[str, str]
+    content: Content
     origin: str = ""
 
     @property
     def fingerprint(self) -> str | None:
         """What the file was made of (see `plan.fingerprint`); None for one of another producer."""
-        return self.facts.get("fingerprint")
+        return self.content.facts.get("fingerprint")
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        return sum(member.rows for member in self.members.values())
+        return sum(member.content.rows for member in self.members.values())
 
     @property
     def size(self) -> int:
@@ -91,41 +99,67 @@ def open_table(dest: Destination, name: str) -> Table:
     stored = {_plate_of(item.name): item for item in dest.list(name) if item.name.endswith(f"/{_FILE}")}
     new = [plate for plate, item in stored.items() if (item.size, item.stamp) != _state(known.get(plate))]
     with ThreadPoolExecutor(min(_READERS, len(new) or 1)) as threads:
-        read = threads.map(lambda plate: _read_member(dest, name, plate, stored[plate].size, stored[plate].stamp), new)
-        members = {**{plate: known[plate] for plate in stored if plate not in new}, **dict(zip(new, read, strict=True))}
-    table = Table(dest, name, dict(sorted(members.items())))
-    if table.members != known:
-        _write_index(table)
-    return table
+        read = threads.map(lambda plate: _read_content(dest, file_name(name, plate)), new)
+        found = {
+            plate: Member(plate, stored[plate].size, stored[plate].stamp, content)
+            for plate, content in zip(new, read, strict=True)
+        }
+    members = {**{plate: known[plate] for plate in stored if plate not in found}, **found}
+    return Table(dest, name, dict(sorted(members.items())))
+
+
+def save_index(table: Table) -> None:
+    """Remember what is in a table's files."""
+    schemas = list(dict.fromkeys(member.content.columns for member in table.members.values()))
+    places = {columns: place for place, columns in enumerate(schemas)}
+    plates = {
+        plate: {
+            "size": member.size,
+            "stamp": member.stamp,
+            "origin": member.origin,
+            "rows": member.content.rows,
+            "facts": dict(member.content.facts),
+            "columns": places[member.content.columns],
+        }
+        for plate, member in table.members.items()
+    }
+    with table.dest.create(_index_name(table.name)) as out:
+        out.write(json.dumps({"schemas": schemas, "plates": plates}).encode())
 
 
 def put_plate(
-    table: Table, plate: str, path: Path, columns: Columns, fills: Mapping[str, Fill], origin: str = ""
+    table: Table,
+    plate: str,
+    path: Path,
+    content: Content,
+    columns: Columns,
+    fills: Mapping[str, Fill],
+    origin: str = "",
 ) -> Table:
     """Put a plate's file into a table, in place of the one that is there; others are not touched.
 
     Args:
         path: a whole Parquet file of our own writing, which may be linked to and is never written to again.
+        content: what is in it.
         columns: what it is to have; where it differs, a copy with other columns is made (see `parquet_columns`).
-        fills: columns that `path` does not have under their names.
+        fills: columns that it does not have under their names.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     name = file_name(table.name, plate)
-    if not fills and columns_of(pq.read_schema(path)) == columns:
+    if not fills and content.columns == columns:
         table.dest.put(path, name)
     else:
         with pa.OSFile(str(path)) as source:
             _fit(table.dest, name, source, columns, fills)
-    return _with(table, plate, origin)
+    return _with(table, plate, replace(content, columns=columns), origin)
 
 
 def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[str, Columns]:
     """By plate its columns in the types of `wanted`, for those that have others; plates in `but` left out."""
     types = dict(wanted)
     return {
-        plate: tuple((name, types.get(name, kind)) for name, kind in member.columns)
+        plate: tuple((name, types.get(name, kind)) for name, kind in member.content.columns)
         for plate, member in table.members.items()
         if plate not in but
     }
@@ -134,11 +168,12 @@ def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[st
 def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:
     """Give plates' files the columns wanted, one after the other; a file that has them is left alone."""
     for plate, columns in wanted.items():
-        if table.members[plate].columns != columns:
+        member = table.members[plate]
+        if member.content.columns != columns:
             name = file_name(table.name, plate)
             with table.dest.open(name) as source:
                 _fit(table.dest, name, source, columns, {})
-            table = _with(table, plate, table.members[plate].origin)
+            table = _with(table, plate, replace(member.content, columns=columns), member.origin)
     return table
 
 
@@ -153,17 +188,14 @@ def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:
     if not found:
         raise SourceNotFoundError(f"{dest.address()}: holds no plate {plate!r}; `dataset list` shows those it holds")
     for table in found:
-        drop_plate(table, plate)
+        save_index(drop_plate(table, plate))
     return tuple(table.name for table in found)
 
 
 def drop_plate(table: Table, plate: str) -> Table:
     """Remove a plate from one table."""
     table.dest.remove(file_name(table.name, plate))
-    left = {name: member for name, member in table.members.items() if name != plate}
-    table = replace(table, members=left)
-    _write_index(table)
-    return table
+    return replace(table, members={name: member for name, member in table.members.items() if name != plate})
 
 
 def column_is_empty(table: Table, plate: str, column: str) -> bool:
@@ -171,7 +203,7 @@ def column_is_empty(table: Table, plate: str, column: str) -> bool:
     import pyarrow.parquet as pq
 
     with table.dest.open(file_name(table.name, plate)) as source:
-        return pq.read_table(source, columns=[column])[column].null_count == table.members[plate].rows
+        return pq.read_table(source, columns=[column])[column].null_count == table.members[plate].content.rows
 
 
 def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns, fills: Mapping[str, Fill]) -> None:
@@ -179,29 +211,37 @@ def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns
         refit(source, schema_of(columns), fills, out, Path(scratch))
 
 
-def _with(table: Table, plate: str, origin: str) -> Table:
+def _with(table: Table, plate: str, content: Content, origin: str) -> Table:
     """The table with a plate's file as it is now."""
     folder = file_name(table.name, plate).rsplit("/", 1)[0]
     (stored,) = table.dest.list(folder)
-    member = replace(_read_member(table.dest, table.name, plate, stored.size, stored.stamp), origin=origin)
-    table = replace(table, members=dict(sorted({**table.members, plate: member}.items())))
-    _write_index(table)
-    return table
+    # Hundreds of plates have a handful of schemas, thousands of columns each.
+    same = (member.content.columns for member in table.members.values() if member.content.columns == content.columns)
+    content = replace(content, columns=next(same, content.columns))
+    member = Member(plate, stored.size, stored.stamp, content, origin)
+    return replace(table, members=dict(sorted({**table.members, plate: member}.items())))
 
 
-def _read_member(dest: Destination, table: str, plate: str, size: int, stamp: str) -> Member:
+def content_of(path: Path) -> Content:
+    """What is in a Parquet file of this machine."""
+    import pyarrow.parquet as pq
+
+    return _content(pq.read_metadata(path))
+
+
+def _read_content(dest: Destination, name: str) -> Content:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = file_name(table, plate)
     try:
         with dest.open(name) as file:
-            metadata: pq.FileMetaData = pq.read_metadata(file)
+            return _content(pq.read_metadata(file))
     except pa.ArrowInvalid as error:
         raise SchemaError(f"{dest.address(name)}: not a whole Parquet file ({error}); remove it") from error
-    return Member(
-        plate, size, stamp, metadata.num_rows, columns_of(metadata.schema.to_arrow_schema()), facts_in(metadata)
-    )
+
+
+def _content(metadata: "pq.FileMetaData") -> Content:
+    return Content(metadata.num_rows, columns_of(metadata.schema.to_arrow_schema()), facts_in(metadata))
 
 
 def _plate_of(name: str) -> str:
@@ -223,19 +263,14 @@ def _read_index(dest: Destination, table: str) -> dict[str, Member]:
             index = json.loads(file.read())
         schemas = [tuple((name, kind) for name, kind in columns) for columns in index["schemas"]]
         return {
-            plate: Member(**{**member, "plate": plate, "columns": schemas[member["columns"]]})
-            for plate, member in index["plates"].items()
+            plate: Member(
+                plate,
+                entry["size"],
+                entry["stamp"],
+                Content(entry["rows"], schemas[entry["columns"]], entry["facts"]),
+                entry["origin"],
+            )
+            for plate, entry in index["plates"].items()
         }
     except (OSError, ValueError, LookupError, TypeError):
         return {}
-
-
-def _write_index(table: Table) -> None:
-    schemas = list(dict.fromkeys(member.columns for member in table.members.values()))
-    places = {columns: place for place, columns in enumerate(schemas)}
-    plates: dict[str, dict[str, Any]] = {}
-    for plate, member in table.members.items():
-        plates[plate] = {**asdict(replace(member, columns=())), "columns": places[member.columns]}
-        del plates[plate]["plate"]
-    with table.dest.create(_index_name(table.name)) as out:
-        out.write(json.dumps({"schemas": schemas, "plates": plates}, indent=1).encode())

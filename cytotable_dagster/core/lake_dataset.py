@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 from cytotable_dagster.core.columns import joined_order
 from cytotable_dagster.core.dataset import (
+    Content,
     Table,
     column_is_empty,
+    content_of,
     drop_plate,
     fit_plates,
     open_table,
     put_plate,
     retyped,
+    save_index,
 )
 from cytotable_dagster.core.destination import Destination
-from cytotable_dagster.core.drift import Columns, Drift, columns_of, unified
+from cytotable_dagster.core.drift import Columns, Drift, unified
 from cytotable_dagster.core.lake import PlateFolder
 from cytotable_dagster.core.parquet_columns import Constant, Fill, Renamed
 from cytotable_dagster.core.plan import ADDED_PLATE, ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER, Plan, load_plan
@@ -75,15 +78,19 @@ def update_table(
     differs = behind(table, plates)
     new = (*differs.missing, *differs.older)
     fitting = {plate: _fitting(plate, plates[plate], name, number_of) for plate in new}
-    columns = {plate: member.columns for plate, member in table.members.items() if plate not in differs.gone}
-    columns |= {plate: own for plate, (own, _) in fitting.items()}
+    columns = {plate: member.content.columns for plate, member in table.members.items() if plate not in differs.gone}
+    columns |= {plate: wanted for plate, (_, wanted, _) in fitting.items()}
     drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set(new)))
-    table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
-    for plate, (_, fills) in fitting.items():
-        path = plates[plate].result(name)
-        table = put_plate(table, plate, path, drift.columns, fills, origin=_state(plates[plate], name) or "")
-    for plate in differs.gone:
-        table = drop_plate(table, plate)
+    try:
+        table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
+        for plate, (content, _, fills) in fitting.items():
+            path, origin = plates[plate].result(name), _state(plates[plate], name) or ""
+            table = put_plate(table, plate, path, content, drift.columns, fills, origin)
+        for plate in differs.gone:
+            table = drop_plate(table, plate)
+    finally:
+        if not differs.none:
+            save_index(table)
     return Update(table, drift, differs.missing, differs.older, differs.gone)
 
 
@@ -97,18 +104,17 @@ def _state(folder: PlateFolder, name: str) -> str | None:
 
 def _fitting(
     plate: str, folder: PlateFolder, name: str, number_of: Callable[[str, Plan], int]
-) -> tuple[Columns, dict[str, Fill]]:
-    """The columns that a plate's file is to have among others', and how those come about that it has not."""
-    import pyarrow.parquet as pq
-
-    plan, own = load_plan(folder.plan), columns_of(pq.read_schema(folder.result(name)))
+) -> tuple[Content, Columns, dict[str, Fill]]:
+    """What is in a plate's file, the columns that it is to have among others', and how those come about that it has
+    not."""
+    plan, content = load_plan(folder.plan), content_of(folder.result(name))
     named = {column.name for part in plan.tables for column in part.columns}
     fills: dict[str, Fill] = {}
-    columns = dict(own)
+    columns = dict(content.columns)
     # Sites that were exported each alone have numbers of the same making already.
     if plan.preset.datatype != "csv" or plan.preset.table_number is None:
         if ADDED_TABLE_NUMBER in columns:
-            columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in own}
+            columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in content.columns}
             fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
         fills[ADDED_TABLE_NUMBER] = Constant(number_of(plate, plan))
         columns = {ADDED_TABLE_NUMBER: "int64", **columns}
@@ -116,7 +122,7 @@ def _fitting(
         fills[ADDED_PLATE] = Constant(plate)
         columns = {ADDED_PLATE: "string", **columns}
     names = joined_order(columns) if name == SINGLE_CELLS else list(columns)
-    return tuple((key, columns[key]) for key in names), fills
+    return content, tuple((key, columns[key]) for key in names), fills
 
 
 def _is_empty(table: Table, plates: Mapping[str, PlateFolder], plate: str, column: str, new: set[str]) -> bool:

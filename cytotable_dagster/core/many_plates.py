@@ -15,13 +15,13 @@ from cytotable_dagster.core.drift import UNION, Columns, Drift, columns_of, unif
 from cytotable_dagster.core.errors import OptionError, SourceChangedError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.matches import key_names
-from cytotable_dagster.core.plan import Options, Plan, fingerprint
+from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.presets import IMAGE, Preset
 from cytotable_dagster.core.report import PlatesReport
 from cytotable_dagster.core.reporting import finished_report, planned_report
 from cytotable_dagster.core.single_cells import joined_columns, joined_schema
-from cytotable_dagster.core.types import FileFacts, Plate
+from cytotable_dagster.core.types import FileFacts, Plate, Source
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
 
 
@@ -47,10 +47,25 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A plate that was looked through. Its plan is in `plan`, for plans of thousands of columns would fill the memory;
+    `columns` are those of its tables, and equal ones one object."""
+
+    source: Source
+    plan: Path
+    table_number: int | None
+    columns: Mapping[str, Columns]
+
+    @property
+    def name(self) -> str:
+        return self.source.plate
+
+
+@dataclass(frozen=True)
 class Done:
     """A plate that is converted: its files by table, in a folder of its own."""
 
-    plate: str
+    plate: Ready
     folder: Path
     files: Mapping[str, FileFacts]
     facts: Mapping[str, str]
@@ -63,7 +78,7 @@ class Done:
 
 def plan_all(
     plates: Sequence[Plate], request: Request, scratch: Path, is_known: Callable[[str, str], bool] | None = None
-) -> list[Plan]:
+) -> list[Ready]:
     """Look through plates, each with what tells it from the others: its TableNumber and name.
 
     Args:
@@ -72,7 +87,8 @@ def plan_all(
     Raises:
         OptionError: two plates have images of one key, and no TableNumber is to be added.
     """
-    plans = []
+    found = []
+    seen: dict[Columns, Columns] = {}
     for done, plate in enumerate(plates):
         with kept(plate.uri, request.cloud):
             source = fetch(plate, request.cloud)
@@ -82,29 +98,31 @@ def plan_all(
             number = None if request.add_tablenumber is False or own else content_crc32(source.path)
             options = replace(request.options, table_number=number, plate_name=plate.name)
             if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
-                plans.append(make_plan(source, preset, options, scratch / "plans" / str(done)))
+                plan = make_plan(source, preset, options, scratch / "plans" / str(done))
+                columns = {name: seen.setdefault(own, own) for name, own in _columns(plan, request).items()}
+                found.append(Ready(source, plan.folder, number, columns))
         request.progress("plates looked through", done + 1, len(plates))
     if request.add_tablenumber is False:
-        _check_keys(plans)
-    return plans
+        _check_keys(found)
+    return found
 
 
-def converted(plans: Sequence[Plan], request: Request, run: Runner, scratch: Path) -> Iterator[Done]:
+def converted(plates: Sequence[Ready], request: Request, run: Runner, scratch: Path) -> Iterator[Done]:
     """Convert plates, each when it is asked for.
 
     Raises:
         StrictError: what a plate's report tells is not to be passed over.
     """
-    for number, plan in enumerate(plans, start=1):
-        plate = Plate(plan.source.plate, plan.source.uri)
+    for number, ready in enumerate(plates, start=1):
+        plate = Plate(ready.name, ready.source.uri)
         with kept(plate.uri, request.cloud):
-            source = fetch(plate, request.cloud)
-            if source.fingerprint != plan.source.fingerprint:
+            if fetch(plate, request.cloud).fingerprint != ready.source.fingerprint:
                 raise SourceChangedError(f"{plate.uri}: has changed since it was looked through; convert again")
+            plan = load_plan(ready.plan)
             report = planned_report(plan)
             if request.strict:
                 report.check()
-            digest = run.submit(content_md5, source.path) if source.md5 is None else None
+            digest = run.submit(content_md5, ready.source.path) if ready.source.md5 is None else None
             folder = scratch / "plates" / plan.folder.name
             folder.mkdir(parents=True)
             work = Work(plan, run, folder, True, digest, silent)
@@ -123,12 +141,12 @@ def converted(plans: Sequence[Plan], request: Request, run: Runner, scratch: Pat
         )
         if request.strict:
             report.check()
-        request.progress("plates converted", number, len(plans))
-        yield Done(plate.name, folder, files, facts, report)
+        request.progress("plates converted", number, len(plates))
+        yield Done(ready, folder, files, facts, report)
 
 
 def drifts_of(
-    plans: Sequence[Plan],
+    plates: Sequence[Ready],
     request: Request,
     others: Mapping[str, Mapping[str, Columns]] | None = None,
     is_empty: Callable[[str, str, str], bool] | None = None,
@@ -142,47 +160,53 @@ def drifts_of(
     Raises:
         SchemaError: a column has different types on two plates.
     """
-    by_name = {plan.source.plate: plan for plan in plans}
+    by_name = {plate.name: plate for plate in plates}
     found: dict[str, dict[str, Columns]] = defaultdict(dict)
-    for table, plates in (others or {}).items():
-        found[table].update({plate: columns for plate, columns in plates.items() if plate not in by_name})
-    for plate, plan in by_name.items():
-        if request.joined:
-            found[SINGLE_CELLS][plate] = columns_of(joined_schema(plan, joined_columns(plan)))
-        else:
-            for compartment in plan.compartments:
-                found[compartment][plate] = columns_of(plan.schema(compartment))
+    for table, there in (others or {}).items():
+        found[table].update({plate: columns for plate, columns in there.items() if plate not in by_name})
+    for name, plate in by_name.items():
+        for table, columns in plate.columns.items():
+            found[table][name] = columns
 
     def nothing_in(table: str, plate: str, column: str) -> bool:
         if plate in by_name:
-            return _has_no_value(by_name[plate], table, column)
+            return request.joins is None and _has_no_value(load_plan(by_name[plate].plan), table, column)
         return is_empty is not None and is_empty(table, plate, column)
 
     return tuple(
-        unified(table, plates, request.schema, lambda plate, column, table=table: nothing_in(table, plate, column))  # type: ignore[misc]
-        for table, plates in found.items()
-        if plates
+        unified(table, there, request.schema, lambda plate, column, table=table: nothing_in(table, plate, column))  # type: ignore[misc]
+        for table, there in found.items()
+        if there
     )
 
 
-def report_of(reports: Sequence[ConversionReport], drifts: Sequence[Drift], plans: Sequence[Plan]) -> PlatesReport:
+def report_of(reports: Sequence[ConversionReport], drifts: Sequence[Drift], plates: Sequence[Ready]) -> PlatesReport:
     """What is to be told of several plates."""
     same: dict[int, str] = {}
     notes = []
-    for plan in plans:
-        number = plan.options.table_number
-        if number is not None and same.setdefault(number, plan.source.plate) != plan.source.plate:
+    for plate in plates:
+        number = plate.table_number
+        if number is not None and same.setdefault(number, plate.name) != plate.name:
             notes.append(
-                f"plates {same[number]} and {plan.source.plate} have the same content, and so the same TableNumber "
+                f"plates {same[number]} and {plate.name} have the same content, and so the same TableNumber "
                 f"{number}: only Metadata_Plate or the file tells their rows apart"
             )
     return PlatesReport(tuple(reports), tuple(drifts), tuple(notes))
 
 
-def _check_keys(plans: Sequence[Plan]) -> None:
+def _columns(plan: Plan, request: Request) -> dict[str, Columns]:
+    """The columns of each table; of one that a query makes they are known when it is made."""
+    if request.joins is not None:
+        return {}
+    if request.joined:
+        return {SINGLE_CELLS: columns_of(joined_schema(plan, joined_columns(plan)))}
+    return {name: columns_of(plan.schema(name)) for name in plan.compartments}
+
+
+def _check_keys(plates: Sequence[Ready]) -> None:
     """Make sure that no image's key is another plate's too."""
     seen: dict[tuple[Any, ...], str] = {}
-    for plan in plans:
+    for plan in (load_plan(plate.plan) for plate in plates):
         compartment = IMAGE if IMAGE in plan.compartments else plan.compartments[0]
         names = key_names(plan, compartment)[: 1 + (plan.preset.table_number is not None)]
         ((table, _),) = read_batches(plan, compartment, [plan.ordered(compartment)], names)

@@ -5,21 +5,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cytotable_dagster.core.dataset import (
+    Content,
     Table,
     column_is_empty,
+    content_of,
     drop_plate,
     fit_plates,
     open_table,
     put_plate,
     retyped,
+    save_index,
     table_names,
 )
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import Columns, columns_of, schema_of
+from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.many_plates import Done, Request, converted, drifts_of, plan_all, report_of
 from cytotable_dagster.core.parquet import footer
@@ -55,14 +59,19 @@ def convert_to_files(
         names: the name of a table's file.
     """
     started = time.perf_counter()
-    plans = plan_all(plates, request, scratch)
-    drifts = drifts_of(plans, request)
+    ready = plan_all(plates, request, scratch)
+    stream = converted(ready, request, run, scratch)
+    if request.joins is not None:
+        # What columns a query gives is known when it was asked of every plate.
+        stream = iter(ended := list(stream))
+        ready = [replace(done.plate, columns=_columns_in(done.files)) for done in ended]
+    drifts = drifts_of(ready, request)
     reports, facts = [], []
     with ExitStack() as opened:
         outs = {drift.table: opened.enter_context(dest.create(names(drift.table))) for drift in drifts}
         files = {table: Concatenation(out) for table, out in outs.items()}
         totals = {table: _Total() for table in outs}
-        for done in converted(plans, request, run, scratch):
+        for done in stream:
             for drift in drifts:
                 made = done.files.get(drift.table)
                 if made is not None:
@@ -86,8 +95,8 @@ def convert_to_files(
         )
         for drift in drifts
     )
-    report = report_of(reports, drifts, plans)
-    return PlatesResult(outputs, tuple(plan.source for plan in plans), time.perf_counter() - started, report)
+    report = report_of(reports, drifts, ready)
+    return PlatesResult(outputs, tuple(plate.source for plate in ready), time.perf_counter() - started, report)
 
 
 def convert_to_dataset(
@@ -99,25 +108,32 @@ def convert_to_dataset(
     touched only where the type of a column has to become wider.
     """
     started = time.perf_counter()
+    if request.joins is not None:
+        raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
     tables = {name: open_table(dest, name) for name in table_names(dest)}
-    plans = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
+    ready = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
     others = {
-        name: {plate: member.columns for plate, member in table.members.items()} for name, table in tables.items()
+        name: {plate: member.content.columns for plate, member in table.members.items()}
+        for name, table in tables.items()
     }
-    drifts = drifts_of(plans, request, others, lambda name, plate, column: column_is_empty(tables[name], plate, column))
-    names = {plan.source.plate for plan in plans}
-    for drift in drifts:
-        table = tables.get(drift.table) or open_table(dest, drift.table)
-        tables[drift.table] = fit_plates(table, retyped(table, drift.columns, names))
+    drifts = drifts_of(ready, request, others, lambda name, plate, column: column_is_empty(tables[name], plate, column))
     columns = {drift.table: drift.columns for drift in drifts}
     seconds: Counter[str] = Counter()
     reports = []
-    for done in converted(plans, request, run, scratch):
-        tables = _put(tables, done, columns)
-        for name, made in done.files.items():
-            seconds[name] += made.seconds  # type: ignore[assignment]
-        done.remove()
-        reports.append(done.report)
+    try:
+        for name in columns:
+            table = tables.get(name) or open_table(dest, name)
+            tables[name] = fit_plates(table, retyped(table, columns[name], {plate.name for plate in ready}))
+        for done in converted(ready, request, run, scratch):
+            tables = _put(tables, done, columns)
+            for name, made in done.files.items():
+                seconds[name] += made.seconds  # type: ignore[assignment]
+            done.remove()
+            reports.append(done.report)
+    finally:
+        if ready:
+            for table in tables.values():
+                save_index(table)
     outputs = tuple(
         FileFacts(
             path=dest.path(name),
@@ -128,23 +144,31 @@ def convert_to_dataset(
         )
         for name, table in tables.items()
     )
-    report = report_of(reports, drifts, plans)
-    return PlatesResult(outputs, tuple(plan.source for plan in plans), time.perf_counter() - started, report)
+    report = report_of(reports, drifts, ready)
+    return PlatesResult(outputs, tuple(plate.source for plate in ready), time.perf_counter() - started, report)
 
 
 def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns]) -> dict[str, Table]:
     """The tables with a plate's new files, and without those it has no more."""
     result = dict(tables)
+    plate = done.plate.name
     for name, table in tables.items():
         if name in done.files:
-            result[name] = put_plate(table, done.plate, done.files[name].path, columns[name], {})
-        elif done.plate in table.members and (name == SINGLE_CELLS) == (SINGLE_CELLS in done.files):
-            result[name] = drop_plate(table, done.plate)
+            made = done.files[name]
+            facts = {**done.facts, "compartment": name, "rows": str(made.rows)}
+            content = Content(made.rows, done.plate.columns[name], facts)
+            result[name] = put_plate(table, plate, made.path, content, columns[name], {})
+        elif plate in table.members and (name == SINGLE_CELLS) == (SINGLE_CELLS in done.files):
+            result[name] = drop_plate(table, plate)
     return result
 
 
 def _is_current(tables: Mapping[str, Table], plate: str, fingerprint: str) -> bool:
     return any(plate in t.members and t.members[plate].fingerprint == fingerprint for t in tables.values())
+
+
+def _columns_in(files: Mapping[str, FileFacts]) -> dict[str, Columns]:
+    return {table: content_of(made.path).columns for table, made in files.items()}
 
 
 def _fitted(path: Path, columns: Columns) -> Path:

@@ -99,6 +99,18 @@ def test_joined_cells_of_several_plates_have_the_rows_of_each(folder, tmp_path):
     assert '"plate":"B"' in read_facts(result.path)["plates"]
 
 
+def test_a_query_is_asked_of_every_plate(folder, tmp_path):
+    _change(
+        folder / "B.sqlite", "ALTER TABLE Cells ADD COLUMN Cells_Texture REAL", "UPDATE Cells SET Cells_Texture = 2"
+    )
+    query = "SELECT * FROM read_parquet('cells.parquet') WHERE Metadata_ObjectNumber = 1"
+    result = convert(folder, tmp_path / "cells.parquet", joins=query)
+    found = pq.read_table(result)
+    assert found["Cells_Texture"].to_pylist() == [None, None, 2.0, 2.0]
+    with pytest.raises(OptionError, match="one file of several plates"):
+        convert(folder, tmp_path / "set", joins=query, concat=False)
+
+
 def test_plates_are_named_by_a_pattern_a_list_or_a_folder_of_folders(tmp_path):
     for batch, name in (("b1", "X"), ("b1", "Y"), ("b2", "X"), ("b2", "Z")):
         write_sqlite(tmp_path / "in" / batch / name / f"{name}.sqlite", plate(JUMP, sites(1)))
@@ -295,7 +307,7 @@ def test_a_type_that_becomes_wider_is_wider_for_all_plates(folder, tmp_path):
     datasets.add(folder / "A.sqlite", dataset)
     _change(folder / "B.sqlite", "UPDATE Cells SET Cells_AreaShape_Area = 0.5 WHERE ObjectNumber = 1")
     datasets.add(folder / "B.sqlite", dataset)
-    kinds = {plate: dict(member.columns) for plate, member in datasets.tables(dataset)["Cells"].members.items()}
+    kinds = {plate: dict(member.content.columns) for plate, member in datasets.tables(dataset)["Cells"].members.items()}
     assert {plate: columns["Cells_AreaShape_Area"] for plate, columns in kinds.items()} == {
         "A": "double",
         "B": "double",
