@@ -42,6 +42,7 @@ LAYERS = (
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader", "parquet_columns", "drift"),
     ("plan", "dataset"),
+    ("table_numbers",),
     ("planning", "compartments"),
     ("single_cells", "sql_join", "table_file", "report"),
     ("matches", "inspection", "work", "lake", "reporting"),

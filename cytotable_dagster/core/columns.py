@@ -8,7 +8,7 @@ from cytotable_dagster.core.presets import IMAGE
 _FIRST = ("tablenumber", "imagenumber", "objectnumber")
 _GROUPS = ("image", "cytoplasm", "cells", "nuclei")
 # CellProfiler's names have no spaces, and IN Carta's `Class Name`, `WELL LABEL`, `Plate ID` nothing else.
-_IDENTITY = re.compile(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest)(_|$)| (Name|Color|Path|LABEL|ID)$")
+_IDENTITY = re.compile(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest|TableNumber)(_|$)| (Name|Color|Path|LABEL|ID)$")
 
 
 def result_name(column: str, compartment: str, identifying_columns: Iterable[str]) -> str:

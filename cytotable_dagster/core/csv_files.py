@@ -9,7 +9,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from cytotable_dagster.core.csv_parts import plain_file, read_header
 from cytotable_dagster.core.digests import crc32_of
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, Preset
@@ -81,14 +83,24 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
     return tuple(sorted(found, key=lambda export: export.name))
 
 
-def csv_preset(root: Path, preset: Preset | None = None) -> Preset:
+def csv_preset(root: Path, preset: Preset | None = None, encoding: str = "utf-8") -> Preset:
     """The preset for the CSV files in a folder: sites that were exported each alone repeat their ImageNumbers, and a
-    TableNumber tells them apart."""
+    TableNumber tells them apart; so does one that all files of an export have."""
     preset = preset or PRESETS[CSV_PRESET]
-    if preset.table_number is None and len(exports_in(root, preset)) > 1:
+    if preset.table_number is not None:
+        return preset
+    exports = exports_in(root, preset)
+    filled = [file for file in exports[0].files.values() if file.stat().st_size]
+    if len(exports) > 1 or (filled and all(TABLE_NUMBER in names_in(file, encoding) for file in filled)):
         identifying = (*preset.identifying_columns, TABLE_NUMBER)
         return replace(preset, table_number=TABLE_NUMBER, identifying_columns=identifying)
     return preset
+
+
+def names_in(file: Path, encoding: str) -> tuple[str, ...]:
+    """The columns of a CSV file."""
+    with TemporaryDirectory(prefix="cytotable-header-") as scratch:
+        return read_header(plain_file(file, Path(scratch)), encoding, str(file)).names
 
 
 def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -4,6 +4,7 @@ An NPZ file is a zip of NPY files: https://numpy.org/doc/stable/reference/genera
 metadata is a pickled object, which `plain_pickle` reads without running anything.
 """
 
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FEATURES, LOCATIONS, METADATA = "features", "locations", "metadata"
 _METADATA_BYTES = 16 << 20
+_PARSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,8 @@ def read_cells(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     Raises:
         SourceFormatError: as `read_site`.
     """
-    import numpy as np
-
     with _opened(path) as archive:
-        found = []
-        for name in (FEATURES, LOCATIONS):
-            with _member(archive, path, name) as file:
-                found.append(np.lib.format.read_array(file, allow_pickle=False).astype(np.float64))
-    return found[0], found[1]
+        return _reals(archive, path, FEATURES), _reals(archive, path, LOCATIONS)
 
 
 @contextmanager
@@ -87,21 +83,32 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> IO[bytes]:
         raise SourceFormatError(f"{path}: no array {name} in it; DeepProfiler writes one (there: {there})") from None
 
 
-def _header(file: IO[bytes]) -> "tuple[tuple[int, ...], np.dtype]":
+def _reals(archive: zipfile.ZipFile, path: Path, name: str) -> "np.ndarray":
+    import numpy as np
+
+    with _member(archive, path, name) as file:
+        shape, fortran, dtype = _header(file)
+        values = np.frombuffer(file.read(), dtype)
+    return values.reshape(shape, order="F" if fortran else "C").astype(np.float64)
+
+
+def _header(file: IO[bytes]) -> "tuple[tuple[int, ...], bool, np.dtype]":
+    """Shape, whether columns lie together, and type of an array."""
     from numpy.lib import format as npy
 
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)
     if version not in read:
         raise ValueError(f"NPY version {version}")
-    shape, _, dtype = read[version](file)
-    return shape, dtype
+    # NumPy parses it with `ast`, which fails in Python 3.11 where two threads do: gh-106905.
+    with _PARSING:
+        return read[version](file)
 
 
 def _shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, ...]:
     """The shape of an array of numbers that is as long as it says."""
     with _member(archive, path, name) as file:
-        shape, dtype = _header(file)
+        shape, _, dtype = _header(file)
         start = file.tell()
     if dtype.kind not in "fiu":
         raise SourceFormatError(f"{path}: {name} holds {dtype}, where numbers are expected")
@@ -115,7 +122,7 @@ def _shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, ...]:
 
 def _metadata(archive: zipfile.ZipFile, path: Path) -> dict[str, Value]:
     with _member(archive, path, METADATA) as file:
-        _, dtype = _header(file)
+        _, _, dtype = _header(file)
         if dtype.kind != "O":
             raise SourceFormatError(f"{path}: {METADATA} holds {dtype}, where a pickled dict is expected")
         data = file.read(_METADATA_BYTES)

@@ -23,6 +23,7 @@ from cytotable_dagster.core.schema import ResultColumn, result_columns, text_can
 from cytotable_dagster.core.source_files import adjusted_preset, datatype_of, detected_preset, find_files_tables
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
 from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
+from cytotable_dagster.core.table_numbers import in_one_form
 from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
 from cytotable_dagster.core.values import typed_array
 from cytotable_dagster.core.version import VERSION
@@ -83,7 +84,7 @@ def resolved_preset(
     elif chosen is None:
         chosen = detected_preset(source.path, datatype, encoding, source.uri)
     chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
-    return chosen if datatype == "sqlite" else adjusted_preset(source.path, chosen)
+    return chosen if datatype == "sqlite" else adjusted_preset(source.path, chosen, encoding)
 
 
 def _given(preset: Preset | str) -> Preset:
@@ -111,7 +112,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *,
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
     base = preset.base_of(table.compartment for table in found)
     partners = _partners(found, preset, base)
-    parts, keys = [], []
+    parts, keys, readers = [], [], []
     for table in found:
         if files is not None:
             reader: TableReader = files.tables[table.name]
@@ -122,6 +123,8 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *,
         part, key = _look_through(reader, table, preset, options, partners if table.compartment == base else {})
         parts.append(part)
         keys.append(key)
+        readers.append(reader)
+    parts, keys = in_one_form(parts, keys, readers, preset.table_number)
     orders, images = chunks.order_rows(keys)
     batch_size = _batch_size(found, options)
     if options.chunks is not None:

@@ -63,13 +63,14 @@ def affinity(declared: str) -> str:
 class TextKind:
     """What the values of a column that holds text say when read as numbers, missing values set aside.
 
-    `fractional` means a number that no int64 holds.
+    `fractional` means a number that no int64 holds, `padded` one that is written otherwise than an int64 is: 007, 7.0.
     """
 
     number: bool
     fractional: bool
     infinite: bool
     other: bool
+    padded: bool = False
 
     @property
     def whole(self) -> bool:
@@ -97,7 +98,11 @@ def result_columns(
     result = []
     for column, counts in zip(table.columns, profile, strict=True):
         key = column.name in keys
-        read_type = decide_type(column, counts, key=key, kind=kinds.get(column.name))
+        kind = kinds.get(column.name)
+        read_type = decide_type(column, counts, key=key, kind=kind)
+        if column.name == preset.table_number and kind and kind.padded:
+            # Which may be a name: as numbers, 007 and 7 would be one.
+            read_type = "string"
         if preset.prefix:
             name = result_name(column.name, table.compartment, preset.identifying_columns)
         else:
@@ -183,6 +188,7 @@ def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
         fractional=not _fit_int64(words.filter(number)),
         infinite=_any(infinite),
         other=_any(other),
+        padded=_any(pc.invert(pc.match_substring_regex(values.unique().drop_null(), r"^(0|-?[1-9]\d*)$"))),
     )
 
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from cytotable_dagster.core.csv_files import USUAL, csv_preset, is_export_file
-from cytotable_dagster.core.csv_parts import plain_file, read_header
+from cytotable_dagster.core.csv_files import USUAL, csv_preset, is_export_file, names_in
 from cytotable_dagster.core.csv_reader import csv_table_path, load_table
 from cytotable_dagster.core.csv_survey import find_tables
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
@@ -44,7 +42,7 @@ def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Pre
     flat = preset_named(FLAT_CSV_PRESET)
     for name, file in files:
         if file.stat().st_size:
-            names = _names_in(file, encoding)
+            names = names_in(file, encoding)
             if flat.object_number in names:
                 return flat
             tables = ", ".join(f"{table}.csv" for table in USUAL)
@@ -55,13 +53,13 @@ def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Pre
     raise SourceNotFoundError(f"{where}: no CSV files with anything in them")
 
 
-def adjusted_preset(path: Path, preset: Preset) -> Preset:
+def adjusted_preset(path: Path, preset: Preset, encoding: str) -> Preset:
     """The preset for these very files; see `csv_files.csv_preset`."""
     if preset.flat:
         return preset
     if not path.is_dir():
         raise SourceFormatError(f"{path}: one file; preset {preset.name} takes a folder of files named for tables")
-    return csv_preset(path, preset)
+    return csv_preset(path, preset, encoding)
 
 
 def find_files_tables(path: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
@@ -89,8 +87,3 @@ def _files(path: Path, datatype: str) -> Sequence[tuple[str, Path]]:
         return [(path.name, path)]
     fits = is_npz if datatype == "npz" else is_csv
     return [(name, file) for name, file in files_below(path) if fits(name)]
-
-
-def _names_in(file: Path, encoding: str) -> tuple[str, ...]:
-    with TemporaryDirectory(prefix="cytotable-header-") as scratch:
-        return read_header(plain_file(file, Path(scratch)), encoding, str(file)).names

@@ -119,19 +119,25 @@ class ScanTable:
         return [low, high] if {low, high} <= {"null", "real"} else [found for (found,) in link.execute(query)]
 
     def _order(self) -> str:
-        """The order of the keys, numbers as numbers even where they are stored as text; text by its bytes."""
+        """The order of the keys, numbers as numbers even where they are stored as text; text by its bytes, also that of
+        equal numbers."""
         terms = []
         with connection(self.path) as link:
             for key in map(quoted, self.keys):
-                odd = link.execute(
-                    f"SELECT 1 FROM {quoted(self.table)} WHERE typeof({key}) = 'text' "
-                    f"AND ({key} = '' OR ltrim({key}, '+-') GLOB '*[^0-9]*') LIMIT 1"
-                ).fetchone()
-                terms.append(f'{key} COLLATE "binary"' if odd else f"CAST({key} AS BIGINT)")
+                from_table = f"SELECT 1 FROM {quoted(self.table)} WHERE typeof({key}) = 'text'"
+                text = link.execute(f"{from_table} LIMIT 1").fetchone()
+                odd = f"({key} = '' OR ltrim({key}, '+-') GLOB '*[^0-9]*')"
+                if not text or not link.execute(f"{from_table} AND {odd} LIMIT 1").fetchone():
+                    terms.append(f"CAST({key} AS BIGINT)")
+                if text:
+                    terms.append(f'CAST({key} AS VARCHAR) COLLATE "binary"')
         return ", ".join(terms)
 
     def _scannable(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> bool:
         declared = {column.name: _scanner_type(column) for column in self.columns}
+        # The scanner's idea of what has no type sorts otherwise than SQLite's.
+        if any(declared[key] == "other" for key in self.keys):
+            return False
         return all((declared[name], str(type)) in _SCANNED for name, type in zip(columns, types, strict=True))
 
     def _scanned(self, columns: Sequence[str], types: "Sequence[pa.DataType]") -> _Stream:
