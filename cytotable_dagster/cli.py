@@ -67,6 +67,7 @@ def _add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> No
     )
     parser.add_argument("--source-datatype", choices=DATATYPES)
     parser.add_argument("--preset", help=f"the dialect (default: detected): a .toml file, or {', '.join(PRESETS)}")
+    parser.add_argument("--encoding", help="of CSV files, such as latin-1 (default: utf-8)")
     parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
     _add_store(parser)
 
@@ -182,8 +183,9 @@ def _write_report(report: Any, path: str | None) -> None:
 def _inspect(chosen: argparse.Namespace) -> None:
     from cytotable_dagster.core.inspection import inspect_plate
 
-    known = _known(chosen, "source_path", "source_datatype", "preset", "chunk_size")
-    print(inspect_plate(chosen.source_path, chosen.source_datatype, chosen.preset, chosen.chunk_size, known))
+    asked = ("source_datatype", "preset", "chunk_size", "encoding")
+    given = {name: getattr(chosen, name) for name in asked if getattr(chosen, name) is not None}
+    print(inspect_plate(chosen.source_path, cloud=_known(chosen, "source_path", *asked), **given))
 
 
 def _known(chosen: argparse.Namespace, *but: str) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def add(
     from cytotable_dagster.core.many_plates import Request, silent
     from cytotable_dagster.core.merging import convert_to_dataset
     from cytotable_dagster.core.plan import Options
+    from cytotable_dagster.core.planning import wanted_datatype
 
+    datatype = wanted_datatype(preset, source_datatype)
     cloud = checked_cloud_options(cloud)
     request = Request(
         options=Options.checked(
@@ -79,14 +81,20 @@ def add(
         ),
         joined=join,
         preset=preset,
-        adjusted={"metadata": metadata, "compartments": compartments, "identifying_columns": identifying_columns},
+        adjusted={
+            "datatype": datatype,
+            "encoding": encoding,
+            "metadata": metadata,
+            "compartments": compartments,
+            "identifying_columns": identifying_columns,
+        },
         add_tablenumber=add_tablenumber,
         schema=schema,
         strict=strict,
         cloud=cloud,
         progress=progress or silent,
     )
-    plates = find_plates(source_path, source_datatype, cloud)
+    plates = find_plates(source_path, datatype, cloud)
     dest = destination_of(dataset_path, options_to_write(dest_cloud, cloud))
     with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
         return convert_to_dataset(plates, dest, request, run, scratch)

@@ -10,6 +10,7 @@ import pytest
 
 import cytotable_dagster
 from cytotable_dagster.cli import main
+from cytotable_dagster_tests.core import test_csv, test_npz
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 
@@ -209,3 +210,29 @@ def test_a_home_is_set_up_once_and_what_is_there_is_left(tmp_path, capsys, monke
     assert (tmp_path / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
     with dg.DagsterInstance.get() as instance:
         assert {pool.limit for pool in instance.event_log_storage.get_pool_limits()} == {2, 5}
+
+
+def test_folders_of_files_are_converted_and_inspected(tmp_path, capsys):
+    file = test_csv.site(tmp_path / "P1") / "Image.csv"
+    file.write_bytes("ImageNumber,Metadata_Well\n1,Zürich\n".encode("latin-1"))
+    options = ["--source-datatype", "csv", "--encoding", "latin-1"]
+    assert _run("inspect", tmp_path / "P1", *options) == 0
+    assert "cellprofiler_csv" in capsys.readouterr().out
+    assert _run("convert", tmp_path / "P1", tmp_path / "out", *options) == 0
+    assert pq.read_table(tmp_path / "out" / "Image.parquet")["Metadata_Well"].to_pylist() == ["Zürich"]
+    assert _run("convert", tmp_path / "P1", tmp_path / "again", *options[:2]) == 1
+    assert "pass encoding=" in capsys.readouterr().err
+    test_npz.site(tmp_path / "P2" / "a.npz")
+    assert _run("inspect", tmp_path / "P2") == 0
+    assert _run("convert", tmp_path / "P2", tmp_path / "deep", "--source-datatype", "npz", "--strict") == 0
+    assert names_in(tmp_path / "deep") == ["Cells.parquet"]
+
+
+def test_a_preset_of_ones_own_is_taken_from_its_file(tmp_path, capsys):
+    (tmp_path / "lab.toml").write_text('based_on = "cellprofiler_csv"\ncompartments = ["cells"]\n')
+    test_csv.site(tmp_path / "P1")
+    assert _run("convert", tmp_path / "P1", tmp_path / "out", "--preset", tmp_path / "lab.toml") == 0
+    assert names_in(tmp_path / "out") == ["Cells.parquet", "Image.parquet"]
+    assert "preset lab" in capsys.readouterr().out
+    assert _run("convert", tmp_path / "P1", tmp_path / "no", "--preset", tmp_path / "none.toml") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -14,10 +14,8 @@ from tempfile import TemporaryDirectory
 from cytotable_dagster.core.csv_parts import plain_file, read_header
 from cytotable_dagster.core.digests import crc32_of
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
-from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, Preset
+from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 
-# The tables that are looked for where nobody named others.
-USUAL = (IMAGE, "Cells", "Cytoplasm", "Nuclei")
 # The file that has all compartments side by side; see `object_csv`.
 OBJECT = "Object"
 _ENDING = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)

@@ -47,7 +47,8 @@ def find_plates(
 
 
 def _plates_at(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
-    if _MAGIC.search(address):
+    # A name may have these characters itself.
+    if _MAGIC.search(address) and (is_remote(address) or not Path(address).expanduser().exists()):
         matches = _matching(address, cloud)
         if not matches:
             raise SourceNotFoundError(f"{address}: nothing matches")

@@ -54,13 +54,14 @@ def inspect_plate(
     preset: str | None = None,
     chunk_size: int | None = None,
     cloud: Mapping[str, Any] | None = None,
+    encoding: str = "utf-8",
 ) -> Inspection:
     """Look through a plate as a conversion would; raises what `convert` would."""
     datatype = wanted_datatype(preset, source_datatype)
     source = fetch(find_plate(source_path, datatype, cloud or {}), cloud or {})
-    chosen = resolved_preset(source, preset, datatype=datatype)
+    chosen = resolved_preset(source, preset, datatype=datatype, encoding=encoding)
     with TemporaryDirectory(prefix="cytotable-inspect-") as folder:
-        plan = make_plan(source, chosen, Options(chunk_size=chunk_size), Path(folder))
+        plan = make_plan(source, chosen, Options(chunk_size=chunk_size, encoding=encoding), Path(folder))
         used = {part.table.name for part in plan.tables}
         there = read_tables(source.path) if chosen.datatype == "sqlite" else ()
         return Inspection(plan, tuple(sorted(set(there) - used)))

@@ -78,13 +78,13 @@ def resolved_preset(
     datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
     if datatype == "sqlite":
         check_is_sqlite(source.path)
+    tables = read_tables(source.path) if datatype == "sqlite" else {}
     if chosen is None and datatype == "sqlite":
-        tables = read_tables(source.path)
         chosen = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
     elif chosen is None:
         chosen = detected_preset(source.path, datatype, encoding, source.uri)
     chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
-    return chosen if datatype == "sqlite" else adjusted_preset(source.path, chosen, encoding)
+    return chosen.named_as(tables) if datatype == "sqlite" else adjusted_preset(source.path, chosen, encoding)
 
 
 def _given(preset: Preset | str) -> Preset:

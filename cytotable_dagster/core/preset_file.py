@@ -2,17 +2,19 @@
 
 import re
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import PresetError
-from cytotable_dagster.core.presets import IMAGE, Preset, preset_named
+from cytotable_dagster.core.presets import IMAGE, Preset, compartment_name, preset_named
 
 ENDING = ".toml"
 _BASED_ON = "based_on"
 # What a file may set; the marker serves to tell our own dialects apart.
 _SETTINGS = tuple(field.name for field in fields(Preset) if field.name != "image_marker")
+# Settings that list compartments, in any case.
+_COMPARTMENTS = ("compartments", "base_order", "metadata")
 
 
 def read_preset(path: Path) -> Preset:
@@ -39,6 +41,8 @@ def read_preset(path: Path) -> Preset:
         raise PresetError(f"{path}: {_BASED_ON} = {base!r} is not the name of a preset")
     inherited = {} if base is None else _inherited(path, base)
     preset = _typed(path, {"name": path.stem, **inherited, **settings})
+    lists: dict[str, Any] = {name: tuple(map(compartment_name, getattr(preset, name))) for name in _COMPARTMENTS}
+    preset = replace(preset, **lists)
     _check(path, preset)
     return preset
 

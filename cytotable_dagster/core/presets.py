@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from cytotable_dagster.core.errors import PresetError, SourceFormatError
 
 IMAGE = "Image"
+# The tables that nearly every plate has.
+USUAL = (IMAGE, "Cells", "Cytoplasm", "Nuclei")
 # The key that tells equal ImageNumbers of several exports apart.
 TABLE_NUMBER = "TableNumber"
 
@@ -85,20 +87,30 @@ class Preset:
         """This preset with other tables or identifying columns; PresetError where it has no place for them."""
         preset = self
         if metadata is not None:
-            preset = replace(preset, metadata=tuple(map(_capitalized, metadata)))
+            preset = replace(preset, metadata=tuple(map(compartment_name, metadata)))
             for name in set(preset.metadata) - {IMAGE}:
                 raise PresetError(f"metadata: {name} is no table that describes images; there is: {IMAGE}")
         if compartments is not None:
-            preset = replace(preset, compartments=tuple(map(_capitalized, compartments)))
-        if preset.flat and (preset.metadata or len(preset.compartments) != 1):
-            raise PresetError(f"preset {preset.name} has one table of objects and none of images; name one compartment")
+            preset = replace(preset, compartments=tuple(map(compartment_name, compartments)))
         if identifying_columns is not None:
             preset = replace(preset, identifying_columns=tuple(identifying_columns))
         return preset
 
+    def named_as(self, tables: Iterable[str]) -> "Preset":
+        """This preset with compartments called as these tables are, whatever the case; but for the usual ones."""
+        start, _, end = self.table.partition("{compartment}")
+        found = {name.lower(): name[len(start) : len(name) - len(end)] for name in tables}
 
-def _capitalized(name: str) -> str:
-    return name[:1].upper() + name[1:]
+        def known(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(n if n in USUAL else found.get(self.table_of(n).lower(), n) for n in names)
+
+        return replace(self, compartments=known(self.compartments), base_order=known(self.base_order))
+
+
+def compartment_name(name: str) -> str:
+    """A compartment as it is called here, given in any case."""
+    usual = next((own for own in USUAL if own.lower() == name.lower()), None)
+    return usual or name[:1].upper() + name[1:]
 
 
 _EXPORT_TO_DATABASE = Preset(

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cytotable_dagster.core.csv_files import USUAL, csv_preset, is_export_file, names_in
+from cytotable_dagster.core.csv_files import csv_preset, is_export_file, names_in
 from cytotable_dagster.core.csv_reader import csv_table_path, load_table
 from cytotable_dagster.core.csv_survey import find_tables
-from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.errors import PresetError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.flat_csv import find_flat_table, load_flat_table
 from cytotable_dagster.core.npz_reader import find_npz_table, load_npz_table, npz_table_path
 from cytotable_dagster.core.plate_files import files_below, is_csv, is_npz
-from cytotable_dagster.core.presets import CSV_PRESET, FLAT_CSV_PRESET, NPZ_PRESET, Preset, preset_named
+from cytotable_dagster.core.presets import CSV_PRESET, FLAT_CSV_PRESET, NPZ_PRESET, USUAL, Preset, preset_named
 from cytotable_dagster.core.readers import BatchReader, Found
 
 # The readers whose tables are opened by `open_files_table`.
@@ -54,8 +54,15 @@ def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Pre
 
 
 def adjusted_preset(path: Path, preset: Preset, encoding: str) -> Preset:
-    """The preset for these very files; see `csv_files.csv_preset`."""
+    """The preset for these very files; see `csv_files.csv_preset`.
+
+    Raises:
+        PresetError: one table was to be several.
+        SourceFormatError: one file, where a folder is needed.
+    """
     if preset.flat:
+        if preset.metadata or len(preset.compartments) != 1:
+            raise PresetError(f"preset {preset.name} has one table of objects and none of images; name one compartment")
         return preset
     if not path.is_dir():
         raise SourceFormatError(f"{path}: one file; preset {preset.name} takes a folder of files named for tables")

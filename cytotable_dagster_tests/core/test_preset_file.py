@@ -150,3 +150,21 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     (tmp_path / "my.toml").write_bytes(b"table = '\xff'")
     with pytest.raises(PresetError, match=r"my\.toml: not TOML"):
         read_preset(tmp_path / "my.toml")
+
+
+@pytest.mark.parametrize("table", ["cellpose3", "CELLPOSE3", "Cellpose3"])
+def test_compartments_may_be_named_in_any_case(make_plate, lab, tmp_path, table):
+    told = example().replace('"Cells"', '"cells"').replace('"Cytoplasm"', '"CYTOPLASM"')
+    usual = make_plate(_with_cellpose(), name="usual/P1.sqlite")
+    expected = pq.read_table(convert(usual, tmp_path / "usual.parquet", preset=str(lab(example()))))
+    preset = str(lab(told.replace("Nuclei_Cellpose3", f"nuclei_{table}")))
+    assert pq.read_table(convert(usual, tmp_path / "any.parquet", preset=preset)).equals(expected)
+    named = [output.path.name for output in convert(usual, tmp_path / "out", preset=preset).outputs]
+    assert named == ["Image.parquet", "Cells.parquet", "Cytoplasm.parquet", "Nuclei_Cellpose3.parquet"]
+
+
+def test_a_table_that_the_user_names_is_a_compartment_without_a_file(make_plate, lab, tmp_path):
+    source = make_plate(_with_cellpose())
+    expected = pq.read_table(convert(source, tmp_path / "file.parquet", preset=str(lab(example()))))
+    named = convert(source, tmp_path / "named.parquet", compartments=["cells", "cytoplasm", "nuclei_cellpose3"])
+    assert pq.read_table(named).equals(expected)

@@ -3,6 +3,7 @@
 import pyarrow.parquet as pq
 
 from cytotable_dagster import plates
+from cytotable_dagster.resources import PlateSource
 from cytotable_dagster_tests.core import test_in_carta, test_npz
 from cytotable_dagster_tests.dagster.deployment import Deployment, failures
 
@@ -21,3 +22,14 @@ def test_plates_of_one_table_become_single_cells(deployment: Deployment, tmp_pat
         assert all(check.passed for check in deployment.checks(result).values())
         assert deployment.outdated(name) == {}
     assert "0.npz: no cells" in str(deployment.metadata("plate_sqlite", "Deep"))
+
+
+def test_a_preset_of_ones_own_names_the_tables(deployment: Deployment, tmp_path) -> None:
+    lab = tmp_path / "lab.toml"
+    lab.write_text('based_on = "cellprofiler_sqlite_cpg0016_jump"\ncompartments = ["cells", "nuclei"]\n')
+    deployment.add("Own")
+    result = deployment.convert("Own", plate_files=PlateSource(preset=str(lab)))
+    assert result.success, failures(result)
+    made = {path.stem for path in deployment.lake("Own").path.glob("*.parquet")}
+    assert made == {"Image", "Cells", "Nuclei", "single_cells"}
+    assert deployment.metadata("plate_sqlite", "Own")["preset"] == "lab"
