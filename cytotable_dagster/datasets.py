@@ -69,6 +69,7 @@ def add(
 
     datatype = wanted_datatype(preset, source_datatype)
     cloud = checked_cloud_options(cloud)
+    datatype = wanted_datatype(preset, source_datatype)
     request = Request(
         options=Options.checked(
             data_type_cast_map,

@@ -208,7 +208,7 @@ def load_plan(folder: Path) -> Plan:
     return _load_plan(folder, (folder / _FILE).stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _load_plan(folder: Path, changed: int) -> Plan:
     return _adapter(Plan).validate_json((folder / _FILE).read_bytes())
 

@@ -1,5 +1,6 @@
 """Several plates: one table over all of them, datasets that grow and shrink, plates that differ."""
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert, datasets
+from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import (
     DestinationExistsError,
     OptionError,
@@ -380,3 +382,42 @@ def test_a_plate_without_a_table_has_no_rows_in_it(tmp_path):
         **{table: ["A", "B"] for table in TABLES},
         "Nuclei": ["A"],
     }
+
+
+def test_a_dataset_in_a_store_is_the_one_in_a_folder(folder, tmp_path, in_store):
+    _change(
+        folder / "B.sqlite", "ALTER TABLE Cells ADD COLUMN Cells_Texture REAL", "UPDATE Cells SET Cells_Texture = 2"
+    )
+    write_sqlite(tmp_path / "C.sqlite", plate(JUMP, sites(1, table=9)))
+    found = []
+    for place, options in ((LocalDestination(tmp_path / "set"), {}), (in_store, in_store.cloud)):
+        address = place.address()
+        datasets.add(folder / "A.sqlite", address, dest_cloud=options)
+        datasets.add(folder, address, dest_cloud=options)
+        datasets.align(address, **options)
+        datasets.add(tmp_path / "C.sqlite", address, dest_cloud=options)
+        datasets.remove(address, "B", **options)
+        found.append({stored.name: _read(place, stored.name) for stored in place.list() if "_index" not in stored.name})
+        assert datasets.add(folder / "A.sqlite", address, dest_cloud=options).sources == ()
+    assert found[0] == found[1]
+    assert len(found[0]) == 2 * len(TABLES)
+
+
+def _read(place: Destination, name: str) -> bytes:
+    with place.open(name) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("kind", ["csv", "in-carta", "deepprofiler"])
+def test_plates_of_other_sources_become_one_table(real_data, tmp_path, kind):
+    sources = {"csv": "examplehuman", "in-carta": "in_carta", "deepprofiler": "deepprofiler"}
+    for name in ("P1", "P2"):
+        shutil.copytree(real_data / sources[kind], tmp_path / "in" / name)
+    options = {} if kind == "csv" else {"preset": kind}
+    result = convert(str(tmp_path / "in" / "P*"), tmp_path / "out", **options)  # type: ignore[arg-type]
+    one = convert(tmp_path / "in" / "P1", tmp_path / "one", **options)  # type: ignore[arg-type]
+    assert [output.rows for output in result.outputs] == [2 * output.rows for output in one.outputs]
+    assert [report.plate for report in result.report.plates] == ["P1", "P2"]
+    datasets.add([tmp_path / "in" / "P1", tmp_path / "in" / "P2"], tmp_path / "set", **options)  # type: ignore[arg-type]
+    for table in datasets.tables(tmp_path / "set").values():
+        assert set(table.members) == {"P1", "P2"}
