@@ -114,8 +114,15 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
         with one_line_failures(context), folder.locked():
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             selected = [c for c in COMPARTMENTS if compartment_key(c) in context.selected_asset_keys]
-            missing = {c: missing_chunks(plan, folder, c) for c in selected if c in plan.compartments}
+            # Tables that only a preset of the user's own names have files and events, but no asset of ours.
+            others = [c for c in plan.compartments if c not in COMPARTMENTS]
+            missing = {c: missing_chunks(plan, folder, c) for c in (*selected, *others) if c in plan.compartments}
             make_and_record(context, plan, folder, missing, plate_files, parsl_cluster)
+            for compartment in others:
+                made = _whole(context, plan, folder, compartment)
+                context.log_event(
+                    dg.AssetMaterialization(made.asset_key or compartment, partition=plate, metadata=made.metadata)
+                )
             for compartment in selected:
                 if compartment in plan.compartments:
                     yield _whole(context, plan, folder, compartment)

@@ -40,7 +40,7 @@ def lab(tmp_path):
     return write
 
 
-def _with_cellpose() -> dict:
+def with_cellpose() -> dict:
     """A plate whose nuclei are in a table of another name, and columns of that name."""
     tables = plate(JUMP)
     nuclei = tables.pop("Nuclei")
@@ -59,7 +59,7 @@ def _with_cellpose() -> dict:
 
 def test_the_documented_example_joins_a_table_that_no_preset_knows(make_plate, lab, tmp_path):
     plain = convert(make_plate(), tmp_path / "plain.parquet")
-    own = make_plate(_with_cellpose(), name="other/P1.sqlite")
+    own = make_plate(with_cellpose(), name="other/P1.sqlite")
     result = convert(own, tmp_path / "own.parquet", preset=str(lab(example())))
     assert result.preset == "my_lab"
     assert pq.read_table(result).to_pylist() == [
@@ -155,7 +155,7 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize("table", ["cellpose3", "CELLPOSE3", "Cellpose3"])
 def test_compartments_may_be_named_in_any_case(make_plate, lab, tmp_path, table):
     told = example().replace('"Cells"', '"cells"').replace('"Cytoplasm"', '"CYTOPLASM"')
-    usual = make_plate(_with_cellpose(), name="usual/P1.sqlite")
+    usual = make_plate(with_cellpose(), name="usual/P1.sqlite")
     expected = pq.read_table(convert(usual, tmp_path / "usual.parquet", preset=str(lab(example()))))
     preset = str(lab(told.replace("Nuclei_Cellpose3", f"nuclei_{table}")))
     assert pq.read_table(convert(usual, tmp_path / "any.parquet", preset=preset)).equals(expected)
@@ -164,7 +164,7 @@ def test_compartments_may_be_named_in_any_case(make_plate, lab, tmp_path, table)
 
 
 def test_a_table_that_the_user_names_is_a_compartment_without_a_file(make_plate, lab, tmp_path):
-    source = make_plate(_with_cellpose())
+    source = make_plate(with_cellpose())
     expected = pq.read_table(convert(source, tmp_path / "file.parquet", preset=str(lab(example()))))
     named = convert(source, tmp_path / "named.parquet", compartments=["cells", "cytoplasm", "nuclei_cellpose3"])
     assert pq.read_table(named).equals(expected)

@@ -2,9 +2,9 @@
 
 import pyarrow.parquet as pq
 
-from cytotable_dagster import plates
+from cytotable_dagster import convert, plates
 from cytotable_dagster.resources import PlateSource
-from cytotable_dagster_tests.core import test_in_carta, test_npz
+from cytotable_dagster_tests.core import test_in_carta, test_npz, test_preset_file
 from cytotable_dagster_tests.dagster.deployment import Deployment, failures
 
 
@@ -26,10 +26,15 @@ def test_plates_of_one_table_become_single_cells(deployment: Deployment, tmp_pat
 
 def test_a_preset_of_ones_own_names_the_tables(deployment: Deployment, tmp_path) -> None:
     lab = tmp_path / "lab.toml"
-    lab.write_text('based_on = "cellprofiler_sqlite_cpg0016_jump"\ncompartments = ["cells", "nuclei"]\n')
-    deployment.add("Own")
+    lab.write_text(test_preset_file.example().replace('"Cells"', '"cells"'))
+    deployment.add("Own", test_preset_file.with_cellpose())
     result = deployment.convert("Own", plate_files=PlateSource(preset=str(lab)))
     assert result.success, failures(result)
-    made = {path.stem for path in deployment.lake("Own").path.glob("*.parquet")}
-    assert made == {"Image", "Cells", "Nuclei", "single_cells"}
+    made = {path.stem: pq.read_table(path) for path in deployment.lake("Own").path.glob("*.parquet")}
+    assert set(made) == {"Image", "Cells", "Cytoplasm", "Nuclei_Cellpose3", "single_cells"}
+    expected = convert(deployment.folder / "plates" / "Own.sqlite", tmp_path / "out.parquet", preset=str(lab))
+    assert made["single_cells"].equals(pq.read_table(expected))
+    assert made["single_cells"]["Nuclei_Cellpose3_AreaShape_Area"].null_count < made["single_cells"].num_rows
+    assert deployment.metadata("nuclei_cellpose3", "Own")["dagster/row_count"] == made["Nuclei_Cellpose3"].num_rows
+    assert all(check.passed for (_, name), check in deployment.checks(result).items() if name != "objects_matched")
     assert deployment.metadata("plate_sqlite", "Own")["preset"] == "lab"
