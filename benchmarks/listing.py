@@ -5,8 +5,9 @@ The S3 server is moto's, in this process; a look's seconds are mostly its own.
 
 import time
 
+from cytotable_dagster.core.addresses import Pattern
 from cytotable_dagster.core.arrivals import Memory, look
-from cytotable_dagster.core.listing import Pattern, listing
+from cytotable_dagster.core.listing import listing
 
 BATCHES, PLATES, OTHERS = 25, 100, 39
 LOOKS = 8

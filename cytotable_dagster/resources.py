@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from cytotable_dagster.core.addresses import Pattern
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner, runner, thread_config
 from cytotable_dagster.core.lake import PlateFolder
-from cytotable_dagster.core.listing import Pattern
 from cytotable_dagster.core.patterns import find_by_pattern, whole_pattern
 from cytotable_dagster.core.store import is_remote
 from cytotable_dagster.core.store_destination import destination_of
@@ -36,8 +36,14 @@ class PlateSource(dg.ConfigurableResource):
     location: str | None = Field(
         default=None,
         description="A folder or s3:// prefix that holds {plate}.sqlite, or a pattern such as "
-        "s3://bucket/backend/{batch}/{plate}/{plate}.sqlite; asked for plates that were added without an address. "
+        "s3://bucket/backend/{batch}/{plate}/{plate}.sqlite, or s3://bucket/{batch}/{plate}/analysis/ for plates that "
+        "are folders of CSV files; asked for plates that were added without an address. "
         "Default: CYTOTABLE_SOURCE, else ./plates.",
+    )
+    marker: str | None = Field(
+        default=None,
+        description="Where the location ends in / and plates are folders: a file, by name or glob, without which a "
+        "plate is not whole. Default: CYTOTABLE_MARKER, else none.",
     )
     endpoint_url: str | None = Field(
         default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
@@ -69,7 +75,9 @@ class PlateSource(dg.ConfigurableResource):
     def pattern(self) -> Pattern:
         """The addresses at which plates are looked for; absolute."""
         text = whole_pattern(self._location())
-        return Pattern(text if is_remote(text) else str(Path(text).expanduser().absolute()))
+        if not is_remote(text):
+            text = str(Path(text).expanduser().absolute()) + "/" * text.endswith("/")
+        return Pattern(text, self.marker or os.environ.get("CYTOTABLE_MARKER") or None)
 
     def cloud(self) -> dict[str, Any]:
         """Options of the cloud client."""

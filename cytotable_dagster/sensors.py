@@ -6,13 +6,15 @@ import dagster as dg
 
 from cytotable_dagster import plates
 from cytotable_dagster.assets.common import SINGLE_CELLS, latest_record
+from cytotable_dagster.core.addresses import Found
 from cytotable_dagster.core.arrivals import Look, Memory, look
 from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceFormatError
-from cytotable_dagster.core.listing import Found, Listing, listing
+from cytotable_dagster.core.listing import Listing, listing
+from cytotable_dagster.core.plate_files import is_csv, is_npz
 from cytotable_dagster.jobs import build_datasets, convert_plate
 from cytotable_dagster.resources import PlateSource
 
-_SQLITE = b"SQLite format 3\0"
+_SQLITE, _NPZ = b"SQLite format 3\0", b"PK\x03\x04"
 # A tick is given a minute, start-up of its process aside.
 _TICK_SECONDS = 40
 _PLATES_A_TICK = 25
@@ -115,22 +117,29 @@ def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.S
 
 
 def _check_content(source: Listing, found: Found) -> None:
-    """Refuse what is no SQLite file by its first bytes.
+    """Refuse what by its first bytes is not what its name says, and a folder without tables.
 
     Raises:
         SourceFormatError: it is empty or something else.
     """
+    if found.uri.endswith("/"):
+        if not found.size:
+            raise SourceFormatError(f"{found.uri}: no CSV or NPZ file in it that is a table, or all are empty")
+        return
     if not found.size:
         raise SourceFormatError(f"{found.uri}: empty (0 bytes); upload it again")
-    if source.begins(found.uri, len(_SQLITE)) != _SQLITE:
-        raise SourceFormatError(f"{found.uri}: not a SQLite file; upload it again or move it elsewhere")
+    if is_csv(found.uri):
+        return
+    first, kind = (_NPZ, "an NPZ") if is_npz(found.uri) else (_SQLITE, "a SQLite")
+    if source.begins(found.uri, len(first)) != first:
+        raise SourceFormatError(f"{found.uri}: not {kind} file; upload it again or move it elsewhere")
 
 
 def _summary(seen: Look, where: str) -> str:
-    told = f"{len(seen.ready)} files are new or changed" if seen.ready else "nothing new"
+    told = f"{len(seen.ready)} plates are new or changed" if seen.ready else "nothing new"
     told += f" in {where}: {seen.batches} batches"
     if seen.memory.waiting:
-        told += f", {len(seen.memory.waiting)} files may still grow"
+        told += f", {len(seen.memory.waiting)} may still grow"
     if not seen.whole:
         told += ", the next tick goes on"
     if seen.gone:

@@ -36,7 +36,7 @@ LAYERS = (
     ("csv_files", "csv_reader", "csv_types", "npz_reader"),
     ("object_csv",),
     ("plate_files", "csv_survey"),
-    ("content", "flat_csv"),
+    ("content", "flat_csv", "addresses"),
     ("source_files",),
     ("destination", "store_destination", "upload"),
     ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),

@@ -1,7 +1,8 @@
 """Which files of a listing are new, changed and whole, remembered from one look to the next.
 
 A large source is not listed anew each time. New batches are looked through first, then those in which something
-changed within the hour; of the others so many pages that all have their turn within some looks.
+changed within the hour; of the others so many pages that all have their turn within some looks. Plates that are
+folders are looked into when they are new, while they grow, and else by turns.
 """
 
 import base64
@@ -13,8 +14,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from cytotable_dagster.core.addresses import Found, Pattern
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.core.listing import Found, Listing, Pattern
+from cytotable_dagster.core.listing import Listing
 
 # A file counts when it is the same in two looks, or older than this (seconds).
 SETTLED_AFTER = 60
@@ -23,6 +25,12 @@ _ACTIVE, _ACTIVE_BATCHES = 3600, 5
 # Pages of batches that were looked through before, in each look: of the active ones, and of the others.
 _PAGES_IN_TURN = 10
 _WAITING = 200
+# Requests of a look for folders that were handled, or have nothing to handle, and may have changed.
+_CALLS_IN_TURN = 60
+# Folders without their marker that are looked into each time, and for so long (seconds); then they have their turn.
+_UNMARKED, _UNMARKED_FOR = 10, 3600
+# The version of what was looked at and is nothing yet.
+_NOTHING = ""
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,14 @@ class BatchState:
 @dataclass(frozen=True)
 class Memory:
     """What earlier looks found: by address below the pattern's root, the version that was `handled`, and of files that
-    may still grow the one seen last (`waiting`); by prefix, the batches."""
+    may still grow the one seen last (`waiting`); by prefix, the batches. Of the handled folders, those up to `turn`
+    have been looked into again."""
 
     pattern: str = ""
     handled: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
     batches: Mapping[str, BatchState] = field(default_factory=dict)
+    turn: str = ""
 
     def without(self, found: Found) -> "Memory":
         """The same, as if this file had not been looked at: it comes again with the next look."""
@@ -101,11 +111,13 @@ def look(
     try:
         walk.look_again_at_waiting()
         walk.look_through_batches()
+        if pattern.of_folders:
+            walk.look_again_at_folders()
     except CytoTableError as found:
         error = found
     return Look(
         tuple(walk.ready),
-        replace(memory, handled=walk.handled, waiting=walk.waiting, batches=walk.batches),
+        replace(memory, handled=walk.handled, waiting=walk.waiting, batches=walk.batches, turn=walk.turn),
         len(walk.batches),
         walk.whole and error is None,
         tuple(sorted(walk.gone)),
@@ -121,10 +133,11 @@ class _Walk:
     ) -> None:
         self.source, self.pattern, self.limit, self.now, self.end = source, pattern, limit, now, end
         self.handled, self.waiting, self.before = dict(memory.handled), dict(memory.waiting), memory.waiting
-        self.batches = dict(memory.batches)
+        self.batches, self.turn = dict(memory.batches), memory.turn
         self.ready: list[Found] = []
         self.gone: set[str] = set()
         self.whole = True
+        self.unmarked = 0
 
     def look_again_at_waiting(self) -> None:
         for name in list(self.waiting):
@@ -148,6 +161,17 @@ class _Walk:
                 if self._page_done(prefix):
                     break
 
+    def look_again_at_folders(self) -> None:
+        names = sorted(self.handled.keys() - self.waiting.keys())
+        last = self.source.calls + _CALLS_IN_TURN
+        for name in [*(n for n in names if n > self.turn), *(n for n in names if n <= self.turn)]:
+            if self._full() or self.source.calls >= last:
+                return
+            found = self.source.look(self.pattern.root + name)
+            if found is not None:
+                self._take(found)
+            self.turn = name
+
     def _in_order(self) -> Iterator[tuple[str, Iterable[int]]]:
         """Batches, with a count of pages for each; the quiet ones share theirs."""
         new = [prefix for prefix, state in self.batches.items() if not state.done]
@@ -165,7 +189,7 @@ class _Walk:
         """Look through a page of a batch; whether it was the last."""
         state = self.batches[prefix]
         page = self.source.page(prefix, state.after)
-        changed = sum(map(self._take, page.found))
+        changed = sum(map(self._take, page.found)) + sum(map(self._notice, page.folders))
         if changed:
             state = replace(state, changed=self.now())
         if self._full() and changed:
@@ -175,12 +199,27 @@ class _Walk:
         self.batches[prefix] = replace(state, after=page.after or "", done=state.done if page.after else self.now())
         return page.after is None
 
+    def _notice(self, uri: str) -> bool:
+        """Look into a folder that was not known; whether there is a plate in it, or no time to see."""
+        name = uri.removeprefix(self.pattern.root)
+        if name in self.handled or name in self.waiting:
+            return False
+        if self._full():
+            return True
+        found = self.source.look(uri)
+        if found is None:
+            self.handled[name] = _NOTHING
+            return False
+        return self._take(found)
+
     def _take(self, found: Found) -> bool:
         """Take a file for ready, or note it as waiting; whether it is new or changed."""
         name, version = found.uri.removeprefix(self.pattern.root), _digest(found)
         if self.handled.get(name) == version:
             self.waiting.pop(name, None)
             return False
+        if not found.marked:
+            return self._wait_for_marker(name, found)
         if len(self.ready) >= self.limit:
             return True
         old = self.source.now() - found.modified > SETTLED_AFTER
@@ -190,6 +229,16 @@ class _Walk:
             self.waiting.pop(name, None)
         elif name in self.waiting or len(self.waiting) < _WAITING:
             self.waiting[name] = version
+        return True
+
+    def _wait_for_marker(self, name: str, found: Found) -> bool:
+        self.waiting.pop(name, None)
+        self.unmarked += 1
+        if self.unmarked <= _UNMARKED and self.source.now() - found.modified < _UNMARKED_FOR:
+            # Last, so that others have their turn before.
+            self.waiting[name] = _digest(found)
+        else:
+            self.handled.setdefault(name, _NOTHING)
         return True
 
     def _enough(self) -> bool:

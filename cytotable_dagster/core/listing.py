@@ -1,24 +1,23 @@
-"""Files that fit a pattern of addresses, listed a page at a time from where one stopped: a store's, or a folder's.
+"""Plates that fit a pattern of addresses, listed a page at a time from where one stopped: a store's, or a folder's.
 
 The folders before `{plate}` are the batches, listed first; what is below each is read in the order of its names, so
 that a name is all one has to keep to go on later.
 """
 
-import re
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
+from cytotable_dagster.core.addresses import PLACEHOLDER, FileBelow, Found, Pattern, matcher, plate_of_files
+from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.store import errors_of, is_remote, store
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _PAGE = 1000
 # After every name: a folder's name with this is after all that is in it.
 _LAST = "\U0010ffff"
@@ -27,61 +26,13 @@ _CONNECT, _READ, _ATTEMPTS = 5, 15, 2
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file: `size` in bytes, `version` changes with its content, `modified` in seconds since 1970 by the store's
-    clock, `places` what the placeholders of the pattern stand for."""
-
-    uri: str
-    size: int
-    version: str
-    modified: float
-    places: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Page:
-    """Files in the order of their addresses; `after` is where the next page begins, None at the end."""
+    """Files in the order of their addresses, or `folders` of plates, not looked into; `after` is where the next page
+    begins, None at the end."""
 
     found: tuple[Found, ...]
     after: str | None
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Addresses with placeholders; `{plate}` must be among them, and a placeholder fills in no `/`."""
-
-    text: str
-
-    def __post_init__(self) -> None:
-        if "{plate}" not in self.text:
-            raise OptionError(f"{self.text}: no {{plate}} in it, so that no file tells which plate it is")
-        if "/" not in self.text[: self.text.index("{")]:
-            raise OptionError(f"{self.text}: a placeholder needs a folder before it")
-
-    @cached_property
-    def root(self) -> str:
-        """The folder before the first placeholder."""
-        return self.text[: self.text.rindex("/", 0, self.text.index("{")) + 1]
-
-    @cached_property
-    def batch_levels(self) -> tuple[str, ...]:
-        """The folders with or between placeholders, up to the one that names the plate."""
-        levels = self.text[len(self.root) :].split("/")
-        return tuple(levels[: next(i for i, level in enumerate(levels) if "{plate}" in level)])
-
-    @cached_property
-    def below(self) -> str:
-        """What comes after the batch: the plate's own folders and file."""
-        return "/".join(self.text[len(self.root) :].split("/")[len(self.batch_levels) :])
-
-    def places(self, uri: str) -> dict[str, str] | None:
-        """What the placeholders stand for in an address; None where it does not fit."""
-        found = self._matcher.fullmatch(uri)
-        return found.groupdict() if found else None
-
-    @cached_property
-    def _matcher(self) -> re.Pattern[str]:
-        return _matcher(self.text)
+    folders: tuple[str, ...] = ()
 
 
 class Listing(Protocol):
@@ -93,10 +44,10 @@ class Listing(Protocol):
         """Prefixes below which plates are, each ending in `/`."""
 
     def page(self, batch: str, after: str) -> Page:
-        """Files of a batch behind a name."""
+        """Files, or plates' folders, of a batch behind a name."""
 
     def look(self, uri: str) -> Found | None:
-        """One file; None where it is gone."""
+        """One file, or a plate's folder with all below it; None where it is gone."""
 
     def begins(self, uri: str, length: int) -> bytes:
         """A file's first bytes."""
@@ -136,11 +87,16 @@ class _StoreListing:
     def batches(self) -> list[str]:
         found = [self.pattern.root]
         for level in self.pattern.batch_levels:
-            fits = _matcher(level).fullmatch
+            fits = matcher(level).fullmatch
             found = [f"{parent}{name}/" for parent in found for name in self._folders(parent) if fits(name)]
         return found
 
     def page(self, batch: str, after: str) -> Page:
+        if self.pattern.of_folders:
+            answer = self._list(batch, after, flat=True)
+            addresses = [f"{batch}{name}" for name in _folders_in(answer)]
+            following = _last_of(answer) if answer.get("IsTruncated") else None
+            return Page((), following, _plates_among(self.pattern, addresses))
         answer = self._list(batch, after, flat="/" not in self.pattern.below)
         found = []
         for entry in answer.get("Contents", []):
@@ -151,6 +107,8 @@ class _StoreListing:
         return Page(tuple(found), self._next(batch, answer) if answer.get("IsTruncated") else None)
 
     def look(self, uri: str) -> Found | None:
+        if uri.endswith("/"):
+            return plate_of_files(self.pattern, uri, list(self._files(uri)))
         try:
             answer = self._call("head_object", uri, Key=self._key(uri))
         except SourceNotFoundError:
@@ -175,10 +133,23 @@ class _StoreListing:
         return uri.split("/", 3)[3]
 
     def _folders(self, parent: str) -> Iterator[str]:
+        for answer in self._answers(parent, flat=True):
+            yield from _folders_in(answer)
+
+    def _files(self, folder: str) -> Iterator[FileBelow]:
+        start = len(self._key(folder))
+        for answer in self._answers(folder, flat=False):
+            for entry in answer.get("Contents", []):
+                if not entry["Key"].endswith("/"):
+                    modified = entry["LastModified"].timestamp()
+                    yield FileBelow(entry["Key"][start:], entry["Size"], entry["ETag"].strip('"'), modified)
+
+    def _answers(self, prefix: str, *, flat: bool) -> Iterator[Any]:
+        """All pages of what is below a prefix."""
         after = ""
         while True:
-            answer = self._list(parent, after, flat=True)
-            yield from (entry["Prefix"].rstrip("/").rsplit("/", 1)[-1] for entry in answer.get("CommonPrefixes", []))
+            answer = self._list(prefix, after, flat=flat)
+            yield answer
             if not answer.get("IsTruncated"):
                 return
             after = _last_of(answer)
@@ -202,8 +173,8 @@ class _StoreListing:
         last = _last_of(answer)
         folder, slash, file = self.pattern.below.partition("/")
         start = self._key(batch)
-        plate = _matcher(folder).fullmatch(last.removeprefix(start).split("/")[0])
-        if not slash or not plate or _PLACEHOLDER.search(file.replace("{plate}", "")):
+        plate = matcher(folder).fullmatch(last.removeprefix(start).split("/")[0])
+        if not slash or not plate or PLACEHOLDER.search(file.replace("{plate}", "")):
             return last
         own = f"{start}{last.removeprefix(start).split('/')[0]}/"
         wanted = own + file.replace("{plate}", plate["plate"])
@@ -229,14 +200,19 @@ class _FolderListing:
         names = [name for name in self._names(batch, first) if name > after]
         here = names[:_PAGE]
         addresses = [f"{batch}{name}" for name in here]
+        following = here[-1] if len(names) > len(here) else None
+        if self.pattern.of_folders:
+            return Page((), following, _plates_among(self.pattern, addresses))
         for level in rest.split("/") if rest else []:
             addresses = [f"{parent}/{name}" for parent in addresses for name in self._names(f"{parent}/", level)]
         found = [file for file in map(self.look, addresses) if file is not None]
-        return Page(tuple(found), here[-1] if len(names) > len(here) else None)
+        return Page(tuple(found), following)
 
     def look(self, uri: str) -> Found | None:
-        places = self.pattern.places(uri)
         path = Path(uri).expanduser()
+        if uri.endswith("/"):
+            return plate_of_files(self.pattern, uri, list(self._files(path)))
+        places = self.pattern.places(uri)
         if places is None or not path.is_file():
             return None
         facts = path.stat()
@@ -249,14 +225,23 @@ class _FolderListing:
     def now(self) -> float:
         return time.time()
 
+    def _files(self, root: Path) -> Iterator[FileBelow]:
+        for folder, _, names in os.walk(root):
+            self.calls += 1
+            for path in (Path(folder, name) for name in names):
+                with suppress(FileNotFoundError):
+                    facts = path.stat()
+                    name = path.relative_to(root).as_posix()
+                    yield FileBelow(name, facts.st_size, f"{facts.st_mtime_ns:x}", facts.st_mtime)
+
     def _names(self, folder: str, level: str) -> list[str]:
         """Names in a folder that fit one level of the pattern, sorted; a name without placeholders need not be
         listed."""
         path = Path(folder).expanduser()
-        if not _PLACEHOLDER.search(level):
+        if not PLACEHOLDER.search(level):
             return [level] if (path / level).exists() else []
         self.calls += 1
-        fits = _matcher(level).fullmatch
+        fits = matcher(level).fullmatch
         return sorted(entry.name for entry in path.iterdir() if fits(entry.name)) if path.is_dir() else []
 
 
@@ -271,12 +256,10 @@ def _last_of(answer: Any) -> str:
     return max([*keys, *folders])
 
 
-def _matcher(text: str) -> re.Pattern[str]:
-    """What fits a text with placeholders; one that occurs again stands for the same."""
-    parts, seen = _PLACEHOLDER.split(text), set()
-    expression = re.escape(parts[0])
-    for name, literal in zip(parts[1::2], parts[2::2], strict=True):
-        expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
-        seen.add(name)
-        expression += re.escape(literal)
-    return re.compile(expression)
+def _folders_in(answer: Any) -> list[str]:
+    return [entry["Prefix"].rstrip("/").rsplit("/", 1)[-1] for entry in answer.get("CommonPrefixes", [])]
+
+
+def _plates_among(pattern: Pattern, addresses: list[str]) -> tuple[str, ...]:
+    folders = (pattern.folder_at(address) for address in addresses)
+    return tuple(folder for folder in folders if folder is not None)

@@ -18,8 +18,9 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
     """The plate called `name` among the addresses of a pattern.
 
     Args:
-        pattern: `plates`, `s3://bucket/backend/{batch}/{plate}/{plate}.sqlite`; `{plate}` stands for the name, any
-            other placeholder for what is there, which costs a listing of its folder.
+        pattern: `plates`, `s3://bucket/backend/{batch}/{plate}/{plate}.sqlite`, or of folders
+            `s3://bucket/{batch}/{plate}/analysis/`; `{plate}` stands for the name, any other placeholder for what is
+            there, which costs a listing of its folder.
 
     Raises:
         SourceNotFoundError: there is none. SourceFormatError: there are several; the message names two.
@@ -56,7 +57,7 @@ def _expand(address: str, cloud: Mapping[str, Any]) -> list[str]:
 
 
 def _exists(address: str, cloud: Mapping[str, Any]) -> bool:
-    folder, _, name = address.rpartition("/")
+    folder, _, name = address.rstrip("/").rpartition("/")
     return name in _names_in(f"{folder}/", cloud)
 
 

@@ -3,58 +3,24 @@
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 
-from cytotable_dagster.core.arrivals import Look, Memory, look
+from cytotable_dagster.core.addresses import Pattern
+from cytotable_dagster.core.arrivals import Memory
 from cytotable_dagster.core.errors import DownloadError, OptionError, SourceAccessError, SourceNotFoundError
-from cytotable_dagster.core.listing import Pattern, listing
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
-from cytotable_dagster.demo.s3_server import S3Server, s3_client, s3_server
+from cytotable_dagster.demo.s3_server import S3Server, s3_server
+from cytotable_dagster_tests.core.arriving import BUCKETS, Place, bucket, folder, names
 
-NESTED = "{batch}/{plate}/{plate}.sqlite"
 LONG_AGO = 1_600_000_000
-_NUMBERS = itertools.count()
-
-
-@dataclass
-class Place:
-    """Where plates arrive: a bucket, or a folder. `later` moves the clock that a look goes by."""
-
-    root: str
-    put: Callable[[str, bytes], None]
-    delete: Callable[[str], None]
-    cloud: dict[str, Any] = field(default_factory=dict)
-    calls: int = 0
-
-    def look(
-        self,
-        memory: Memory,
-        pattern: str = NESTED,
-        *,
-        limit: int = 1000,
-        seconds: float = 60,
-        now: Callable[[], float] = time.time,
-    ) -> Look:
-        whole = Pattern(self.root + pattern)
-        with listing(whole, self.cloud) as source:
-            # As a scheduler keeps it.
-            seen = look(source, whole, Memory.loaded(memory.dumped()), limit=limit, seconds=seconds, now=now)
-            self.calls = source.calls
-            return seen
-
-    def settled(self, pattern: str = NESTED) -> Memory:
-        """The memory after two looks: all that is there has been handled."""
-        return self.look(self.look(Memory(), pattern).memory, pattern).memory
 
 
 @pytest.fixture(scope="module")
@@ -66,34 +32,8 @@ def server() -> Iterator[S3Server]:
 @pytest.fixture(params=["s3", "folder"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "folder":
-        return _folder(tmp_path / "plates")
-    return _bucket(request.getfixturevalue("server"), f"arrivals-{next(_NUMBERS)}")
-
-
-def _folder(root: Path) -> Place:
-    root.mkdir()
-
-    def put(name: str, content: bytes) -> None:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-    return Place(f"{root}/", put, lambda name: (root / name).unlink())
-
-
-def _bucket(server: S3Server, name: str) -> Place:
-    client = s3_client(server.endpoint_url)
-    client.create_bucket(Bucket=name, ACL="public-read")
-    return Place(
-        f"s3://{name}/",
-        lambda key, content: client.put_object(Bucket=name, Key=key, Body=content, ACL="public-read"),
-        lambda key: client.delete_object(Bucket=name, Key=key),
-        {"endpoint_url": server.endpoint_url, "no_sign_request": True},
-    )
-
-
-def names(seen: Look) -> list[str]:
-    return sorted(found.places["plate"] for found in seen.ready)
+        return folder(tmp_path / "plates")
+    return bucket(request.getfixturevalue("server"), next(BUCKETS))
 
 
 def test_a_file_counts_when_it_is_the_same_in_two_looks(place: Place) -> None:
@@ -181,14 +121,14 @@ def test_a_look_that_runs_out_of_time_goes_on_with_the_next(place: Place) -> Non
 
 
 def test_old_files_need_no_second_look(tmp_path: Path) -> None:
-    place = _folder(tmp_path / "plates")
+    place = folder(tmp_path / "plates")
     place.put("B1/P1/P1.sqlite", b"x")
     os.utime(tmp_path / "plates/B1/P1/P1.sqlite", (LONG_AGO, LONG_AGO))
     assert names(place.look(Memory())) == ["P1"]
 
 
 def test_a_clock_that_is_behind_makes_nothing_ready_early_nor_never(tmp_path: Path) -> None:
-    place = _folder(tmp_path / "plates")
+    place = folder(tmp_path / "plates")
     place.put("B1/P1/P1.sqlite", b"x")
     ahead = time.time() + 86400
     os.utime(tmp_path / "plates/B1/P1/P1.sqlite", (ahead, ahead))
@@ -298,7 +238,7 @@ def busy() -> Iterator[str]:
 
 
 def test_a_store_that_fails_loses_nothing_and_the_next_look_goes_on(server: S3Server, busy: str) -> None:
-    place = _bucket(server, "busy")
+    place = bucket(server, "busy")
     place.put("B1/P1/P1.sqlite", b"x")
     first = place.look(Memory())
     well, place.cloud = place.cloud, {**place.cloud, "endpoint_url": busy}
@@ -312,7 +252,7 @@ def test_a_store_that_fails_loses_nothing_and_the_next_look_goes_on(server: S3Se
 
 
 def test_what_is_not_there_or_refused_is_said(server: S3Server, tmp_path: Path) -> None:
-    place = _bucket(server, "refused")
+    place = bucket(server, "refused")
     nowhere = Place("s3://no-such-bucket/", place.put, place.delete, place.cloud)
     assert isinstance(nowhere.look(Memory()).error, SourceNotFoundError)
     unsigned = Place(place.root, place.put, place.delete, {"endpoint_url": server.endpoint_url})
