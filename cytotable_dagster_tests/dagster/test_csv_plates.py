@@ -55,8 +55,7 @@ def test_folders_that_arrive_in_a_bucket_are_converted_and_again_when_they_grow(
         endpoint_url=address,
         no_sign_request=True,
     )
-    definitions = build_defs(resources={"plate_files": source})
-    sensor = definitions.resolve_sensor_def("new_plates_sensor")
+    sensor = build_defs().resolve_sensor_def("new_plates_sensor")
     instance, cursor = deployment.instance, None
 
     def put(key: str, content: bytes = b"") -> None:
@@ -70,10 +69,8 @@ def test_folders_that_arrive_in_a_bucket_are_converted_and_again_when_they_grow(
     def tick() -> list[dg.RunRequest]:
         """As the daemon has it: what is asked for aside, everything is done."""
         nonlocal cursor
-        with dg.build_sensor_context(
-            instance, cursor, resources={"plate_files": source}, definitions=definitions
-        ) as context:
-            done = sensor.evaluate_tick(context)
+        done = sensor(dg.build_sensor_context(instance, cursor, resources={"plate_files": source}))
+        assert isinstance(done, dg.SensorResult)
         cursor = done.cursor
         for request in done.dynamic_partitions_requests or []:
             instance.add_dynamic_partitions(plates.PLATES, list(request.partition_keys))
