@@ -6,7 +6,13 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceChangedError, UploadError
+from cytotable_dagster.core.errors import (
+    CytoTableError,
+    DownloadError,
+    SourceChangedError,
+    UploadError,
+    WorkerLostError,
+)
 from cytotable_dagster.core.version import VERSION
 
 COMPARTMENTS = ("Image", "Cells", "Cytoplasm", "Nuclei")
@@ -24,7 +30,7 @@ FETCH_POOL = "fetch"
 # No RetryPolicy, which starts a step that was cancelled once more.
 _TRIES_AGAIN, _FIRST_WAIT = 4, 5
 
-_PASSING = (DownloadError, UploadError, SourceChangedError)
+_PASSING = (DownloadError, UploadError, SourceChangedError, WorkerLostError)
 # A disk or a shared file system that may be well again in a moment.
 _PASSING_ERRNO = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY}
 

@@ -40,6 +40,10 @@ class UploadError(CytoTableError, OSError):
     """A result could not be put into a store. Trying again may help, and goes on where an upload was broken off."""
 
 
+class WorkerLostError(CytoTableError, RuntimeError):
+    """A process that did some of the work is gone: killed, out of memory, its machine lost. Trying again may help."""
+
+
 class StoppedError(CytoTableError, RuntimeError):
     """Work that was called off before it was done."""
 

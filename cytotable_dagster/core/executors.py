@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.errors import OptionError, WorkerLostError
 from cytotable_dagster.core.stopping import unless_stopped
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 class Runner:
     """Runs plain functions; `submit` starts one call, `ahead` is how many calls may wait or run at once, `in_process`
     says that results are handed over as they are; `stop` is a file that calls them off,
-    after which running ones are waited for so many seconds (`patience`; None is to their end).
+    after which running ones are waited for so many seconds (`patience`; None is to their end). Errors that say that a
+    worker is gone are `lost`.
 
     Functions are sent by name where they run in another process, so they have to live in an installed package.
     """
@@ -41,27 +42,45 @@ class Runner:
     stop: Path
     patience: float | None = None
     in_process: bool = False
+    lost: tuple[type[Exception], ...] = ()
 
     def run(self, calls: Iterable[Call]) -> Generator[tuple[int, Any], None, None]:
         """Run calls, a bounded number ahead, and give (position, result) as each ends. To be closed before the runner.
 
         The first error, or the end of who wanted the results, calls off what has not ended.
+
+        Raises:
+            WorkerLostError: a process that did the work is gone.
         """
         waiting: dict[Future[Any], int] = {}
         patience = None
         try:
             for position, (function, arguments) in enumerate(calls):
                 while len(waiting) >= self.ahead:
-                    yield from _ended(waiting)
+                    yield from self._ended(waiting)
                 waiting[self.submit(unless_stopped, self.stop, function, *arguments)] = position
             while waiting:
-                yield from _ended(waiting)
+                yield from self._ended(waiting)
         except BaseException:
             self.stop.touch()
             patience = self.patience
             raise
         finally:
             wait(waiting, patience)
+
+    def _ended(self, waiting: "dict[Future[Any], int]") -> Iterator[tuple[int, Any]]:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            position = waiting.pop(future)
+            yield position, self._result(future)
+
+    def _result(self, future: "Future[Any]") -> Any:
+        try:
+            return future.result()
+        except self.lost as error:
+            raise WorkerLostError(
+                f"a worker is gone ({error}); if it ran out of memory, give it fewer neighbours (CYTOTABLE_WORKERS)"
+            ) from error
 
 
 @contextmanager
@@ -115,6 +134,8 @@ def _threads(scratch: Path) -> Iterator[Runner]:
 
 def _on_kernel(kernel: "DataFlowKernel", scratch: Path, ahead: int, patience: float | None = None) -> Runner:
     from parsl import python_app
+    from parsl.executors.errors import BadStateException
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
     # An error of a task is raised here, in one line; Parsl would print its stack where nobody set up logging.
     logging.getLogger("parsl").addHandler(logging.NullHandler())
@@ -123,6 +144,7 @@ def _on_kernel(kernel: "DataFlowKernel", scratch: Path, ahead: int, patience: fl
         ahead,
         scratch / _STOP_FILE,
         patience,
+        lost=(WorkerLost, ManagerLost, BadStateException),
     )
 
 
@@ -135,13 +157,6 @@ def thread_config(threads: int | None = None) -> "Config":
         initialize_logging=False,
         usage_tracking=0,
     )
-
-
-def _ended(waiting: "dict[Future[Any], int]") -> Iterator[tuple[int, Any]]:
-    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-    for future in done:
-        position = waiting.pop(future)
-        yield position, future.result()
 
 
 def _threads_of(config: "Config") -> int:
