@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from cytotable_dagster.demo.s3_server import S3Server, s3_server, upload_tree
 from cytotable_dagster.demo.servers import HOST, LOCATION, Server, dagster_servers, prepare_home
 
 _PATTERN = f"s3://{BUCKET}/cpg-demo/source_1/workspace/backend/{{batch}}/{{plate}}/{{plate}}.sqlite"
-_JOB = "convert_plate"
 _POLL_SECONDS = 1.0
 _RUN_SECONDS = 600
 
@@ -47,7 +46,8 @@ def run_demo(folder: Path, *, port: int = 3000, once: bool = False, say: Callabl
         add_plate(home, plate.plate, uri)
         with dagster_servers(home, settings(folder, store), port) as servers:
             say(f"Dagster: {servers.url}")
-            _convert(servers, plate.plate, say)
+            _run(servers, "convert_plate", {"dagster/partition": plate.plate}, say)
+            _run(servers, "build_datasets", {}, say)
             _show(folder / "lake" / plate.plate, servers, plate.plate, say)
             if not once:
                 say("Ctrl-C stops everything.")
@@ -66,6 +66,7 @@ def settings(folder: Path, store: S3Server) -> dict[str, str]:
         "CYTOTABLE_NO_SIGN_REQUEST": "1",
         "CYTOTABLE_CACHE": str(folder / "plate_cache"),
         "CYTOTABLE_LAKE": str(folder / "lake"),
+        "CYTOTABLE_DATASET": str(folder / "dataset"),
     }
 
 
@@ -79,15 +80,15 @@ def add_plate(home: Path, name: str, uri: str) -> None:
         plates.add(instance, name, uri)
 
 
-def _convert(servers: Server, plate: str, say: Callable[[str], None]) -> None:
-    """Launch the job for the plate, as a click in the UI does, and wait for its end."""
+def _run(servers: Server, job: str, tags: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Launch a job, as a click in the UI does, and wait for its end."""
     from dagster_graphql import DagsterGraphQLClient
 
     client = DagsterGraphQLClient(HOST, port_number=int(servers.url.rsplit(":", 1)[1]))
     run = client.submit_job_execution(
-        _JOB, repository_location_name=LOCATION, repository_name="__repository__", tags={"dagster/partition": plate}
+        job, repository_location_name=LOCATION, repository_name="__repository__", tags=dict(tags)
     )
-    say(f"converting: {servers.url}/runs/{run}")
+    say(f"{job}: {servers.url}/runs/{run}")
     last, deadline = "", time.monotonic() + _RUN_SECONDS
     while time.monotonic() < deadline:
         status = client.get_run_status(run).value
