@@ -10,7 +10,7 @@ from typing import Any
 
 from cytotable_dagster.core.csv_files import is_export_file, plate_name
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
-from cytotable_dagster.core.plate_files import SQLITE, is_csv, is_npz, is_sqlite, plate_files, stem
+from cytotable_dagster.core.plate_files import SQLITE, is_csv, is_npz, is_sqlite, plate_files, shows_plate, stem
 from cytotable_dagster.core.store import is_remote, list_remote
 from cytotable_dagster.core.types import Plate
 
@@ -70,7 +70,7 @@ def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, An
         files = [str(Path(folder, name)) for folder, _, names in os.walk(prefix) for name in names]
     below = sorted(file for file in files if is_sqlite(file))
     direct = [file for file in below if "/" not in file.removeprefix(prefix)]
-    if direct or source_datatype == "sqlite" or not plate_files(files):
+    if direct or source_datatype == "sqlite" or not shows_plate(files):
         return direct or below
     return []
 

@@ -1,4 +1,4 @@
-"""Which files are a plate, by their names: one file, or those of a folder that are tables."""
+"""Which files are a plate's, by their names."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from cytotable_dagster.core.csv_files import is_export_file
 SQLITE = (".sqlite", ".sqlite3", ".db")
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _NPZ = ".npz"
+_BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.csv(\.gz)?$", re.IGNORECASE)
 
 
 def is_sqlite(name: str) -> bool:
@@ -31,10 +32,14 @@ def stem(name: str) -> str:
 
 
 def plate_files(names: Iterable[str]) -> list[str]:
-    """Those of a folder's files, by their names or addresses, that are the plate's: NPZ files, and CSV files named for
-    tables; where there are neither, all CSV files."""
-    known = list(names)
-    return [name for name in known if is_npz(name) or is_export_file(name)] or [name for name in known if is_csv(name)]
+    """Those of a folder's files, by their names or addresses, that may be tables of its plate: CSV and NPZ files,
+    without what CellProfiler and the Cell Painting Gallery have beside them."""
+    return [name for name in names if is_npz(name) or (is_csv(name) and not _BESIDE.search(name))]
+
+
+def shows_plate(names: Iterable[str]) -> bool:
+    """Whether files are a plate's without a doubt: a CSV file may be anything."""
+    return any(is_npz(name) or is_export_file(name) for name in names)
 
 
 def files_below(root: Path) -> Iterator[tuple[str, Path]]:

@@ -19,13 +19,13 @@ _NAMED = 3
 
 
 def datatype_of(path: Path) -> str:
-    """What a plate on this machine is by the names of its files: `sqlite`, `csv` or `npz`; `csv` where it is both."""
+    """What a plate on this machine is by the names of its files: `sqlite`, `csv` or `npz`."""
     if not path.is_dir():
         return "npz" if is_npz(path.name) else "csv" if is_csv(path.name) else "sqlite"
     names = [name for name, _ in files_below(path)]
-    if any(is_csv(name) for name in names):
+    if any(is_export_file(name) for name in names):
         return "csv"
-    return "npz" if names else "sqlite"
+    return "npz" if any(is_npz(name) for name in names) else "csv" if names else "sqlite"
 
 
 def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Preset:

@@ -328,6 +328,7 @@ def gallery(tmp_path_factory):
         site(tree / "batch" / "P1" / "analysis" / f"P1-{well}-1", well=well)
     (tree / "batch" / "P1" / "analysis" / "P1-B02-1" / "Nuclei.csv").write_bytes(b"")
     (tree / "batch" / "P1" / "analysis" / "P1-B02-1" / "outlines.png").write_bytes(b"no table")
+    (tree / "batch" / "P1" / "analysis" / "P1-B02-1" / "Experiment.csv").write_bytes(b"Key,Value\nPipeline,long\n")
     with s3_server() as server:
         upload_tree(server, tree, "gallery")
         yield server
