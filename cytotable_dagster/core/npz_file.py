@@ -71,8 +71,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except SourceFormatError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError) as error:
-        told = " ".join(str(error).split())
-        raise SourceFormatError(f"{path}: not a whole NPZ file ({told}); make or fetch it again") from error
+        raise SourceFormatError(f"{path}: not a whole NPZ file ({_line(error)}); make or fetch it again") from error
 
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str) -> IO[bytes]:
@@ -80,7 +79,7 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> IO[bytes]:
         return archive.open(f"{name}.npy")
     except KeyError:
         there = ", ".join(entry.removesuffix(".npy") for entry in archive.namelist()) or "nothing"
-        raise SourceFormatError(f"{path}: no array {name} in it; DeepProfiler writes one (there: {there})") from None
+        raise SourceFormatError(f"{path}: no array {name}; DeepProfiler writes one (there: {_line(there)})") from None
 
 
 def _reals(archive: zipfile.ZipFile, path: Path, name: str) -> "np.ndarray":
@@ -102,7 +101,11 @@ def _header(file: IO[bytes]) -> "tuple[tuple[int, ...], bool, np.dtype]":
         raise ValueError(f"NPY version {version}")
     # NumPy parses it with `ast`, which fails in Python 3.11 where two threads do: gh-106905.
     with _PARSING:
-        return read[version](file)
+        try:
+            return read[version](file)
+        # What is no header fails in many ways, for it is parsed as Python is.
+        except Exception as error:
+            raise ValueError(f"a header that is none: {error}") from error
 
 
 def _shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, ...]:
@@ -129,4 +132,9 @@ def _metadata(archive: zipfile.ZipFile, path: Path) -> dict[str, Value]:
     try:
         return load_dict(data)
     except NotPlain as error:
-        raise SourceFormatError(f"{path}: {METADATA} is refused: {error}; DeepProfiler writes none such") from error
+        told = _line(error)
+        raise SourceFormatError(f"{path}: {METADATA} is refused: {told}; DeepProfiler writes none such") from error
+
+
+def _line(told: object) -> str:
+    return " ".join(str(told).split())

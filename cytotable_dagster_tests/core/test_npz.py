@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import random
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cytotable_dagster import CytoTableError, convert
 from cytotable_dagster.core import errors
 from cytotable_dagster.core.executors import thread_config
 from cytotable_dagster.core.inspection import inspect_plate
+from cytotable_dagster.core.npz_file import read_cells, read_site
 
 MODEL = "efficientnet"
 
@@ -220,6 +222,32 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, name):
         convert(tmp_path / "P1", tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_any_damage_is_one_clear_line(tmp_path):
+    whole = site(tmp_path / "a.npz", 20, 6).read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    chance, refused = random.Random(3), 0
+    for turn in range(400):
+        file = tmp_path / "b.npz"
+        file.write_bytes(whole)
+        name = chance.choice(sorted(members))
+        content = bytearray(whole if turn % 2 else members[name])
+        for _ in range(chance.choice([1, 2, 8])):
+            content[chance.randrange(min(len(content), 400))] = chance.randrange(256)
+        if turn % 2:
+            file.write_bytes(content)
+        else:
+            replaced(file, **{name: bytes(content)})
+        try:
+            read_site(file)
+            read_cells(file)
+        except errors.SourceFormatError as error:
+            assert "\n" not in str(error)
+            assert "b.npz: " in str(error)
+            refused += 1
+    assert refused > 200
 
 
 @pytest.mark.parametrize("other", [{"features": 5}, {"model": "resnet"}])
