@@ -46,6 +46,10 @@ class Deployment:
         """The whole plate in one run."""
         return self._run("convert_plate", name, resources)
 
+    def run(self, job: str, **resources: dg.ConfigurableResource) -> dg.ExecuteInProcessResult:
+        """A job that is of no plate."""
+        return self._run(job, None, resources)
+
     def materialize(self, name: str, *assets: str) -> dg.ExecuteInProcessResult:
         """Some of the assets of a plate."""
         return self._run("convert_plate", name, {}, [dg.AssetKey(asset) for asset in assets])

@@ -13,6 +13,7 @@ from cytotable_dagster.assets.datasets import TABLES, dataset_key
 from cytotable_dagster.build import build_defs
 from cytotable_dagster.resources import Dataset, Lake, ParslCluster, PlateSource
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.dagster.deployment import Deployment
 
 
 @pytest.fixture
@@ -153,3 +154,24 @@ def test_the_sensor_asks_for_one_run_after_plates_have_ended(project):
     second = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=first.cursor))
     assert not second.run_requests
     assert "no plate was converted" in (second.skip_message or "")
+
+
+def test_the_page_marks_a_dataset_only_when_plates_have_come_since(deployment: Deployment, tmp_path: Path) -> None:
+    def marked() -> set[str]:
+        answer = deployment.graphql(
+            "query ($assets: [AssetKeyInput!]) { assetNodes(assetKeys: $assets) { staleStatus } }",
+            assets=[{"path": dataset_key(table).path} for table in TABLES],
+        )
+        return {node["staleStatus"] for node in answer["assetNodes"]}
+
+    # Other tests have plates of this instance too, of any type.
+    resources = {"dataset": Dataset(folder=str(tmp_path / "set"), plates="Datasets*")}
+    deployment.add("Datasets1")
+    assert deployment.convert("Datasets1").success
+    assert deployment.run("build_datasets", **resources).success
+    assert marked() == {"FRESH"}
+    deployment.add("Datasets2")
+    assert deployment.convert("Datasets2").success
+    assert marked() == {"STALE"}
+    assert deployment.run("build_datasets", **resources).success
+    assert marked() == {"FRESH"}
