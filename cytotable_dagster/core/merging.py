@@ -125,7 +125,7 @@ def convert_to_dataset(
             table = tables.get(name) or open_table(dest, name)
             tables[name] = fit_plates(table, retyped(table, columns[name], {plate.name for plate in ready}))
         for done in converted(ready, request, run, scratch):
-            tables = _put(tables, done, columns)
+            tables = _put(tables, done, columns, whole=request.options.targets is None)
             for name, made in done.files.items():
                 seconds[name] += made.seconds  # type: ignore[assignment]
             done.remove()
@@ -148,8 +148,8 @@ def convert_to_dataset(
     return PlatesResult(outputs, tuple(plate.source for plate in ready), time.perf_counter() - started, report)
 
 
-def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns]) -> dict[str, Table]:
-    """The tables with a plate's new files, and without those it has no more."""
+def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns], *, whole: bool) -> dict[str, Table]:
+    """The tables with a plate's new files; where those are the `whole` plate, without files that it has no more."""
     result = dict(tables)
     plate = done.plate.name
     for name, table in tables.items():
@@ -158,13 +158,19 @@ def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns]
             facts = {**done.facts, "compartment": name, "rows": str(made.rows)}
             content = Content(made.rows, done.plate.columns[name], facts)
             result[name] = put_plate(table, plate, made.path, content, columns[name], {})
-        elif plate in table.members and (name == SINGLE_CELLS) == (SINGLE_CELLS in done.files):
+        elif whole and plate in table.members and (name == SINGLE_CELLS) == (SINGLE_CELLS in done.files):
             result[name] = drop_plate(table, plate)
     return result
 
 
 def _is_current(tables: Mapping[str, Table], plate: str, fingerprint: str) -> bool:
-    return any(plate in t.members and t.members[plate].fingerprint == fingerprint for t in tables.values())
+    """Whether all tables of a plate are there as they would be made; some are where an earlier run was killed."""
+    found = [table.members[plate] for table in tables.values() if plate in table.members]
+    there = [member for member in found if member.fingerprint == fingerprint]
+    if not there:
+        return False
+    facts = there[0].content.facts
+    return facts.get("compartment") == SINGLE_CELLS or len(there) == len(facts.get("compartments", "").split(","))
 
 
 def _columns_in(files: Mapping[str, FileFacts]) -> dict[str, Columns]:

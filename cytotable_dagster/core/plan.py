@@ -185,6 +185,7 @@ class Plan:
             "source_etag": self.source.etag,
             "source_md5": self.source.md5,
             "preset": self.preset.name,
+            "compartments": ",".join(self.compartments),
             "options": _json(self.options),
             "fingerprint": self.fingerprint,
         }

@@ -251,6 +251,21 @@ def test_a_table_that_a_plate_has_no_more_goes(folder, tmp_path):
     assert (set(tables["Nuclei"].members), set(tables["Cells"].members)) == ({"A"}, {"A", "B"})
 
 
+def test_a_plate_of_which_tables_are_missing_is_made_again(folder, tmp_path):
+    dataset = tmp_path / "set"
+    datasets.add(folder, dataset)
+    before = {name: content for name, (_, _, content) in _files(dataset).items()}
+    # As a run leaves it that is killed between two tables.
+    (dataset / "Nuclei" / "plate=B" / "part-0.parquet").unlink()
+    assert [source.plate for source in datasets.add(folder, dataset).sources] == ["B"]
+    assert {name: content for name, (_, _, content) in _files(dataset).items()} == before
+    datasets.add(folder, dataset, join=True)
+    datasets.add(folder / "A.sqlite", dataset, targets=["cells"])
+    assert {name: len(table.members) for name, table in datasets.tables(dataset).items()} == {
+        **dict.fromkeys((*TABLES, "single_cells"), 2)
+    }
+
+
 def test_readers_see_a_plate_whole_while_it_is_replaced(folder, tmp_path):
     dataset = tmp_path / "set"
     datasets.add(folder, dataset)
