@@ -1,9 +1,11 @@
 """A server between a client and the S3 server: it counts requests by operation, and refuses or holds those it is told."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
@@ -37,7 +39,7 @@ def operation(method: str, path: str) -> str:
 class Between:
     """What was asked, by operation; `refused` maps an operation to the status and code that answer it, from request
     `refused_from[operation]` on; from request `held[operation]` on, requests wait until the test ends, and `holding`
-    says that one does. Requests are counted from 0."""
+    says that one does. Requests are counted from 0. `ahead` is by how many seconds the store's clock seems to be."""
 
     endpoint_url: str = ""
     seen: Counter[str] = field(default_factory=Counter)
@@ -45,6 +47,7 @@ class Between:
     refused: dict[str, tuple[int, str]] = field(default_factory=dict)
     refused_from: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    ahead: float = 0
     holding: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
@@ -95,7 +98,9 @@ def between(endpoint_url: str) -> Iterator[Between]:
             length = headers.get("Content-Length", str(len(content))) if self.command == "HEAD" else str(len(content))
             self.send_response_only(status)
             for header, value in headers.items():
-                if header.lower() not in _HOP:
+                if header.lower() == "date":
+                    self.send_header(header, formatdate(time.time() + state.ahead, usegmt=True))
+                elif header.lower() not in _HOP:
                     self.send_header(header, value)
             self.send_header("Content-Length", length)
             self.end_headers()
