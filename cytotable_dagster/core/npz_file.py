@@ -4,6 +4,7 @@ An NPZ file is a zip of NPY files: https://numpy.org/doc/stable/reference/genera
 metadata is a pickled object, which `plain_pickle` reads without running anything.
 """
 
+import errno
 import threading
 import zipfile
 import zlib
@@ -71,6 +72,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except SourceFormatError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        # A place in the file that cannot be is damage; what else a disk says of it may pass.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise SourceFormatError(f"{path}: not a whole NPZ file ({_line(error)}); make or fetch it again") from error
 
 
