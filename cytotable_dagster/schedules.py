@@ -35,7 +35,7 @@ def nightly_schedule() -> dg.ScheduleDefinition:
         for event in found.asset_events:
             context.instance.report_runless_asset_event(event)
         new = [request for request in found.run_requests or [] if not _was_asked(context.instance, request)]
-        return new or dg.SkipReason(f"nothing new in {pattern.text}: {len(seen.ready)} files")
+        return new or found.skip_reason or dg.SkipReason(f"nothing new in {pattern.text}: {len(seen.ready)} files")
 
     return nightly_plates
 

@@ -8,7 +8,7 @@ from cytotable_dagster import plates
 from cytotable_dagster.assets.common import SINGLE_CELLS, latest_record
 from cytotable_dagster.core.addresses import Found
 from cytotable_dagster.core.arrivals import Look, Memory, look
-from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceFormatError
+from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceAccessError, SourceFormatError
 from cytotable_dagster.core.listing import Listing, listing
 from cytotable_dagster.core.plate_files import is_csv, is_npz
 from cytotable_dagster.jobs import build_datasets, convert_plate
@@ -88,13 +88,15 @@ def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.S
     """Partitions, observations and runs for what was found."""
     memory = seen.memory
     addresses: dict[str, str] = {}
-    events, requests = [], []
+    events, requests, unread = [], [], []
     for found in seen.ready:
         try:
             name = plates.name_for(instance, found.uri, found.places, addresses)
             _check_content(source, found)
-        except DownloadError:
+        except (DownloadError, SourceAccessError) as error:
+            # Not the plate's fault: it comes when the store gives it.
             memory = memory.without(found)
+            unread.append(str(error))
             continue
         except CytoTableError as error:
             events.append(plates.refusal(found.uri, str(error)))
@@ -109,6 +111,7 @@ def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.S
         requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
     new = [name for name in addresses if not instance.has_dynamic_partition(plates.PLATES, name)]
     return dg.SensorResult(
+        skip_reason=f"{unread[0]}; the next tick goes on" if unread and not requests else None,
         run_requests=requests,
         dynamic_partitions_requests=[plates.plates.build_add_request(new)] if new else [],
         asset_events=events,

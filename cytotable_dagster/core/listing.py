@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cytotable_dagster.core.addresses import PLACEHOLDER, FileBelow, Found, Pattern, matcher, plate_of_files
-from cytotable_dagster.core.errors import SourceNotFoundError
+from cytotable_dagster.core.errors import SourceAccessError, SourceNotFoundError
 from cytotable_dagster.core.store import errors_of, is_remote, store
 
 _PAGE = 1000
@@ -219,8 +219,13 @@ class _FolderListing:
         return Found(uri, facts.st_size, f"{facts.st_mtime_ns:x}", facts.st_mtime, places)
 
     def begins(self, uri: str, length: int) -> bytes:
-        with Path(uri).expanduser().open("rb") as file:
-            return file.read(length)
+        try:
+            with Path(uri).expanduser().open("rb") as file:
+                return file.read(length)
+        except FileNotFoundError as error:
+            raise SourceNotFoundError(f"{uri}: it was there and is gone") from error
+        except OSError as error:
+            raise SourceAccessError(f"{uri}: cannot be read ({error.strerror}); check its permissions") from error
 
     def now(self) -> float:
         return time.time()

@@ -14,6 +14,7 @@ import pytest
 from cytotable_dagster.core.addresses import Pattern
 from cytotable_dagster.core.arrivals import Memory
 from cytotable_dagster.core.errors import DownloadError, OptionError, SourceAccessError, SourceNotFoundError
+from cytotable_dagster.core.listing import listing
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
@@ -259,3 +260,11 @@ def test_what_is_not_there_or_refused_is_said(server: S3Server, tmp_path: Path) 
     assert isinstance(unsigned.look(Memory()).error, SourceAccessError)
     folder = Place(f"{tmp_path}/nothing/", place.put, place.delete)
     assert isinstance(folder.look(Memory()).error, SourceNotFoundError)
+
+
+def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    with listing(Pattern(f"{tmp_path}/{{plate}}.sqlite"), {}) as source:
+        with pytest.raises(SourceNotFoundError, match="gone"):
+            source.begins(f"{tmp_path}/P1.sqlite", 4)
+        with pytest.raises(SourceAccessError, match="cannot be read"):
+            source.begins(str(tmp_path), 4)

@@ -96,11 +96,22 @@ def test_a_store_that_is_too_busy_for_a_while_is_asked_again(ticks: Ticks, opera
     for _ in range(3):
         asked, reason = ticks.tick()
         assert asked == []
-        if operation != "GetObject":
-            assert "503" in reason or "SlowDown" in reason
-            assert "the next tick goes on" in reason
+        assert "503" in reason or "SlowDown" in reason
+        assert "the next tick goes on" in reason
     ticks.between.refused.clear()
     assert [plate for _ in range(3) for plate in ticks.tick()[0]] == ["P1"]
+
+
+def test_a_file_that_may_be_listed_and_not_read_comes_when_it_may(ticks: Ticks) -> None:
+    ticks.put("B1/P1")
+    assert ticks.tick()[0] == []
+    ticks.between.refused["GetObject"] = (403, "AccessDenied")
+    for _ in range(2):
+        asked, reason = ticks.tick()
+        assert asked == []
+        assert "B1/P1/P1.sqlite: the store answered AccessDenied to GetObject" in reason
+    ticks.between.refused.clear()
+    assert [ticks.tick()[0], ticks.tick()[0]] == [["P1"], []]
 
 
 def test_ages_are_told_by_the_clock_of_the_store(ticks: Ticks) -> None:
