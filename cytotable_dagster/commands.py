@@ -1,0 +1,206 @@
+"""What each command of the command line does, given what was chosen there."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cytotable_dagster.core.errors import StrictError
+from cytotable_dagster.core.work import Progress
+
+
+def convert(chosen: argparse.Namespace) -> None:
+    """Convert plates, and print what was written."""
+    from cytotable_dagster.core import convert as library
+
+    _convert_by(library.convert, chosen)
+
+
+def dataset_add(chosen: argparse.Namespace) -> None:
+    """Convert plates into a dataset."""
+    from cytotable_dagster import datasets
+
+    _convert_by(datasets.add, chosen)
+
+
+def _convert_by(function: Callable[..., Any], chosen: argparse.Namespace) -> None:
+    known = _known(chosen, "casts", "parsl_config", "report")
+    try:
+        with _progress() as progress:
+            result = function(
+                **known,
+                data_type_cast_map=dict(chosen.casts) if chosen.casts else None,
+                parsl_config=_loaded_config(chosen.parsl_config),
+                progress=progress,
+            )
+    except StrictError as error:
+        _write_report(error.report, chosen.report)
+        raise
+    print(result)
+    _write_report(result.report, chosen.report)
+
+
+def _write_report(report: Any, path: str | None) -> None:
+    if path is not None:
+        report.write(path)
+
+
+def inspect(chosen: argparse.Namespace) -> None:
+    """Show what a plate holds."""
+    from cytotable_dagster.core.inspection import inspect_plate
+
+    asked = ("source_datatype", "preset", "chunk_size", "encoding")
+    given = {name: getattr(chosen, name) for name in asked if getattr(chosen, name) is not None}
+    print(inspect_plate(chosen.source_path, cloud=_known(chosen, "source_path", *asked), **given))
+
+
+def _known(chosen: argparse.Namespace, *but: str) -> dict[str, Any]:
+    """What was given on the command line."""
+    return {name: value for name, value in vars(chosen).items() if value is not None and name not in ("run", *but)}
+
+
+def dataset_list(chosen: argparse.Namespace) -> None:
+    """List a dataset's tables and plates."""
+    from cytotable_dagster import datasets
+    from cytotable_dagster.core.text_table import text_table
+
+    rows = [
+        (
+            name,
+            plate,
+            f"{member.content.rows:,}",
+            f"{len(member.content.columns):,}",
+            f"{member.size:,}",
+            member.content.facts.get("source_uri", ""),
+        )
+        for name, table in datasets.tables(**_known(chosen)).items()
+        for plate, member in table.members.items()
+    ]
+    heads = ("table", "plate", "rows", "columns", "bytes", "source")
+    print("\n".join(text_table(heads, rows, left=("plate", "source"))))
+
+
+def dataset_remove(chosen: argparse.Namespace) -> None:
+    """Remove a plate from a dataset."""
+    from cytotable_dagster import datasets
+
+    print(f"removed plate {chosen.plate} from {', '.join(datasets.remove(**_known(chosen)))}")
+
+
+def dataset_align(chosen: argparse.Namespace) -> None:
+    """Give all plates' files the same columns."""
+    from cytotable_dagster import datasets
+
+    lines = [line for drift in datasets.align(**_known(chosen)) for line in drift.lines]
+    print("\n".join(lines or ["all plates have the same columns"]))
+
+
+def plate_add(chosen: argparse.Namespace) -> None:
+    """Make a plate known to the Dagster instance."""
+    from cytotable_dagster import plates
+
+    with _instance() as instance:
+        plates.add(instance, chosen.name, chosen.source)
+    print(f"added plate {chosen.name}; convert it: dg launch --job convert_plate --partition {chosen.name}")
+
+
+def plate_list(chosen: argparse.Namespace) -> None:
+    """List the plates of the Dagster instance."""
+    from cytotable_dagster import plates
+
+    with _instance() as instance:
+        for name, uri in plates.list_plates(instance):
+            print(f"{name}  {uri or '(found by its name)'}")
+
+
+def plate_remove(chosen: argparse.Namespace) -> None:
+    """Make the Dagster instance forget a plate."""
+    from cytotable_dagster import plates
+
+    with _instance() as instance:
+        plates.remove(instance, chosen.name)
+    print(f"removed plate {chosen.name}; its files were left")
+
+
+def home(chosen: argparse.Namespace) -> None:
+    """Set up the Dagster instance."""
+    from cytotable_dagster.home import set_pools, write_settings
+
+    home = _dagster_home()
+    written = write_settings(home)
+    with _instance() as instance:
+        set_pools(instance)
+    print(f"{home}: " + ("dagster.yaml written, pools limited" if written else "has a dagster.yaml, which was left"))
+
+
+def _instance() -> Any:
+    """The Dagster instance of DAGSTER_HOME."""
+    _dagster_home()
+    from dagster import DagsterInstance
+
+    return DagsterInstance.get()
+
+
+def _dagster_home() -> Any:
+    import os
+    from pathlib import Path
+
+    from cytotable_dagster.core.errors import OptionError
+
+    home = os.environ.get("DAGSTER_HOME")
+    if not home or not Path(home).is_dir():
+        raise OptionError("DAGSTER_HOME names no folder: make one for the Dagster instance and export DAGSTER_HOME")
+    return Path(home)
+
+
+def demo(chosen: argparse.Namespace) -> None:
+    """Run the demo."""
+    from pathlib import Path
+
+    from cytotable_dagster.demo.run import run_demo
+
+    run_demo(Path(chosen.folder), port=chosen.port, once=chosen.once)
+
+
+def _loaded_config(address: str | None) -> Any:
+    """The parsl.Config at `module:name`, called if it is a function."""
+    if address is None:
+        return None
+    import importlib
+
+    from cytotable_dagster.core.errors import OptionError
+
+    module, _, name = address.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionError(f"--parsl-config {address}: cannot be loaded ({error}); write it as module:name") from error
+    return found() if callable(found) else found
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal, a line for each finished table in a log."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step, done, total: _log(console, step, done, total)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield show
+
+
+def _log(console: Any, step: str, done: int, total: int) -> None:
+    if done == total:
+        console.print(f"{step}: {total} of {total}", highlight=False)
