@@ -3,6 +3,7 @@
 The S3 server is moto's, in this process; a look's seconds are mostly its own.
 """
 
+import logging
 import time
 
 from cytotable_dagster.core.addresses import Pattern
@@ -18,6 +19,7 @@ def main() -> None:
     from moto.s3.models import s3_backends
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     inside = s3_backends["123456789012"]["aws"]
