@@ -7,14 +7,22 @@ from benchmarks.figures import Figure
 _REACHED = {True: "reached", False: "missed", None: ""}
 
 
-def as_markdown(machine: Mapping[str, str], plate: str, pairs: int, figures: Sequence[Figure]) -> str:
+def as_markdown(
+    machine: Mapping[str, str],
+    plate: str,
+    pairs: int,
+    figures: Sequence[Figure],
+    command: str = "make bench",
+    told: Sequence[str] = (),
+) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `make bench`. Every run is a process of its own, those compared run by turns; medians, with the",
+        f"Written by `{command}`. Every run is a process of its own, those compared run by turns; medians, with the",
         f"least and the greatest of {pairs} in brackets. Page cache warm, compiled code kept from a run before.",
         "CytoTable is 1.2.6 with a thread executor and 30,000 objects a chunk, its best. Peak memory is the process",
         "tree's, without pages of files.",
+        *told,
         "",
         *(f"- {name}: {value}" for name, value in machine.items()),
         f"- plate: {plate}",

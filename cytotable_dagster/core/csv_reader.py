@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.csv_parts import Header, Part, parse, read_part
+from cytotable_dagster.core.csv_types import of_type
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.presets import TABLE_NUMBER
 from cytotable_dagster.core.types import Coercion, SourceColumn
@@ -20,7 +21,6 @@ from cytotable_dagster.core.values import merged, typed_array
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
     import pyarrow as pa
 
 
@@ -98,7 +98,7 @@ class CsvTable:
         wanted = dict(zip(columns, types, strict=True))
         found = _spooled(part.spool, wanted) if part.spool else {}
         rest = {name: type for name, type in wanted.items() if name not in found}
-        found |= {name: _as_arrow(series, wanted[name]) for name, series in typed_columns(self, part, rest).items()}
+        found |= typed_columns(self, part, rest)
         result = []
         for name, type in wanted.items():
             if name in found:
@@ -110,25 +110,20 @@ class CsvTable:
         return result
 
 
-def typed_columns(table: CsvTable, part: TablePart, types: "Mapping[str, pa.DataType]") -> "dict[str, pl.Series]":
+def typed_columns(table: CsvTable, part: TablePart, types: "Mapping[str, pa.DataType]") -> "dict[str, pa.Array]":
     """Those of the columns that the part has, as int64, float64 or text, as asked for; a column stays text where a
     value does not fit."""
-    import polars as pl
-    from polars.exceptions import PolarsError
+    import pyarrow as pa
 
     header = table.headers[part.header]
-    asked = {name: _polars_type(types[name]) for name in header.names if name in types}
+    asked = {name: types[name] for name in header.names if name in types}
     if not asked:
         return {}
     try:
-        return parse(records(table, part), header, asked, list(asked))
-    except PolarsError:
-        found = parse(records(table, part, exact=True), header, dict.fromkeys(asked, pl.String), list(asked))
-    for name, series in found.items():
-        cast = series.cast(asked[name], strict=False)
-        if cast.null_count() == series.null_count():
-            found[name] = cast
-    return found
+        return parse(records(table, part), header, asked)
+    except pa.ArrowInvalid:
+        found = parse(records(table, part, exact=True), header, dict.fromkeys(asked, pa.string()))
+    return {name: of_type(array, asked[name]) for name, array in found.items()}
 
 
 def _spooled(path: str, wanted: "Mapping[str, pa.DataType]") -> "dict[str, pa.Array]":
@@ -144,28 +139,10 @@ def _spooled(path: str, wanted: "Mapping[str, pa.DataType]") -> "dict[str, pa.Ar
         if array.type == type:
             found[name] = array
         elif text:
-            found[name] = _number_or_text(array, type)
+            found[name] = of_type(array, type)
         elif not pa.types.is_string(type):
             found[name] = array.cast(type)
     return found
-
-
-def _number_or_text(array: "pa.Array", type: "pa.DataType") -> "pa.Array":
-    import pyarrow as pa
-
-    if not pa.types.is_string(type):
-        try:
-            return array.cast(type)
-        except pa.ArrowInvalid:
-            pass
-    return array.cast(pa.string())
-
-
-def _as_arrow(series: "pl.Series", type: "pa.DataType") -> "pa.Array":
-    import pyarrow as pa
-
-    array = series.to_arrow()
-    return array if array.type == type else array.cast(pa.string())
 
 
 def records(table: CsvTable, part: TablePart, *, exact: bool = False) -> bytes:
@@ -197,12 +174,6 @@ def _load_table(path: Path, changed: int) -> CsvTable:
         parts=tuple(TablePart(**{**part, "part": Part(**part["part"])}) for part in known["parts"]),
         encoding=known["encoding"],
     )
-
-
-def _polars_type(type: "pa.DataType") -> Any:
-    import polars as pl
-
-    return {"int64": pl.Int64, "double": pl.Float64}.get(str(type), pl.String)
 
 
 def _taken(arrays: "Sequence[pa.Array]", places: "np.ndarray") -> "list[pa.Array]":

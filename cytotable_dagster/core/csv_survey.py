@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.columns import is_identity
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
-from cytotable_dagster.core.csv_parts import Header, Ragged, parse, parts_of, plain_file, read_header, read_part
+from cytotable_dagster.core.csv_parts import (
+    Header,
+    Ragged,
+    first_records,
+    parse,
+    parts_of,
+    plain_file,
+    read_header,
+    read_part,
+)
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
-from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowed
+from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowest
 from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
@@ -21,11 +30,12 @@ from cytotable_dagster.core.values import typed_array
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
     import pyarrow as pa
 
 # Of a table's files, so many bytes are kept parsed; the rest is parsed again.
 _SPOOLED = 4 << 30
+# So many bytes of records show which types to expect of the rest.
+_SAMPLE = 1 << 18
 
 
 def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
@@ -171,31 +181,27 @@ class _Look:
 
 def _look_at(table: CsvTable, part: TablePart, guess: Guess, wanted: Sequence[str]) -> _Look:
     import numpy as np
-    import polars as pl
     import pyarrow as pa
-    from polars.exceptions import PolarsError
 
     header = table.headers[part.header]
     path, names = Path(part.path), list(header.names)
     data, ragged = read_part(path, part.part, header, table.encoding, part.name)
-    expected = guess.of(header)
     try:
-        found = parse(data, header, expected, names) if expected is not None else None
-    except PolarsError:
+        if guess.of(header) is None:
+            guess.learn(_narrow(first_records(data, _SAMPLE), header))
+        found = parse(data, header, guess.of(header) or {})
+    except pa.ArrowInvalid:
         found = None
     if found is None:
         data, ragged = read_part(path, part.part, header, table.encoding, part.name, exact=True)
-        found = {name: narrowed(series) for name, series in parse(data, header, None, names).items()}
-        # What names things is kept as it is written: 007 is no 7.
-        things = [name for name in names if is_identity(name)]
-        found |= parse(data, header, dict.fromkeys(things, pl.String), things)
+        found = _narrow(data, header)
         guess.learn(found)
     rows = len(found[names[0]])
-    counts = {(name, kind): number for name, series in found.items() for kind, number in classes(series) if number}
+    counts = {(name, kind): number for name, array in found.items() for kind, number in classes(array, name) if number}
     keys = []
     for name in wanted:
         if name in found:
-            array = found[name].to_arrow()
+            array = found[name]
             keys.append(array if pa.types.is_integer(array.type) else array.cast(pa.string()))
         elif name == TABLE_NUMBER and part.table_number is not None:
             keys.append(from_numpy(np.full(rows, part.table_number, np.int64)))
@@ -207,11 +213,19 @@ def _look_at(table: CsvTable, part: TablePart, guess: Guess, wanted: Sequence[st
     return _Look(rows, tuple(keys), counts, ragged)
 
 
-def _keep(found: "Mapping[str, pl.Series]", path: Path) -> None:
+def _narrow(data: bytes, header: Header) -> "dict[str, pa.Array]":
+    """The columns of records, each of the narrowest type; what names things is kept as it is written: 007 is no 7."""
+    import pyarrow as pa
+
+    texts = parse(data, header, dict.fromkeys(header.names, pa.string()))
+    return {name: array if is_identity(name) else narrowest(array) for name, array in texts.items()}
+
+
+def _keep(found: "Mapping[str, pa.Array]", path: Path) -> None:
     """Write columns for the second pass."""
     import pyarrow as pa
 
-    table = pa.table([series.to_arrow() for series in found.values()], names=list(found))
+    table = pa.table(found)
     with pa.ipc.new_file(path, table.schema) as file:
         file.write_table(table)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.arrays import to_numpy, valid_mask
 from cytotable_dagster.core.compartments import read_batches
 from cytotable_dagster.core.conversion_report import (
     CompartmentReport,
@@ -162,7 +163,8 @@ def _image_counts(plan: Plan, images: "pa.Table") -> tuple[ImageCount, ...]:
             pa.types.is_integer(images[column].type) or pa.types.is_floating(images[column].type)
         ):
             continue
-        said = images[column].cast(pa.float64()).fill_null(np.nan).to_numpy()
+        counts = images[column].cast(pa.float64()).combine_chunks()
+        said = np.where(valid_mask(counts), to_numpy(counts), np.nan)
         rows = plan.counts(compartment)[plan.counts(IMAGE) > 0]
         known = np.isfinite(said)
         found.append(

@@ -53,6 +53,13 @@ def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[
     return pa.array(result, type), unfit
 
 
+def number_type(text: str) -> type:
+    """int for text that is an int64, float for any other number, str for what is none."""
+    if _WHOLE.fullmatch(text) and int(text) in _INT64:
+        return int
+    return float if _NUMBER.fullmatch(text) else str
+
+
 def merged(coercions: Sequence[Coercion]) -> tuple[Coercion, ...]:
     """One entry a column: counts added, the first example kept."""
     totals: dict[tuple[str, str, str], Coercion] = {}

@@ -351,3 +351,16 @@ def test_a_folder_on_s3_is_downloaded_once_and_followed_when_it_changes(tmp_path
     fewer = convert(uri, tmp_path / "fewer", **options)
     assert fewer.source.fingerprint != result.source.fingerprint
     assert len(read(tmp_path / "fewer")) == 3
+
+
+@pytest.mark.parametrize("first", ["10", "0x1F"])
+def test_a_hexadecimal_number_is_no_number(tmp_path: Path, first: str) -> None:
+    source = site(tmp_path / "P1")
+    text = (source / "Cells.csv").read_text()
+    (source / "Cells.csv").write_text(text.replace("1,1,10,", f"1,1,{first},").replace("1,2,20,", "1,2,0X2a,"))
+    result = convert(source, tmp_path / "out", preset="cellprofiler_csv")
+    areas = [row["Cells_AreaShape_Area"] for row in read(tmp_path / "out")]
+    lost = [value for value in (first, "0X2a") if "x" in value.lower()]
+    # Where most values are text, all are.
+    assert areas == ([10, None, 30] if len(lost) == 1 else [first, "0X2a", "30"])
+    assert sum(coercion.count for coercion in result.report.coercions()) == (1 if len(lost) == 1 else 0)
