@@ -19,10 +19,11 @@ from cytotable_dagster.assets.common import (
     latest_record,
     one_line_failures,
 )
-from cytotable_dagster.core.lake import PlateFolder, kept_plan, plan_report
+from cytotable_dagster.core.lake import kept_plan, plan_report
 from cytotable_dagster.core.matches import distinct_rows, key_names
 from cytotable_dagster.core.parquet import row_count
 from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.single_cells import base_compartment
 from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
@@ -52,14 +53,18 @@ Check = Callable[[Subject], Outcome]
 def rows_reconciled(subject: Subject) -> Outcome:
     """The file has the rows of its source table, none lost, none added."""
     part = subject.plan.part(_keyed_by(subject))
-    rows = row_count(subject.folder.result(subject.name))
+    with subject.folder.open(subject.name) as file:
+        rows = row_count(file)
     return rows == part.rows, {"rows": rows, "source rows": part.rows, "source table": part.table.name}
 
 
 def keys_unique(subject: Subject) -> Outcome:
     """No two rows share their key, and none lacks it."""
-    path, keys = subject.folder.result(subject.name), key_names(subject.plan, _keyed_by(subject))
-    rows, distinct = row_count(path), distinct_rows(path, keys)
+    keys = key_names(subject.plan, _keyed_by(subject))
+    with subject.folder.open(subject.name) as file:
+        rows = row_count(file)
+    with subject.folder.open(subject.name) as file:
+        distinct = distinct_rows(file, keys)
     return rows == distinct, {"rows": rows, "distinct keys": distinct, "key": ", ".join(keys)}
 
 

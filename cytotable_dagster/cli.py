@@ -87,7 +87,9 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
     _add_source(parser, several=True)
-    parser.add_argument("dest_path", metavar="DEST", help="a folder, or NAME.parquet for the joined single cells")
+    parser.add_argument(
+        "dest_path", metavar="DEST", help="a folder or s3:// prefix, or one ending in NAME.parquet for joined cells"
+    )
     _add_options(parser)
     parser.add_argument("--concat", action=argparse.BooleanOptionalAction, default=True, help="one file a table")
     parser.add_argument("--join", action=argparse.BooleanOptionalAction, help="joined table or not (default: by DEST)")
@@ -110,6 +112,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--schema", choices=["union", "intersection"], help="columns of plates that differ (default: union)"
     )
     parser.add_argument("--parsl-config", metavar="MODULE:NAME", help="a parsl.Config, or a function that makes one")
+    parser.add_argument("--dest-endpoint-url", metavar="URL", help="of the results' store, where it is another one")
+    parser.add_argument("--dest-profile-name", metavar="NAME")
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +126,7 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
         among, "add", commands.dataset_add, "convert plates into a dataset; those of its plates are replaced"
     )
     _add_source(add, several=True)
-    add.add_argument("dataset_path", metavar="DATASET", help="its folder")
+    add.add_argument("dataset_path", metavar="DATASET", help="its folder or s3:// prefix")
     _add_options(add)
     add.add_argument("--join", action="store_true", help="the joined single cells instead of the compartments")
     shown = _command(among, "list", commands.dataset_list, "list tables and plates, and where they come from")

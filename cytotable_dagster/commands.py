@@ -24,13 +24,16 @@ def dataset_add(chosen: argparse.Namespace) -> None:
 
 
 def _convert_by(function: Callable[..., Any], chosen: argparse.Namespace) -> None:
-    known = _known(chosen, "casts", "parsl_config", "report")
+    store = {"endpoint_url": chosen.dest_endpoint_url, "profile_name": chosen.dest_profile_name}
+    known = _known(chosen, "casts", "parsl_config", "report", *(f"dest_{name}" for name in store))
+    given = {name: value for name, value in store.items() if value is not None}
     try:
         with _progress() as progress:
             result = function(
                 **known,
                 data_type_cast_map=dict(chosen.casts) if chosen.casts else None,
                 parsl_config=_loaded_config(chosen.parsl_config),
+                dest_cloud=given or None,
                 progress=progress,
             )
     except StrictError as error:

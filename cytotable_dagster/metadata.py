@@ -12,9 +12,11 @@ from cytotable_dagster.core.conversion_report import ConversionReport, Found, Ma
 from cytotable_dagster.core.dataset import Table
 from cytotable_dagster.core.lake_dataset import Update
 from cytotable_dagster.core.plan import Plan, TablePlan
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.single_cells import joined_columns
 from cytotable_dagster.core.types import Coercion, FileFacts, Source
 from cytotable_dagster.core.values import merged
+from cytotable_dagster.core.work import SINGLE_CELLS
 
 Metadata = dict[str, Any]
 
@@ -73,7 +75,9 @@ def chunk_metadata(plan: Plan, compartment: str, facts: FileFacts) -> Metadata:
     }
 
 
-def compartment_metadata(plan: Plan, compartment: str, facts: FileFacts, coercions: Sequence[Coercion]) -> Metadata:
+def compartment_metadata(
+    plan: Plan, folder: PlateFolder, compartment: str, facts: FileFacts, coercions: Sequence[Coercion]
+) -> Metadata:
     """A compartment's file: what is in it, and which source columns it came from."""
     part = plan.part(compartment)
     return {
@@ -81,12 +85,12 @@ def compartment_metadata(plan: Plan, compartment: str, facts: FileFacts, coercio
         **source_metadata(plan.source),
         "source table": part.table.name,
         "column families": _table(_families(part)),
-        **_content(facts.path),
+        **_content(folder, compartment),
         **_coercions(coercions),
     }
 
 
-def single_cells_metadata(plan: Plan, facts: FileFacts, matches: Sequence[Match]) -> Metadata:
+def single_cells_metadata(plan: Plan, folder: PlateFolder, facts: FileFacts, matches: Sequence[Match]) -> Metadata:
     """The joined table: what is in it, which compartments it came from and how well they matched."""
     origins = Counter((column.compartment, _family(column.name)) for column in joined_columns(plan))
     families = [
@@ -108,7 +112,7 @@ def single_cells_metadata(plan: Plan, facts: FileFacts, matches: Sequence[Match]
         "matches": _table(counts),
         "unmatched rows": sum(match.unmatched.count for match in matches),
         "column families": _table(families),
-        **_content(facts.path),
+        **_content(folder, SINGLE_CELLS),
     }
 
 
@@ -170,15 +174,20 @@ def _file_metadata(facts: FileFacts) -> Metadata:
         "columns": facts.columns,
         "bytes": facts.size,
         "seconds": round(facts.seconds, 3),
-        "path": dg.MetadataValue.path(facts.path),
+        "path": _where(facts.path),
     }
 
 
-def _content(path: Path) -> Metadata:
-    """Schema and first rows of a Parquet file."""
+def _where(path: Path) -> dg.MetadataValue:
+    """A file's path, or its address in a store."""
+    return dg.MetadataValue.path(path) if isinstance(path, Path) else dg.MetadataValue.url(str(path))
+
+
+def _content(folder: PlateFolder, name: str) -> Metadata:
+    """Schema and first rows of a result."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with folder.open(name) as opened, pq.ParquetFile(opened) as file:
         schema = file.schema_arrow
         columns = [dg.TableColumn(field.name, str(field.type)) for field in schema][:_SCHEMA_COLUMNS]
         names = schema.names[:_PREVIEW_COLUMNS]

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ import dagster as dg
 from pydantic import Field
 
 from cytotable_dagster.core.addresses import Pattern
-from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner, runner, thread_config
-from cytotable_dagster.core.lake import PlateFolder
 from cytotable_dagster.core.patterns import find_by_pattern, whole_pattern
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.store import is_remote
 from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster.core.types import Plate
@@ -100,14 +100,32 @@ class PlateSource(dg.ConfigurableResource):
 
 
 class Lake(dg.ConfigurableResource):
-    """Where results go: a folder for each plate."""
+    """Where results go: a folder for each plate, or a prefix for each of a store."""
 
-    folder: str | None = Field(default=None, description="Default: CYTOTABLE_LAKE, else ./lake.")
+    folder: str | None = Field(
+        default=None, description="A folder or an s3:// prefix. Default: CYTOTABLE_LAKE, else ./lake."
+    )
+    work: str | None = Field(
+        default=None,
+        description="Folder of this machine for plans and chunk files where the lake is in a store. Default: "
+        "CYTOTABLE_WORK, else plate_work beside the cache.",
+    )
+    endpoint_url: str | None = Field(
+        default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
+    )
 
     def of(self, plate: str) -> PlateFolder:
         """The folder of one plate."""
-        lake = Path(_setting(self.folder, "CYTOTABLE_LAKE", "lake")).expanduser().absolute()
-        return PlateFolder(lake / checked_name(plate))
+        return self.folders([plate])[plate]
+
+    def folders(self, names: Iterable[str]) -> dict[str, PlateFolder]:
+        """The folders of plates."""
+        lake = destination_of(_setting(self.folder, "CYTOTABLE_LAKE", "lake"), _store_options(self.endpoint_url))
+        if isinstance(lake, LocalDestination):
+            return {name: PlateFolder(lake.root / checked_name(name)) for name in names}
+        beside = Path(_setting(None, "CYTOTABLE_CACHE", "plate_cache")).with_name("plate_work")
+        work = Path(_setting(self.work, "CYTOTABLE_WORK", str(beside))).expanduser().absolute()
+        return {name: PlateFolder(work / checked_name(name), lake) for name in names}
 
 
 class Dataset(dg.ConfigurableResource):
@@ -126,9 +144,8 @@ class Dataset(dg.ConfigurableResource):
     )
 
     def destination(self) -> Destination:
-        endpoint = self.endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL")
-        cloud = {"endpoint_url": endpoint} if endpoint else {}
-        return destination_of(_setting(self.folder, "CYTOTABLE_DATASET", "dataset"), cloud)
+        options = _store_options(self.endpoint_url)
+        return destination_of(_setting(self.folder, "CYTOTABLE_DATASET", "dataset"), options)
 
     def chosen(self) -> list[str]:
         """Patterns of the plates' names."""
@@ -179,6 +196,12 @@ class ParslCluster(dg.ConfigurableResource):
 
 def _setting(configured: str | None, variable: str, default: str) -> str:
     return configured or os.environ.get(variable) or default
+
+
+def _store_options(endpoint_url: str | None) -> dict[str, Any]:
+    """Options of a client that writes: credentials are those of the environment."""
+    endpoint = endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL")
+    return {"endpoint_url": endpoint} if endpoint else {}
 
 
 def _workers(configured: int | None) -> int:

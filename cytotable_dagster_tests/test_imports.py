@@ -45,9 +45,9 @@ LAYERS = (
     ("plan", "dataset"),
     ("table_numbers",),
     ("planning", "compartments"),
-    ("single_cells", "sql_join", "table_file", "report"),
+    ("single_cells", "sql_join", "table_file", "report", "plate_folder"),
     ("matches", "inspection", "work", "lake", "reporting"),
-    ("many_plates",),
+    ("many_plates", "lake_results"),
     ("merging", "lake_dataset"),
     ("convert",),
 )

@@ -22,8 +22,9 @@ from cytotable_dagster.assets.common import (
 )
 from cytotable_dagster.core.cache import kept
 from cytotable_dagster.core.files import scratch_folder
-from cytotable_dagster.core.lake import PlateFolder, check_source, facts_of, make_chunks, version_of
+from cytotable_dagster.core.lake import check_source, facts_of, make_chunks, version_of
 from cytotable_dagster.core.plan import Plan
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.types import Coercion, FileFacts
 from cytotable_dagster.metadata import absent_metadata, chunk_metadata, coercions_in
 from cytotable_dagster.partitions import chunk_key

@@ -25,15 +25,13 @@ from cytotable_dagster.assets.common import (
     one_line_failures,
 )
 from cytotable_dagster.core.lake import (
-    PlateFolder,
-    facts_of,
     forget_compartment,
     kept_plan,
     missing_chunks,
-    version_of,
-    whole_compartment,
 )
+from cytotable_dagster.core.lake_results import result_facts, result_version, whole_compartment
 from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.metadata import absent_metadata, compartment_metadata
 from cytotable_dagster.partitions import CHUNK, PLATE, plate_chunk_partitions, plates
 from cytotable_dagster.resources import Lake, ParslCluster, PlateSource
@@ -136,12 +134,11 @@ def _whole(
     context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str
 ) -> dg.MaterializeResult:
     coercions = record_unrecorded(context, plan, folder, compartment)
-    path = folder.result(compartment)
-    facts = whole_compartment(plan, folder, compartment) or facts_of(path)
+    facts = whole_compartment(plan, folder, compartment) or result_facts(folder, compartment)
     return dg.MaterializeResult(
         asset_key=compartment_key(compartment),
-        metadata=compartment_metadata(plan, compartment, facts, coercions),
-        data_version=dg.DataVersion(version_of(plan, path)),
+        metadata=compartment_metadata(plan, folder, compartment, facts, coercions),
+        data_version=dg.DataVersion(result_version(plan, folder, compartment)),
         tags=newest_chunk_tags(context, compartment),
     )
 

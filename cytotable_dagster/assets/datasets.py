@@ -43,7 +43,7 @@ def dataset_assets() -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, dataset: Dataset
     ) -> Iterator[dg.MaterializeResult]:
         names = chosen_plates(context.instance, dataset.chosen())
-        folders = {name: lake.of(name) for name in names}
+        folders = lake.folders(names)
         for table in TABLES:
             if dataset_key(table) not in context.selected_asset_keys:
                 continue
@@ -75,7 +75,7 @@ def dataset_checks() -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name="dataset_checks", specs=specs, can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, lake: Lake, dataset: Dataset) -> Iterator[dg.AssetCheckResult]:
-        folders = {name: lake.of(name) for name in chosen_plates(context.instance, dataset.chosen())}
+        folders = lake.folders(chosen_plates(context.instance, dataset.chosen()))
         for table in TABLES:
             key = dg.AssetCheckKey(dataset_key(table), "plates_current")
             if key not in context.selected_asset_check_keys:

@@ -12,8 +12,10 @@ from cytotable_dagster.assets.common import (
     compartment_key,
     one_line_failures,
 )
-from cytotable_dagster.core import lake as core
+from cytotable_dagster.core import lake_results as core
+from cytotable_dagster.core.lake import kept_plan, plan_report
 from cytotable_dagster.core.plan import Options
+from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
 from cytotable_dagster.metadata import single_cells_metadata
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake, ParslCluster
@@ -37,13 +39,12 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         plate = context.partition_key
         folder = lake.of(plate)
-        path = folder.result(core.SINGLE_CELLS)
         with one_line_failures(context), folder.locked():
-            plan = core.kept_plan(plate, folder, Options(chunks=chunks))
-            facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.facts_of(path)
+            plan = kept_plan(plate, folder, Options(chunks=chunks))
+            facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.result_facts(folder, JOINED)
             return dg.MaterializeResult(
-                metadata=single_cells_metadata(plan, facts, core.plan_report(plan).matches),
-                data_version=dg.DataVersion(core.version_of(plan, path)),
+                metadata=single_cells_metadata(plan, folder, facts, plan_report(plan).matches),
+                data_version=dg.DataVersion(core.result_version(plan, folder, JOINED)),
             )
 
     return single_cells

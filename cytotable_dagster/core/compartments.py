@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
-from cytotable_dagster.core.parquet import concat, encoded_batches, row_count, write_batches
+from cytotable_dagster.core.parquet import encoded_batches, write_batches
 from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.types import Coercion, FileFacts
 from cytotable_dagster.core.values import merged
@@ -117,13 +117,6 @@ def write_chunk(
         rows, content = write_batches(path, schema, tables(), facts), None
         size = size_of(path)
     return FileFacts(path, rows, len(schema), size, time.perf_counter() - started, merged(found), content)
-
-
-def concat_chunks(parts: Sequence[Path], path: Path, facts: Mapping[str, str]) -> FileFacts:
-    """Make one file of chunk files, in order; `facts` go into its footer."""
-    started = time.perf_counter()
-    concat(parts, path, {**facts, "rows": str(sum(map(row_count, parts)))})
-    return file_facts(path, started)
 
 
 def file_facts(path: Path, started: float) -> FileFacts:

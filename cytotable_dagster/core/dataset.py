@@ -130,7 +130,7 @@ def save_index(table: Table) -> None:
 def put_plate(
     table: Table,
     plate: str,
-    path: Path,
+    file: "Path | pa.NativeFile",
     content: Content,
     columns: Columns,
     fills: Mapping[str, Fill],
@@ -139,7 +139,8 @@ def put_plate(
     """Put a plate's file into a table, in place of the one that is there; others are not touched.
 
     Args:
-        path: a whole Parquet file of our own writing, which may be linked to and is never written to again.
+        file: a whole Parquet file of our own writing, which may be linked to and is never written to again; or one
+            that is elsewhere, opened.
         content: what is in it.
         columns: what it is to have; where it differs, a copy with other columns is made (see `parquet_columns`).
         fills: columns that it does not have under their names.
@@ -147,10 +148,12 @@ def put_plate(
     import pyarrow as pa
 
     name = file_name(table.name, plate)
-    if not fills and content.columns == columns:
-        table.dest.put(path, name)
+    if not isinstance(file, Path):
+        _fit(table.dest, name, file, columns, fills)
+    elif not fills and content.columns == columns:
+        table.dest.put(file, name)
     else:
-        with pa.OSFile(str(path)) as source:
+        with pa.OSFile(str(file)) as source:
             _fit(table.dest, name, source, columns, fills)
     return _with(table, plate, replace(content, columns=columns), origin)
 
@@ -222,11 +225,11 @@ def _with(table: Table, plate: str, content: Content, origin: str) -> Table:
     return replace(table, members=dict(sorted({**table.members, plate: member}.items())))
 
 
-def content_of(path: Path) -> Content:
-    """What is in a Parquet file of this machine."""
+def content_of(file: "Path | pa.NativeFile") -> Content:
+    """What is in a Parquet file."""
     import pyarrow.parquet as pq
 
-    return _content(pq.read_metadata(path))
+    return _content(pq.read_metadata(file))
 
 
 def _read_content(dest: Destination, name: str) -> Content:

@@ -50,6 +50,10 @@ class Destination(ABC):
         """
 
     @abstractmethod
+    def find(self, name: str) -> Stored | None:
+        """A file that is there."""
+
+    @abstractmethod
     def list(self, below: str = "") -> list[Stored]:
         """Every whole file below a folder, by name; hidden ones (`.x`) left out. Empty where there is none."""
 
@@ -98,15 +102,19 @@ class LocalDestination(Destination):
             raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
         return path.exists()
 
+    def find(self, name: str) -> Stored | None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            facts = (self.root / name).stat()
+            return Stored(name, facts.st_size, f"{facts.st_ino}-{facts.st_mtime_ns}")
+        return None
+
     def list(self, below: str = "") -> list[Stored]:
         found = []
         for folder, folders, names in os.walk(self.root / below):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for path in (Path(folder, name) for name in names if not name.startswith(".")):
-                with suppress(FileNotFoundError):  # replaced or removed meanwhile
-                    facts = path.stat()
-                    stamp = f"{facts.st_ino}-{facts.st_mtime_ns}"
-                    found.append(Stored(path.relative_to(self.root).as_posix(), facts.st_size, stamp))
+                if stored := self.find(path.relative_to(self.root).as_posix()):  # not removed meanwhile
+                    found.append(stored)
         return sorted(found, key=lambda stored: stored.name)
 
     def open(self, name: str) -> "pa.NativeFile":

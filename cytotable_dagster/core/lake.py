@@ -1,64 +1,36 @@
-"""A lake: a folder for each plate, with its plan, its chunk files and its results, each done again only where needed.
-
-<lake>/<plate>/Image.parquet  Cells.parquet ...  single_cells.parquet
-<lake>/<plate>/chunks/Cells/00000.parquet ...
-<lake>/<plate>/.plan/                 the plan that all of them were made by
-"""
+"""A lake: a folder for each plate, with its plan, its chunk files and its results, each done again only where needed;
+see `plate_folder` for where they lie."""
 
 import json
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.cache import fetch, kept
-from cytotable_dagster.core.compartments import chunk_groups, chunk_path, concat_chunks, file_facts, write_chunks
+from cytotable_dagster.core.compartments import chunk_groups, file_facts, write_chunks
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.conversion_report import ConversionReport
-from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceChangedError, SourceNotFoundError
+from cytotable_dagster.core.errors import (
+    CytoTableError,
+    DamagedSourceError,
+    SourceChangedError,
+    SourceNotFoundError,
+)
 from cytotable_dagster.core.executors import Runner
-from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
-from cytotable_dagster.core.parquet import read_facts, row_count
+from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.parquet import facts_in
 from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.reporting import keep_report, kept_report, planned_report
-from cytotable_dagster.core.single_cells import base_compartment, join_chunk_files, joined_compartments
 from cytotable_dagster.core.types import FileFacts, Plate, Source
-from cytotable_dagster.core.work import SINGLE_CELLS
 
-
-@dataclass(frozen=True)
-class PlateFolder:
-    """Where the files of one plate lie."""
-
-    path: Path
-
-    @property
-    def plan(self) -> Path:
-        return self.path / ".plan"
-
-    def result(self, name: str) -> Path:
-        return self.path / f"{name}.parquet"
-
-    def chunks(self, compartment: str) -> Path:
-        return self.path / "chunks" / compartment
-
-    def chunk(self, compartment: str, chunk: int) -> Path:
-        return chunk_path(self.chunks(compartment), chunk)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Only one step at a time works in the folder; what a killed one left half-written is removed."""
-        from filelock import FileLock
-
-        self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / ".lock"):
-            for left in (*self.path.glob(".*.tmp"), *self.path.glob("chunks/*/.*.tmp")):
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-            yield
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -191,69 +163,19 @@ def make_chunks(
                 yield ChunkOutcome(compartment, chunk, _reconciled(plan, compartment, chunk, facts))
 
 
-def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts | None:
-    """One file of a compartment's chunk files; None where it was there already.
-
-    Raises:
-        DamagedSourceError: its rows are not those of the source table; nothing is published.
-    """
-    path = folder.result(compartment)
-    parts = [folder.chunk(compartment, chunk) for chunk in range(plan.chunk_count)]
-    rows = plan.part(compartment).rows
-    if _is_current(path, plan, rows) and _is_newer(path, parts):
-        return None
-    with scratch_folder(path) as scratch:
-        made = concat_chunks(parts, scratch / path.name, {**plan.facts(), "compartment": compartment})
-        return _published(made, path, rows, f"table {plan.part(compartment).table.name}")
-
-
-def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) -> FileFacts | None:
-    """The joined table of the chunk files; None where it was there already. `run` opens a runner in a folder.
-
-    Raises:
-        SourceNotFoundError: a chunk file is missing or of another plan.
-        DamagedSourceError: its rows are not those of the base table; nothing is published.
-    """
-    path = folder.result(SINGLE_CELLS)
-    compartments = joined_compartments(plan)
-    for compartment in compartments:
-        for chunk in missing_chunks(plan, folder, compartment):
-            raise SourceNotFoundError(
-                f"{folder.chunk(compartment, chunk)}: not there, or of another plan; "
-                f"materialize {compartment.lower()} again"
-            )
-    parts = [folder.chunk(compartment, chunk) for compartment in compartments for chunk in range(plan.chunk_count)]
-    base = plan.part(base_compartment(plan))
-    if _is_current(path, plan, base.rows) and _is_newer(path, parts):
-        return None
-    started = time.perf_counter()
-    with scratch_folder(path) as scratch, run(scratch) as runner:
-        joined = [chunk_path(scratch, chunk) for chunk in range(plan.chunk_count)]
-        calls = []
-        for chunk, target in enumerate(joined):
-            files = {compartment: folder.chunk(compartment, chunk) for compartment in compartments}
-            calls.append((join_chunk_files, (plan.folder, chunk, files, target)))
-        with closing(runner.run(calls)) as ended:
-            for _ in ended:
-                pass
-        made = concat_chunks(joined, scratch / path.name, {**plan.facts(), "compartment": SINGLE_CELLS})
-        made = replace(made, seconds=time.perf_counter() - started)
-        return _published(made, path, base.rows, f"table {base.table.name}")
-
-
 def facts_of(path: Path) -> FileFacts:
-    """Facts of a file that is there."""
+    """Facts of a chunk file that is there."""
     return file_facts(path, time.perf_counter())
 
 
 def version_of(plan: Plan, path: Path) -> str:
-    """What tells a file from the one that was there before it: its plan, and when it was written."""
+    """What tells a chunk file from the one that was there before it: its plan, and when it was written."""
     return f"{plan.fingerprint}-{path.stat().st_mtime_ns:x}"
 
 
 def forget_compartment(folder: PlateFolder, compartment: str) -> None:
     """Remove what an earlier source had and this one has not."""
-    folder.result(compartment).unlink(missing_ok=True)
+    folder.remove(compartment)
     shutil.rmtree(folder.chunks(compartment), ignore_errors=True)
 
 
@@ -274,25 +196,22 @@ def _reconciled(plan: Plan, compartment: str, chunk: int, facts: FileFacts) -> F
     return DamagedSourceError(f"{plan.source.uri}: table {table}, chunk {chunk}: {facts.rows} of {rows} rows were read")
 
 
-def _published(made: FileFacts, path: Path, rows: int, what: str) -> FileFacts:
-    if made.rows != rows:
-        raise DamagedSourceError(f"{path}: {made.rows} rows, where {what} has {rows}; nothing was published")
-    move_into_place(made.path, path)
-    return replace(made, path=path)
-
-
 def _is_current(path: Path, plan: Plan, rows: int) -> bool:
     """Whether a file is there, whole, of this plan, with so many rows."""
     import pyarrow as pa
 
     try:
-        return read_facts(path).get("fingerprint") == plan.fingerprint and row_count(path) == rows
+        return holds_rows(path, plan, rows)
     except (OSError, pa.ArrowInvalid):
         return False
 
 
-def _is_newer(path: Path, parts: Sequence[Path]) -> bool:
-    return path.stat().st_mtime_ns >= max(part.stat().st_mtime_ns for part in parts)
+def holds_rows(file: "Path | pa.NativeFile", plan: Plan, rows: int) -> bool:
+    """Whether a Parquet file is of this plan, with so many rows."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(file)
+    return facts_in(metadata).get("fingerprint") == plan.fingerprint and metadata.num_rows == rows
 
 
 def _chunk_rows(plan: Plan, compartment: str, chunk: int) -> int:

@@ -1,7 +1,7 @@
 """A dataset's table kept in step with the plates of a lake: what is new there is put in, what is gone is taken out."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from cytotable_dagster.core.columns import joined_order
@@ -17,11 +17,11 @@ from cytotable_dagster.core.dataset import (
     retyped,
     save_index,
 )
-from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.destination import Destination, Stored
 from cytotable_dagster.core.drift import Columns, Drift, unified
-from cytotable_dagster.core.lake import PlateFolder
 from cytotable_dagster.core.parquet_columns import Constant, Fill, Renamed
 from cytotable_dagster.core.plan import ADDED_PLATE, ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER, Plan, load_plan
+from cytotable_dagster.core.plate_folder import PlateFolder, stored_results
 from cytotable_dagster.core.work import SINGLE_CELLS
 
 
@@ -51,7 +51,7 @@ class Behind:
 
 def behind(table: Table, plates: Mapping[str, PlateFolder]) -> Behind:
     """How a table differs from the lake's plates; a look at each file's state, not into the files."""
-    states = {plate: state for plate, folder in plates.items() if (state := _state(folder, table.name)) is not None}
+    states = {plate: _state(stored) for plate, stored in stored_results(plates, table.name).items()}
     return Behind(
         missing=tuple(plate for plate in states if plate not in table.members),
         older=tuple(
@@ -84,8 +84,10 @@ def update_table(
     try:
         table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
         for plate, (content, _, fills) in fitting.items():
-            path, origin = plates[plate].result(name), _state(plates[plate], name) or ""
-            table = put_plate(table, plate, path, content, drift.columns, fills, origin)
+            folder = plates[plate]
+            stored = folder.stored(name)
+            with folder.open(name) if folder.store else nullcontext(folder.result(name)) as file:
+                table = put_plate(table, plate, file, content, drift.columns, fills, _state(stored) if stored else "")
         for plate in differs.gone:
             table = drop_plate(table, plate)
     finally:
@@ -94,12 +96,9 @@ def update_table(
     return Update(table, drift, differs.missing, differs.older, differs.gone)
 
 
-def _state(folder: PlateFolder, name: str) -> str | None:
-    """What tells a lake's file from another of its name; None where there is none."""
-    with suppress(FileNotFoundError):
-        facts = folder.result(name).stat()
-        return f"{facts.st_ino}-{facts.st_mtime_ns}-{facts.st_size}"
-    return None
+def _state(stored: Stored) -> str:
+    """What tells a lake's file from another of its name."""
+    return f"{stored.stamp}-{stored.size}"
 
 
 def _fitting(
@@ -107,7 +106,9 @@ def _fitting(
 ) -> tuple[Content, Columns, dict[str, Fill]]:
     """What is in a plate's file, the columns that it is to have among others', and how those come about that it has
     not."""
-    plan, content = load_plan(folder.plan), content_of(folder.result(name))
+    plan = load_plan(folder.plan)
+    with folder.open(name) as file:
+        content = content_of(file)
     named = {column.name for part in plan.tables for column in part.columns}
     fills: dict[str, Fill] = {}
     columns = dict(content.columns)
@@ -130,6 +131,6 @@ def _is_empty(table: Table, plates: Mapping[str, PlateFolder], plate: str, colum
 
     if plate not in new:
         return column_is_empty(table, plate, column)
-    path = plates[plate].result(table.name)
-    found = pq.read_table(path, columns=[column])
+    with plates[plate].open(table.name) as file:
+        found = pq.read_table(file, columns=[column])
     return column in found.schema.names and found[column].null_count == found.num_rows

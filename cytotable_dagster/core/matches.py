@@ -1,6 +1,5 @@
 """How well the compartments of a plate match, and whether keys of a result are keys."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.compartments import read_batches
@@ -24,11 +23,11 @@ def key_names(plan: Plan, compartment: str) -> list[str]:
     return [plan.part(compartment).result_name(key) for key in plan.preset.keys_of(compartment)]
 
 
-def distinct_rows(path: Path, columns: list[str]) -> int:
+def distinct_rows(file: "pa.NativeFile", columns: list[str]) -> int:
     """How many different rows these columns have, rows without a value in any of them left out."""
     import pyarrow.parquet as pq
 
-    keys = pq.read_table(path, columns=columns).drop_null()
+    keys = pq.read_table(file, columns=columns).drop_null()
     return keys.group_by(columns).aggregate([]).num_rows
 
 

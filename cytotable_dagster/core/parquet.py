@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.files import whole_file
-from cytotable_dagster.core.parquet_concat import concat_files
 from cytotable_dagster.core.stopping import check_stopped
 
 if TYPE_CHECKING:
@@ -92,12 +91,6 @@ def _write(
     return rows
 
 
-def concat(parts: Sequence[Path], path: Path, facts: Mapping[str, str]) -> None:
-    """Make one file of several, in order; see `parquet_concat`."""
-    with whole_file(path) as temporary, temporary.open("wb") as out:
-        concat_files(parts, out, footer(facts))
-
-
 def footer(facts: Mapping[str, str]) -> dict[str, str]:
     """Entries of a file's footer: nothing that changes from run to run."""
     return {
@@ -124,7 +117,7 @@ def facts_in(metadata: "pq.FileMetaData") -> dict[str, str]:
     }
 
 
-def row_count(path: Path) -> int:
+def row_count(path: "Path | pa.NativeFile") -> int:
     import pyarrow.parquet as pq
 
     return pq.read_metadata(path).num_rows

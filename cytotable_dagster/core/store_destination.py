@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
-from cytotable_dagster.core.errors import CytoTableError, OptionError
+from cytotable_dagster.core.errors import CytoTableError, OptionError, SourceNotFoundError
 from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.store import client_of, errors_of, is_remote
 from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
@@ -71,6 +71,12 @@ class StoreDestination(Destination):
         key = self._key(name)
         entries = self._entries(key, name, writing=True)
         return any(entry["Key"] == key or entry["Key"].startswith(f"{key}/") for entry in entries)
+
+    def find(self, name: str) -> Stored | None:
+        with suppress(SourceNotFoundError), errors_of(self.address(name)):
+            head = self._bucket.client.head_object(Bucket=self._bucket.name, Key=self._key(name))
+            return Stored(name, head["ContentLength"], head["ETag"].strip('"'))
+        return None
 
     def list(self, below: str = "") -> list[Stored]:
         prefix = f"{self._key(below)}/".lstrip("/")

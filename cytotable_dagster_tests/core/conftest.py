@@ -1,9 +1,9 @@
 """What the tests of the converter share: a place for a plate, a conversion of it, and a look at what was left."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,14 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from cytotable_dagster import convert
 from cytotable_dagster.core.destination import Destination, LocalDestination
-from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, write_sqlite
-from cytotable_dagster_tests.core.store_between import Between, between
-
-if TYPE_CHECKING:
-    from cytotable_dagster.demo.s3_server import S3Server
-
-BUCKET = "results"
 
 # The machine may be busy: time is no property.
 settings.register_profile(
@@ -62,42 +55,6 @@ def converted(make_plate: MakePlate, tmp_path: Path) -> Converted:
         return {output.path.stem: pq.read_table(output.path) for output in result.outputs}
 
     return run
-
-
-@pytest.fixture(scope="session")
-def results_server() -> "Iterator[S3Server]":
-    """An S3 server with an empty bucket."""
-    pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: cytotable-dagster[demo]")
-    from cytotable_dagster.demo.s3_server import s3_client, s3_server
-
-    with s3_server() as running:
-        s3_client(running.endpoint_url).create_bucket(Bucket=BUCKET)
-        yield running
-
-
-@pytest.fixture(scope="session")
-def _passing(results_server: "S3Server") -> Iterator[Between]:
-    with between(results_server.endpoint_url) as passing:
-        yield passing
-
-
-@pytest.fixture
-def passing(_passing: Between) -> Iterator[Between]:
-    """What stands before that server, counts and refuses."""
-    yield _passing
-    _passing.clear()
-
-
-@pytest.fixture
-def store_options(passing: Between) -> dict[str, str]:
-    """Options of a client that may write there."""
-    return {"endpoint_url": passing.endpoint_url, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
-
-
-@pytest.fixture
-def in_store(store_options: dict[str, str], tmp_path: Path) -> Destination:
-    """A prefix of the test's own."""
-    return destination_of(f"s3://{BUCKET}/{tmp_path.name}/", store_options)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.store_destination import StoreDestination, destination_of
 from cytotable_dagster.demo.s3_server import S3Server, s3_client
-from cytotable_dagster_tests.core.conftest import BUCKET
+from cytotable_dagster_tests.conftest import BUCKET
 
 # The least that S3 takes for a part that is not the last.
 PART = 5 << 20

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert, datasets
+from cytotable_dagster.cli import main
 from cytotable_dagster.core import upload
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.errors import OptionError, SourceAccessError, SourceNotFoundError, StrictError, UploadError
 from cytotable_dagster.demo.s3_server import S3Server, s3_client
 from cytotable_dagster.demo.wide import write_wide_plate
-from cytotable_dagster_tests.core.conftest import BUCKET, names_in
+from cytotable_dagster_tests.conftest import BUCKET
+from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 
 FOUR = ["Cells.parquet", "Cytoplasm.parquet", "Image.parquet", "Nuclei.parquet"]
@@ -189,3 +191,16 @@ def test_several_plates_go_into_one_file_and_into_a_dataset(in_store, tmp_path):
     assert sorted(datasets.tables(in_store.address("ds"), **in_store.cloud)["Cells"].members) == ["A", "B"]
     assert datasets.remove(in_store.address("ds"), "A", **in_store.cloud)
     assert "A" not in datasets.tables(in_store.address("ds"), **in_store.cloud)["Cells"].members
+
+
+def test_the_command_line_has_options_for_the_store_of_the_results(make_plate, in_store, monkeypatch, capsys):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    endpoint = in_store.cloud["endpoint_url"]
+    arguments = ["convert", str(make_plate()), in_store.address("x.parquet"), "--endpoint-url", "http://127.0.0.1:1"]
+    assert main([*arguments, "--dest-endpoint-url", endpoint]) == 0
+    assert in_store.address("x.parquet") in capsys.readouterr().out
+    assert main([*arguments, "--dest-endpoint-url", endpoint]) == 1
+    said = capsys.readouterr().err
+    assert f"{in_store.address('x.parquet')}: exists" in said
+    assert "Traceback" not in said

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from cytotable_dagster.build import build_defs
-from cytotable_dagster.core.lake import PlateFolder
+from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite
 
 CHUNKS = 4
