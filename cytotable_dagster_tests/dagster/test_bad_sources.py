@@ -10,7 +10,7 @@ import pytest
 from cytotable_dagster.core.errors import SourceAccessError, SourceNotFoundError
 from cytotable_dagster.resources import PlateSource
 from cytotable_dagster.sensors import new_plates_sensor
-from cytotable_dagster_tests.core.store_between import Between, between
+from cytotable_dagster_tests.store_between import Between, between
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
