@@ -11,11 +11,14 @@ import pytest
 from cytotable_dagster import plates
 from cytotable_dagster.home import POOLS
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.dagster.hook import Hook, webhook
 from cytotable_dagster_tests.dagster.operation import Operation, Run, operation, wait_for
 
 pytest.importorskip("moto", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
 SENSOR = "new_plates_sensor"
+# Bytes, a little less than the three plates of the first test have together.
+CACHE_LIMIT = 95_000
 PLATES = ("First", "Second", "Third")
 _BACKFILL = """mutation ($plates: [String!]) { launchPartitionBackfill(backfillParams: {
   selector: {partitionSetName: "convert_plate_partition_set", repositorySelector: {
@@ -24,8 +27,16 @@ _BACKFILL = """mutation ($plates: [String!]) { launchPartitionBackfill(backfillP
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operation]:
-    with operation(tmp_path_factory.mktemp("operation")) as found:
+def hook() -> Iterator[Hook]:
+    with webhook() as taken:
+        yield taken
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Operation]:
+    folder = tmp_path_factory.mktemp("operation")
+    settings = {"CYTOTABLE_CACHE_LIMIT": f"{CACHE_LIMIT}B", "CYTOTABLE_WEBHOOK_URL": hook.url}
+    with operation(folder, **settings) as found:
         found.turn_on(SENSOR)
         yield found
 
@@ -56,7 +67,7 @@ def times(running: Operation, key: str, run: Run) -> dict[str, float]:
     }
 
 
-def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operation, tmp_path: Path) -> None:
+def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operation, hook: Hook, tmp_path: Path) -> None:
     whole = content(tmp_path, 3, 2, 4)
     running.upload("Batch1/Good/Good.sqlite", whole)
     running.upload("Batch1/Empty/Empty.sqlite", b"")
@@ -80,6 +91,14 @@ def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operati
     assert len(refused) == 1
     assert "Empty.sqlite: empty (0 bytes)" in refused[0]
     assert len(running.runs()) == 4
+    wait_for(lambda: bool(hook.texts), "no notice of the plate that failed")
+    (notice,) = hook.texts
+    assert ":x: plate Damaged failed:" in notice
+    assert "Damaged.sqlite" in notice
+    cached = {file.stem: file.stat().st_size for file in (running.folder / "cache").rglob("*.sqlite")}
+    assert "Good" not in cached, "the plate that was not used for longest makes way"
+    assert "Replaced" in cached
+    assert sum(cached.values()) <= CACHE_LIMIT
     print({name: round(seconds, 1) for name, seconds in times(running, "Batch1/Good/Good.sqlite", good).items()})
     key = "Batch1/Replaced/Replaced.sqlite"
     print({name: round(seconds, 1) for name, seconds in times(running, key, replaced[-1]).items()})

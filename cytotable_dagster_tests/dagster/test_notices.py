@@ -3,11 +3,9 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import dagster as dg
 import pytest
@@ -19,38 +17,13 @@ from cytotable_dagster.notices import batch_done_notice, plate_failed_notice, po
 from cytotable_dagster.resources import Lake, PlateSource, Webhook
 from cytotable_dagster.schedules import nightly_schedule
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
-
-
-@dataclass
-class Hook:
-    url: str = ""
-    status: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+from cytotable_dagster_tests.dagster.hook import Hook, webhook
 
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    taken = Hook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status = taken.status.pop(0) if taken.status else 200
-            if status == 200:
-                taken.texts.append(body["text"])
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    taken.url = f"http://127.0.0.1:{server.server_port}/secret"
-    yield taken
-    server.shutdown()
-    server.server_close()
+    with webhook() as taken:
+        yield taken
 
 
 @dataclass
