@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +226,7 @@ def _json(record: object) -> str:
     return json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))  # type: ignore[call-overload]
 
 
+@cache
 def _adapter(kind: type) -> Any:
     from pydantic import TypeAdapter
 

@@ -29,6 +29,7 @@ _TICKS = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $se
 } } }"""
 _RUNS = """query { runsOrError(filter: {}) { ... on Runs { results {
   runId status jobName creationTime startTime endTime tags { key value }
+  stats { ... on RunStatsSnapshot { launchTime } }
 } } } }"""
 _OBSERVED = """query { assetNodeOrError(assetKey: {path: ["plate_source"]}) { ... on AssetNode {
   assetObservations { description partition }
@@ -53,6 +54,7 @@ class Run:
     status: str
     tags: Mapping[str, str]
     created: float
+    launched: float | None
     started: float | None
     ended: float | None
 
@@ -113,7 +115,7 @@ class Operation:
         found = []
         for run in self.graphql(_RUNS)["runsOrError"]["results"]:
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
-            moments = (run["creationTime"], run["startTime"], run["endTime"])
+            moments = (run["creationTime"], run["stats"].get("launchTime"), run["startTime"], run["endTime"])
             found.append(Run(run["runId"], tags.get("dagster/partition", ""), run["status"], tags, *moments))
         return [run for run in reversed(found) if plate in (None, run.plate)]
 

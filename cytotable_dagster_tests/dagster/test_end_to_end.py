@@ -56,12 +56,14 @@ def rows(running: Operation, name: str) -> int:
 
 
 def times(running: Operation, key: str, run: Run) -> dict[str, float]:
+    assert run.launched is not None
     assert run.started is not None
     assert run.ended is not None
     uploaded = running.uploaded[key]
     return {
         "discovery": run.created - uploaded,
-        "queue and start-up": run.started - run.created,
+        "queue": run.launched - run.created,
+        "start-up": run.started - run.launched,
         "conversion": run.ended - run.started,
         "upload to Parquet": run.ended - uploaded,
     }
