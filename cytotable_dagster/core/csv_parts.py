@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-PART_BYTES = 16 << 20
+PART_BYTES = 8 << 20
 # As pandas and R write what is missing.
 MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
 _HEXADECIMAL = re.compile(rb"""(^|[,"\s])-?0x""", re.IGNORECASE)
@@ -115,6 +115,12 @@ def read_header(path: Path, encoding: str, where: str) -> Header:
 
 def parts_of(path: Path, header: Header, size: int = PART_BYTES) -> Iterator[Part]:
     """The parts of a file behind its header."""
+    rest = path.stat().st_size - header.size
+    if rest <= size:
+        # One part, whatever is in it; nothing has to be read to know that.
+        if rest:
+            yield Part(header.size, rest, header.lines + 1)
+        return
     with path.open("rb") as file:
         file.seek(header.size)
         start, line, held = header.size, header.lines + 1, b""

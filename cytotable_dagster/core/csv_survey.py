@@ -22,6 +22,7 @@ from cytotable_dagster.core.csv_parts import (
 )
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
 from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowest
+from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
@@ -120,13 +121,15 @@ class CsvSurvey:
             self._files = list(_with_spools(self._files, self.folder / "csv", self.table))
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
         guess = Guess()
-        looked = []
-        # What the first part that has rows shows is what all others are expected to be.
+        looked: list[_Look] = []
+        # What the first records show is what all others are expected to be; where they show nothing, the first part
+        # that has rows.
         rest = iter(self._files)
-        for part in rest:
-            looked.append(_look_at(draft, part, guess, wanted))
-            if looked[-1].rows:
-                break
+        if not any(_learnt_from_start(draft, part, guess) for part in self._files[:1]):
+            for part in rest:
+                looked.append(_look_at(draft, part, guess, wanted))
+                if looked[-1].rows:
+                    break
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             looked.extend(pool.map(lambda part: _look_at(draft, part, guess, wanted), rest))
         parts = tuple(
@@ -211,6 +214,25 @@ def _look_at(table: CsvTable, part: TablePart, guess: Guess, wanted: Sequence[st
     if part.spool and rows:
         _keep(found, Path(part.spool))
     return _Look(rows, tuple(keys), counts, ragged)
+
+
+def _learnt_from_start(table: CsvTable, part: TablePart, guess: Guess) -> bool:
+    """Whether the first records of a part, a small share of it, showed the types of its columns."""
+    import pyarrow as pa
+
+    header = table.headers[part.header]
+    with Path(part.path).open("rb") as file:
+        file.seek(part.part.start)
+        end = file.read(min(part.part.size, _SAMPLE)).rfind(b"\n") + 1
+    if not end:
+        return False
+    try:
+        data, _ = read_part(Path(part.path), replace(part.part, size=end), header, table.encoding, part.name)
+        found = _narrow(data, header)
+    except (pa.ArrowInvalid, SourceFormatError):
+        return False
+    guess.learn(found)
+    return any(len(array) for array in found.values())
 
 
 def _narrow(data: bytes, header: Header) -> "dict[str, pa.Array]":
