@@ -160,12 +160,12 @@ def put_plate(
 
 def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[str, Columns]:
     """By plate its columns in the types of `wanted`, for those that have others; plates in `but` left out."""
-    types = dict(wanted)
-    return {
-        plate: tuple((name, types.get(name, kind)) for name, kind in member.content.columns)
-        for plate, member in table.members.items()
-        if plate not in but
+    types, members = dict(wanted), {plate: member for plate, member in table.members.items() if plate not in but}
+    fitting = {
+        columns: tuple((name, types.get(name, kind)) for name, kind in columns)
+        for columns in {member.content.columns for member in members.values()}
     }
+    return {plate: fitting[member.content.columns] for plate, member in members.items()}
 
 
 def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:

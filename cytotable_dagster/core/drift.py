@@ -1,6 +1,6 @@
 """Plates whose tables have different columns: the one schema for all of them, and what each plate lacks or adds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,14 @@ class Drift:
         )
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """Plates that have the same columns, of these types."""
+
+    types: Mapping[str, str]
+    plates: tuple[str, ...]
+
+
 def unified(
     table: str, plates: Mapping[str, Columns], mode: str = UNION, is_empty: "Callable[[str, str], bool] | None" = None
 ) -> Drift:
@@ -69,23 +77,20 @@ def unified(
     groups: dict[Columns, list[str]] = {}
     for plate, columns in plates.items():
         groups.setdefault(columns, []).append(plate)
-    types = {columns: dict(columns) for columns in groups}
-    every = list(dict.fromkeys(name for columns in groups for name, _ in columns))
-    common = {name for name in every if all(name in own for own in types.values())}
+    shapes = [_Shape(dict(columns), tuple(names)) for columns, names in groups.items()]
+    every = list(dict.fromkeys(name for shape in shapes for name in shape.types))
+    common = {name for name in every if all(name in shape.types for shape in shapes)}
     chosen = [name for name in every if mode == UNION or name in common]
-    result = tuple(
-        (name, _one_type(table, name, {c: own[name] for c, own in types.items() if name in own}, groups, is_empty))
-        for name in chosen
-    )
-    wanted = dict(result)
-    found = {}
-    for columns, own in types.items():
+    wanted = {name: _one_type(table, name, [s for s in shapes if name in s.types], is_empty) for name in chosen}
+    found: dict[str, PlateDrift] = {}
+    for shape in shapes:
+        own = shape.types
         lacks = tuple(name for name in every if name not in own)
         adds = tuple(name for name in own if name not in common)
         retyped = tuple(name for name in own if name in wanted and wanted[name] != own[name])
-        found[columns] = (lacks, adds, retyped)
-    drifts = tuple(PlateDrift(plate, *found[columns]) for plate, columns in plates.items() if any(found[columns]))
-    return Drift(table, result, drifts)
+        if lacks or adds or retyped:
+            found |= {plate: PlateDrift(plate, lacks, adds, retyped) for plate in shape.plates}
+    return Drift(table, tuple(wanted.items()), tuple(found[plate] for plate in plates if plate in found))
 
 
 def columns_of(schema: "pa.Schema") -> Columns:
@@ -100,26 +105,19 @@ def schema_of(columns: Columns) -> "pa.Schema":
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns])
 
 
-def _one_type(
-    table: str,
-    name: str,
-    found: Mapping[Columns, str],
-    groups: Mapping[Columns, list[str]],
-    is_empty: "Callable[[str, str], bool] | None",
-) -> str:
-    common = _common_type(set(found.values()))
+def _one_type(table: str, name: str, shapes: Sequence[_Shape], is_empty: "Callable[[str, str], bool] | None") -> str:
+    """The type of a column that all these have."""
+    common = _common_type({shape.types[name] for shape in shapes})
     if common is None and is_empty is not None:
-        filled = {
-            kind for columns, kind in found.items() if not all(is_empty(plate, name) for plate in groups[columns])
-        }
-        common = _common_type(filled)
+        filled = [shape for shape in shapes if not all(is_empty(plate, name) for plate in shape.plates)]
+        common = _common_type({shape.types[name] for shape in filled})
     if common is not None:
         return common
-    (first, kind), *others = found.items()
-    other, differing = next((c, k) for c, k in others if _common_type({kind, k}) is None)
+    first = shapes[0]
+    other = next(shape for shape in shapes if _common_type({first.types[name], shape.types[name]}) is None)
     raise SchemaError(
-        f"{table}: column {name} is {kind} on plate {groups[first][0]} and {differing} on plate {groups[other][0]}; "
-        "leave one of them out, or mend its source"
+        f"{table}: column {name} is {first.types[name]} on plate {first.plates[0]} and {other.types[name]} on plate "
+        f"{other.plates[0]}; leave one of them out, or mend its source"
     )
 
 
