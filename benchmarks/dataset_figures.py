@@ -1,4 +1,4 @@
-"""Datasets of many plates, to results-dataset.md: python -m benchmarks.dataset_figures
+"""Datasets of many plates, to results_dataset.md: python -m benchmarks.dataset_figures
 
 A dataset of 100 plates of 50 MB: what one plate more costs, what reading it costs, and the memory of both.
 """
@@ -16,7 +16,7 @@ from benchmarks.results import as_markdown
 from benchmarks.stats import megabytes, ratio, spread
 from benchmarks.workshop import Sample, Workshop, workshop
 
-RESULTS = Path(__file__).with_name("results-dataset.md")
+RESULTS = Path(__file__).with_name("results_dataset.md")
 PLATES, CELLS = 100, 990
 # The one column that is averaged.
 COLUMN = "Cells_AreaShape_Area"
@@ -92,7 +92,7 @@ def main() -> None:
             print(f"{figure.name}: {figure.value}  [{figure.target}]  {figure.detail}", flush=True)
             figures.append(figure)
     plate = f"{options.plates} plates of {size:.0f} MB each, about {options.cells} cells, 1,930 columns a table"
-    options.output.write_text(as_markdown(description(), plate, options.pairs, figures))
+    options.output.write_text(as_markdown(description(), plate, options.pairs, figures, "make bench-dataset"))
 
 
 def _parser() -> argparse.ArgumentParser:
