@@ -69,7 +69,7 @@ def update_table(
     Args:
         name: `Cells`, ..., or `single_cells`.
         plates: all that are to be in it; those without such a file are not.
-        number_of: the TableNumber of a plate, asked where the file does not tell plates apart.
+        number_of: the TableNumber of a plate.
 
     Raises:
         SchemaError: a column has different types on two plates; nothing was changed.
@@ -112,13 +112,11 @@ def _fitting(
     named = {column.name for part in plan.tables for column in part.columns}
     fills: dict[str, Fill] = {}
     columns = dict(content.columns)
-    # Sites that were exported each alone have numbers of the same making already.
-    if plan.preset.datatype != "csv" or plan.preset.table_number is None:
-        if ADDED_TABLE_NUMBER in columns:
-            columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in content.columns}
-            fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
-        fills[ADDED_TABLE_NUMBER] = Constant(number_of(plate, plan))
-        columns = {ADDED_TABLE_NUMBER: "int64", **columns}
+    if ADDED_TABLE_NUMBER in columns:
+        columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in content.columns}
+        fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
+    fills[ADDED_TABLE_NUMBER] = Constant(number_of(plate, plan))
+    columns = {ADDED_TABLE_NUMBER: "int64", **columns}
     if ADDED_PLATE not in named:
         fills[ADDED_PLATE] = Constant(plate)
         columns = {ADDED_PLATE: "string", **columns}

@@ -93,9 +93,7 @@ def plan_all(
         with kept(plate.uri, request.cloud):
             source = fetch(plate, request.cloud)
             preset = resolved_preset(source, request.preset, **request.adjusted)
-            # Sites that were exported each alone have numbers of their own already, of the same making.
-            own = preset.datatype == "csv" and preset.table_number is not None
-            number = None if request.add_tablenumber is False or own else content_crc32(source.path)
+            number = None if request.add_tablenumber is False else content_crc32(source.path)
             options = replace(request.options, table_number=number, plate_name=plate.name)
             if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
                 plan = make_plan(source, preset, options, scratch / "plans" / str(done))

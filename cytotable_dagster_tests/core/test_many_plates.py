@@ -423,6 +423,19 @@ def _read(place: Destination, name: str) -> bytes:
         return file.read()
 
 
+def test_plates_of_sites_exported_alone_have_one_number_each(real_data, tmp_path):
+    for name in ("P1", "P2"):
+        for site in ("a", "b"):
+            shutil.copytree(real_data / "examplehuman", tmp_path / "in" / name / site)
+    image = next((tmp_path / "in" / "P2" / "b").glob("*Image.csv"))
+    image.write_bytes(image.read_bytes() + b"\n")
+    convert(str(tmp_path / "in" / "P*"), tmp_path / "out")
+    cells = pq.read_table(tmp_path / "out" / "Cells.parquet")
+    plates = cells.group_by(["Metadata_Plate", "Metadata_TableNumber"]).aggregate([]).num_rows
+    sites_found = cells.group_by(["Metadata_TableNumber", "Metadata_Image_TableNumber"]).aggregate([]).num_rows
+    assert (len(cells["Metadata_TableNumber"].unique()), plates, sites_found) == (2, 2, 4)
+
+
 @pytest.mark.parametrize("kind", ["csv", "in-carta", "deepprofiler"])
 def test_plates_of_other_sources_become_one_table(real_data, tmp_path, kind):
     sources = {"csv": "examplehuman", "in-carta": "in_carta", "deepprofiler": "deepprofiler"}
