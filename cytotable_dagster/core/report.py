@@ -13,7 +13,22 @@ from cytotable_dagster.core.types import FileFacts, Source
 
 
 @dataclass(frozen=True)
-class ConversionResult:
+class _Written:
+    """What was written; with one local output, a path (`os.PathLike`)."""
+
+    outputs: tuple[FileFacts, ...]
+
+    @property
+    def path(self) -> Path:
+        """The one output, or the folder of the outputs."""
+        return self.outputs[0].path if len(self.outputs) == 1 else self.outputs[0].path.parent
+
+    def __fspath__(self) -> str:
+        return _local(self.path)
+
+
+@dataclass(frozen=True)
+class ConversionResult(_Written):
     """The files that a conversion wrote. Printed, a short table; with one local output, a path (`os.PathLike`).
 
     Attributes:
@@ -25,20 +40,11 @@ class ConversionResult:
         report: rows read and written, what did not fit or match.
     """
 
-    outputs: tuple[FileFacts, ...]
     source: Source
     preset: str
     readers: tuple[tuple[str, str], ...]
     seconds: float
     report: ConversionReport
-
-    @property
-    def path(self) -> Path:
-        """The one output, or the folder of the outputs."""
-        return self.outputs[0].path if len(self.outputs) == 1 else self.outputs[0].path.parent
-
-    def __fspath__(self) -> str:
-        return _local(self.path)
 
     def __str__(self) -> str:
         lines = _table_of(self.outputs)
@@ -79,7 +85,7 @@ class PlatesReport:
 
 
 @dataclass(frozen=True)
-class PlatesResult:
+class PlatesResult(_Written):
     """The files (or datasets) that the conversion of several plates wrote; see `ConversionResult`.
 
     Attributes:
@@ -87,18 +93,9 @@ class PlatesResult:
         sources: the plates that were converted; without those that a dataset had already.
     """
 
-    outputs: tuple[FileFacts, ...]
     sources: tuple[Source, ...]
     seconds: float
     report: PlatesReport
-
-    @property
-    def path(self) -> Path:
-        """The one output, or the folder of the outputs."""
-        return self.outputs[0].path if len(self.outputs) == 1 else self.outputs[0].path.parent
-
-    def __fspath__(self) -> str:
-        return _local(self.path)
 
     def __str__(self) -> str:
         lines = _table_of(self.outputs)
