@@ -22,6 +22,8 @@ from llvmlite import binding as llvm
 _HERE = Path(__file__).parent
 # What the kernels are made of.
 _SOURCES = (
+    "csv_fields",
+    "csv_layout",
     "kernels",
     "kernel_machine",
     "parquet_layout",
@@ -34,7 +36,7 @@ _SOURCES = (
     "sqlite_text",
 )
 _DIGEST_SIZE = 32
-_NAMES = ("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value")
+_NAMES = ("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value", "read_fields")
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 _lock = threading.Lock()
 

@@ -6,18 +6,19 @@ Row numbers count the records of all its files, in the order of their names.
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.arrays import from_numpy
-from cytotable_dagster.core.csv_parts import Header, Part, parse, read_part
-from cytotable_dagster.core.csv_types import of_type
+from cytotable_dagster.core.csv_batch import Asked, Batch
+from cytotable_dagster.core.csv_block import Block, block_of, kind_of, load_block, read_block
+from cytotable_dagster.core.csv_layout import TEXT
+from cytotable_dagster.core.csv_parts import Header, Part, Records, parse, read_part
+from cytotable_dagster.core.csv_types import kinds_of, of_type
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.presets import TABLE_NUMBER
 from cytotable_dagster.core.types import Coercion, SourceColumn
-from cytotable_dagster.core.values import merged, typed_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,90 +65,69 @@ class CsvTable:
         self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
     ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
         """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls."""
-
-        @lru_cache(maxsize=_KEPT)
-        def columns_of(part: int) -> "list[pa.Array]":
-            return self._read(part, columns, types)
-
+        asked = Asked(tuple(columns), tuple(types))
+        block_of = lru_cache(maxsize=_KEPT)(lambda part: self._block(part, asked))
         for rows in wanted:
-            pieces: list[list[pa.Array]] = [[] for _ in columns]
-            for part, places in self._runs(rows):
-                arrays = _nulls(types, len(places)) if part is None else _taken(columns_of(part), places)
-                for own, array in zip(pieces, arrays, strict=True):
-                    own.append(array)
-            found = [_together(*asked) for asked in zip(pieces, columns, types, strict=True)]
-            yield [array for array, _ in found], merged([coercion for _, own in found for coercion in own])
+            batch = Batch(asked, len(rows))
+            for part, places, own in self._by_part(rows):
+                if part is None:
+                    batch.leave_out(places)
+                else:
+                    batch.put(places, block_of(part), own, self._added(part))
+            yield batch.arrays()
 
-    def _runs(self, rows: "np.ndarray") -> "Iterator[tuple[int | None, np.ndarray]]":
-        """Row numbers that follow each other in one part: the part (None for rows of nulls), and places in it."""
+    def _by_part(self, rows: "np.ndarray") -> "Iterator[tuple[int | None, np.ndarray, np.ndarray]]":
+        """The parts that rows are of (None for rows of nulls), in the order in which they come: which of the rows, and
+        their places in the part."""
         import numpy as np
 
-        if not len(rows):
-            return
         owners = np.searchsorted(self.starts, rows, side="right") - 1
-        for own in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(owners)) + 1):
-            part = int(owners[own[0]])
-            yield (None, rows[own]) if part < 0 else (part, rows[own] - self.starts[part])
+        found, first = np.unique(owners, return_index=True)
+        for part in found[np.argsort(first)].tolist():
+            at = np.flatnonzero(owners == part)
+            yield (None, at, at) if part < 0 else (part, at, rows[at] - self.starts[part])
 
-    def _read(self, number: int, columns: Sequence[str], types: "Sequence[pa.DataType]") -> "list[pa.Array]":
-        """Columns of a part: of the types wanted, or text where a value is not of its type."""
-        import numpy as np
-        import pyarrow as pa
+    def _added(self, part: int) -> Mapping[str, int]:
+        number = self.parts[part].table_number
+        return {} if number is None else {TABLE_NUMBER: number}
 
+    def _block(self, number: int, asked: Asked) -> Block:
+        """The records of a part, with at least the columns asked for; text where a value is not of its type."""
         part = self.parts[number]
-        wanted = dict(zip(columns, types, strict=True))
-        found = _spooled(part.spool, wanted) if part.spool else {}
-        rest = {name: type for name, type in wanted.items() if name not in found}
-        found |= typed_columns(self, part, rest)
-        result = []
-        for name, type in wanted.items():
-            if name in found:
-                result.append(found[name])
-            elif name == TABLE_NUMBER and part.table_number is not None:
-                result.append(from_numpy(np.full(part.rows, part.table_number, np.int64)).cast(type))
-            else:
-                result.append(pa.nulls(part.rows, type))
-        return result
+        header = self.headers[part.header]
+        if not part.spool:
+            return _parsed(self, part, asked.of(header.names))
+        block = load_block(Path(part.spool), header.names, part.rows)
+        # What turned out to be text, and was kept as numbers.
+        again = {
+            name: type
+            for name, type in asked.of(header.names).items()
+            if kind_of(type) == TEXT and name not in block.texts
+        }
+        if not again:
+            return block
+        return replace(block, texts={**block.texts, **_parsed(self, part, again).texts})
 
 
-def typed_columns(table: CsvTable, part: TablePart, types: "Mapping[str, pa.DataType]") -> "dict[str, pa.Array]":
-    """Those of the columns that the part has, as int64, float64 or text, as asked for; a column stays text where a
-    value does not fit."""
+def _parsed(table: CsvTable, part: TablePart, types: "Mapping[str, pa.DataType]") -> Block:
+    """Columns of a part of these types, or text where a value does not fit."""
     import pyarrow as pa
 
     header = table.headers[part.header]
-    asked = {name: types[name] for name in header.names if name in types}
-    if not asked:
-        return {}
+    names = tuple(types)
+
+    def records(*, exact: bool) -> Records:
+        return read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=exact)
+
+    plain = records(exact=False)
+    block = read_block(plain, header, kinds_of(header, types))
+    if block is not None:
+        return block
     try:
-        return parse(records(table, part), header, asked)
+        return block_of(parse(plain.data, header, types), names)
     except pa.ArrowInvalid:
-        found = parse(records(table, part, exact=True), header, dict.fromkeys(asked, pa.string()))
-    return {name: of_type(array, asked[name]) for name, array in found.items()}
-
-
-def _spooled(path: str, wanted: "Mapping[str, pa.DataType]") -> "dict[str, pa.Array]":
-    """Columns of a part as they were kept, in their final types; without those that are text now and were numbers."""
-    import pyarrow as pa
-
-    with pa.memory_map(path) as file:
-        table = pa.ipc.open_file(file).read_all()
-    arrays = {name: table.column(place).chunk(0) for place, name in enumerate(table.column_names) if name in wanted}
-    found = {}
-    for name, array in arrays.items():
-        type, text = wanted[name], not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type))
-        if array.type == type:
-            found[name] = array
-        elif text:
-            found[name] = of_type(array, type)
-        elif not pa.types.is_string(type):
-            found[name] = array.cast(type)
-    return found
-
-
-def records(table: CsvTable, part: TablePart, *, exact: bool = False) -> bytes:
-    """The records of a part, without the ragged ones."""
-    return read_part(Path(part.path), part.part, table.headers[part.header], table.encoding, part.name, exact=exact)[0]
+        found = parse(records(exact=True).data, header, dict.fromkeys(names, pa.string()))
+    return block_of({name: of_type(array, types[name]) for name, array in found.items()}, names)
 
 
 def csv_table_path(folder: Path, table: str) -> Path:
@@ -174,29 +154,3 @@ def _load_table(path: Path, changed: int) -> CsvTable:
         parts=tuple(TablePart(**{**part, "part": Part(**part["part"])}) for part in known["parts"]),
         encoding=known["encoding"],
     )
-
-
-def _taken(arrays: "Sequence[pa.Array]", places: "np.ndarray") -> "list[pa.Array]":
-    """These places of each array; without a copy where they follow each other."""
-    if (places[1:] == places[:-1] + 1).all():
-        return [array.slice(int(places[0]), len(places)) for array in arrays]
-    at = from_numpy(places)
-    return [array.take(at) for array in arrays]
-
-
-def _nulls(types: "Sequence[pa.DataType]", rows: int) -> "list[pa.Array]":
-    import pyarrow as pa
-
-    return [pa.nulls(rows, type) for type in types]
-
-
-def _together(pieces: "list[pa.Array]", name: str, type: "pa.DataType") -> "tuple[pa.Array, tuple[Coercion, ...]]":
-    """One array of the pieces, text among them converted value by value."""
-    import pyarrow as pa
-
-    coercions = []
-    for place, piece in enumerate(pieces):
-        if piece.type != type:
-            pieces[place], coercion = typed_array(piece.to_pylist(), name, type)
-            coercions += [coercion] if coercion else []
-    return pa.concat_arrays(pieces) if pieces else pa.nulls(0, type), tuple(coercions)

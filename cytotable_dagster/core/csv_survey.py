@@ -1,28 +1,30 @@
 """The first of two passes over a plate's CSV files: its columns, their types, and the keys of all rows."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.arrays import from_numpy
-from cytotable_dagster.core.columns import is_identity
+from cytotable_dagster.core.csv_block import Block, block_of, kinds_found, read_block, save_block
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
+from cytotable_dagster.core.csv_layout import INTEGER, MISSING, REAL, TEXT
 from cytotable_dagster.core.csv_parts import (
     Header,
     Ragged,
+    Records,
     first_records,
     parse,
     parts_of,
     plain_file,
+    ragged_records,
     read_header,
     read_part,
 )
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
-from cytotable_dagster.core.csv_types import INTEGER, REAL, TEXT, Guess, classes, narrowest
-from cytotable_dagster.core.errors import SourceFormatError
+from cytotable_dagster.core.csv_types import CLASSES, Guess, classes, decided, kinds_asked, narrowest, types_of
 from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
@@ -121,25 +123,15 @@ class CsvSurvey:
             self._files = list(_with_spools(self._files, self.folder / "csv", self.table))
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
         guess = Guess()
-        looked: list[_Look] = []
-        # What the first records show is what all others are expected to be; where they show nothing, the first part
-        # that has rows.
-        rest = iter(self._files)
-        if not any(_learnt_from_start(draft, part, guess) for part in self._files[:1]):
-            for part in rest:
-                looked.append(_look_at(draft, part, guess, wanted))
-                if looked[-1].rows:
-                    break
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            looked.extend(pool.map(lambda part: _look_at(draft, part, guess, wanted), rest))
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self._files) or 1)) as pool:
+            looked = list(pool.map(lambda part: _look_at(draft, part, guess, wanted), self._files))
         parts = tuple(
             replace(part, rows=look.rows, spool=part.spool if look.rows else None)
             for part, look in zip(self._files, looked, strict=True)
         )
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
-        self._profile = self._counted(looked)
-        for part, look in zip(parts, looked, strict=True):
-            self.left_out.extend(_ragged_records(part, look.ragged, len(self.headers[part.header].names)))
+        self._profile = self._counted(parts, looked)
+        self.left_out.extend(self._ragged(parts, looked))
         self.folder.mkdir(parents=True, exist_ok=True)
         save_table(self._known, csv_table_path(self.folder, self.table))
         rows = np.arange(sum(look.rows for look in looked))
@@ -155,30 +147,43 @@ class CsvSurvey:
         assert self._known is not None
         return self._known.batches(wanted, columns, types)
 
-    def _counted(self, looked: "Sequence[_Look]") -> "np.ndarray":
+    def _counted(self, parts: "Sequence[TablePart]", looked: "Sequence[_Look]") -> "np.ndarray":
         import numpy as np
 
         places = {column.name: place for place, column in enumerate(self.columns)}
-        counts = np.zeros((len(places), 5), np.int64)
-        for look in looked:
-            for (name, kind), number in look.counts.items():
-                counts[places[name], kind] += number
+        places_of = [np.array([places[name] for name in header.names]) for header in self.headers]
+        counts = np.zeros((len(places), CLASSES), np.int64)
+        for part, look in zip(parts, looked, strict=True):
+            counts[places_of[part.header]] += look.counts
+            if part.table_number is not None:
+                counts[places[TABLE_NUMBER], INTEGER] += look.rows
         # Where most values are text, numbers among them are text too.
         numbers = counts[:, INTEGER] + counts[:, REAL]
         mostly_text = counts[:, TEXT] > numbers
         counts[mostly_text, TEXT] += numbers[mostly_text]
         counts[mostly_text, INTEGER] = counts[mostly_text, REAL] = 0
-        counts[:, 0] = sum(look.rows for look in looked) - counts.sum(axis=1)
+        counts[:, MISSING] = sum(look.rows for look in looked) - counts[:, INTEGER:].sum(axis=1)
         return counts
+
+    def _ragged(self, parts: Sequence[TablePart], looked: "Sequence[_Look]") -> Iterator[tuple[str, str]]:
+        """The ragged records: their file and line, and what is wrong."""
+        lines: dict[str, int] = {}
+        for part, look in zip(parts, looked, strict=True):
+            header = self.headers[part.header]
+            line = lines.get(part.name, header.lines + 1)
+            yield from ragged_records(part.name, line, look.ragged, len(header.names))
+            lines[part.name] = line + look.lines
 
 
 @dataclass(frozen=True)
 class _Look:
-    """A part that was looked at: its rows, its keys, how many values of each column are of which class."""
+    """A part that was looked at: its rows and lines, its keys, how many values of each column are of which class (see
+    `csv_types.classes`)."""
 
     rows: int
+    lines: int
     keys: "tuple[pa.Array, ...]"
-    counts: Mapping[tuple[str, int], int]
+    counts: "np.ndarray"
     ragged: tuple[Ragged, ...]
 
 
@@ -187,69 +192,71 @@ def _look_at(table: CsvTable, part: TablePart, guess: Guess, wanted: Sequence[st
     import pyarrow as pa
 
     header = table.headers[part.header]
-    path, names = Path(part.path), list(header.names)
-    data, ragged = read_part(path, part.part, header, table.encoding, part.name)
-    try:
-        if guess.of(header) is None:
-            guess.learn(_narrow(first_records(data, _SAMPLE), header))
-        found = parse(data, header, guess.of(header) or {})
-    except pa.ArrowInvalid:
-        found = None
-    if found is None:
-        data, ragged = read_part(path, part.part, header, table.encoding, part.name, exact=True)
-        found = _narrow(data, header)
-        guess.learn(found)
-    rows = len(found[names[0]])
-    counts = {(name, kind): number for name, array in found.items() for kind, number in classes(array, name) if number}
+    records = read_part(Path(part.path), part.part, header, table.encoding, part.name)
+    block = _plain_block(records, header, guess)
+    if block is None:
+        block, records = _any_block(table, part, records, guess)
     keys = []
     for name in wanted:
-        if name in found:
-            array = found[name]
+        if name in header.names:
+            array = block.array(header.names.index(name))
             keys.append(array if pa.types.is_integer(array.type) else array.cast(pa.string()))
         elif name == TABLE_NUMBER and part.table_number is not None:
-            keys.append(from_numpy(np.full(rows, part.table_number, np.int64)))
-            counts[name, INTEGER] = rows
+            keys.append(from_numpy(np.full(block.rows, part.table_number, np.int64)))
         else:
-            keys.append(pa.nulls(rows, pa.int64()))
-    if part.spool and rows:
-        _keep(found, Path(part.spool))
-    return _Look(rows, tuple(keys), counts, ragged)
+            keys.append(pa.nulls(block.rows, pa.int64()))
+    if part.spool and block.rows:
+        save_block(block, Path(part.spool))
+    return _Look(block.rows, records.lines, tuple(keys), classes(block), records.ragged)
 
 
-def _learnt_from_start(table: CsvTable, part: TablePart, guess: Guess) -> bool:
-    """Whether the first records of a part, a small share of it, showed the types of its columns."""
+def _plain_block(records: Records, header: Header, guess: Guess) -> Block | None:
+    """The columns of plain records: of the types that are expected, or of those that all their values are of."""
+    asked, kinds = kinds_asked(header), guess.of(header)
+    if kinds is None:
+        # What the first records show is what all others are expected to be.
+        found = kinds_found(first_records(records.data, _SAMPLE), asked)
+        if found is None:
+            return None
+        kinds = guess.learn(header, found)
+    block = read_block(records, header, kinds)
+    if block is None:
+        found = kinds_found(records.data, asked)
+        if found is not None:
+            guess.learn(header, found)
+            block = read_block(records, header, decided(found))
+    return block
+
+
+def _any_block(table: CsvTable, part: TablePart, records: Records, guess: Guess) -> tuple[Block, Records]:
+    """The columns of a part whatever is in it, and its records without those that are ragged."""
     import pyarrow as pa
 
     header = table.headers[part.header]
-    with Path(part.path).open("rb") as file:
-        file.seek(part.part.start)
-        end = file.read(min(part.part.size, _SAMPLE)).rfind(b"\n") + 1
-    if not end:
-        return False
     try:
-        data, _ = read_part(Path(part.path), replace(part.part, size=end), header, table.encoding, part.name)
-        found = _narrow(data, header)
-    except (pa.ArrowInvalid, SourceFormatError):
-        return False
-    guess.learn(found)
-    return any(len(array) for array in found.values())
+        kinds = guess.of(header)
+        if kinds is None:
+            kinds = guess.learn(header, _narrow(first_records(records.data, _SAMPLE), header).kinds)
+        found = parse(records.data, header, types_of(header, kinds))
+        return block_of(found, header.names), records
+    except pa.ArrowInvalid:
+        records = read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=True)
+        block = _narrow(records.data, header)
+        guess.learn(header, block.kinds)
+        return block, records
 
 
-def _narrow(data: bytes, header: Header) -> "dict[str, pa.Array]":
-    """The columns of records, each of the narrowest type; what names things is kept as it is written: 007 is no 7."""
+def _narrow(data: bytes, header: Header) -> Block:
+    """The columns of records, each of the narrowest type; names are kept as they are written."""
     import pyarrow as pa
 
     texts = parse(data, header, dict.fromkeys(header.names, pa.string()))
-    return {name: array if is_identity(name) else narrowest(array) for name, array in texts.items()}
-
-
-def _keep(found: "Mapping[str, pa.Array]", path: Path) -> None:
-    """Write columns for the second pass."""
-    import pyarrow as pa
-
-    table = pa.table(found)
-    with pa.ipc.new_file(path, table.schema) as file:
-        file.write_table(table)
+    asked = kinds_asked(header)
+    found = {
+        name: array if kind == TEXT else narrowest(array)
+        for (name, array), kind in zip(texts.items(), asked, strict=True)
+    }
+    return block_of(found, header.names)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
@@ -270,14 +277,10 @@ def _with_spools(parts: Sequence[TablePart], folder: Path, table: str) -> Iterat
     size = 0
     for number, part in enumerate(parts):
         size += part.part.size
-        yield replace(part, spool=str(folder / f"{table}-{number}.arrow")) if size < _SPOOLED else part
+        yield replace(part, spool=str(folder / f"{table}-{number}.npy")) if size < _SPOOLED else part
 
 
 def _label(export: Export, table: str) -> str:
     file = export.files.get(table)
     name = file.name if file else f"{table}.csv"
     return name if export.name == "." else f"{export.name}/{name}"
-
-
-def _ragged_records(part: TablePart, ragged: Sequence[Ragged], width: int) -> list[tuple[str, str]]:
-    return [(f"{part.name}, line {one.line}", f"{one.fields} fields, the header has {width}") for one in ragged]

@@ -11,6 +11,7 @@ import numba
 from llvmlite import binding as llvm
 from numba import types
 
+from cytotable_dagster.core.csv_fields import read_fields
 from cytotable_dagster.core.kernel_machine import chars, longs, table
 from cytotable_dagster.core.parquet_thrift import move_groups, skip_value
 from cytotable_dagster.core.sqlite_decode import count_rows, decode_rows, profile_rows
@@ -49,6 +50,10 @@ def _move_groups(job):
     return move_groups(longs(job, 0), chars(job, 1), chars(job, 2), table(job, 3), table(job, 4), table(job, 5))
 
 
+def _read_fields(job):
+    return read_fields(longs(job, 0), chars(job, 1), longs(job, 2), table(job, 3))
+
+
 def _skip_value(job):
     return skip_value(longs(job, 0), chars(job, 1), table(job, 2), longs(job, 3)[0])
 
@@ -60,6 +65,7 @@ KERNELS: dict[str, Callable[[Any], Any]] = {
     "lay_out": _lay_out,
     "move_groups": _move_groups,
     "skip_value": _skip_value,
+    "read_fields": _read_fields,
 }
 
 

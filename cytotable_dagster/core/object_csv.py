@@ -15,7 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.csv_files import OBJECT, Export
-from cytotable_dagster.core.csv_parts import MISSING, Header, parts_of, plain_file, read_header, read_part
+from cytotable_dagster.core.csv_parts import (
+    MISSING,
+    Header,
+    parts_of,
+    plain_file,
+    ragged_records,
+    read_header,
+    read_part,
+)
 from cytotable_dagster.core.presets import IMAGE, Preset
 
 # What CellProfiler calls an object's number; the first compartment has it as ObjectNumber too.
@@ -66,15 +74,15 @@ def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> tuple
         files[name] = folder / f"{name}.csv"
         with files[name].open("w", encoding=encoding, newline="") as made:
             csv.writer(made, lineterminator="\n").writerow([column for column, _ in columns[name]])
+    line = header.lines + 1
     for part in parts_of(path, header):
-        data, ragged = read_part(path, part, header, encoding, str(file), exact=True)
-        skipped += [
-            (f"{file}, line {one.line}", f"{one.fields} fields, the header has {len(owners)}") for one in ragged
-        ]
+        records = read_part(path, part, header, encoding, str(file), exact=True)
+        skipped += ragged_records(file, line, records.ragged, len(owners))
+        line += records.lines
         for name in compartments:
             own = [place for _, place in columns[name] if owners[place] == name]
-            if data:
-                _append(files[name], columns[name], own, data, encoding)
+            if records.data:
+                _append(files[name], columns[name], own, records.data, encoding)
     return replace(export, files=files), skipped
 
 

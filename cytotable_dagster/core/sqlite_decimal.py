@@ -42,7 +42,7 @@ _ONE = np.uint64(2**52)
 
 
 @helper
-def _round(digits, q):
+def nearest_bits(digits, q):
     """The bits of the double nearest to digits * 10**q, digits not zero; -1 where that is not decided here."""
     if q < _LOWEST or q > _HIGHEST:
         return np.int64(-1)
@@ -114,4 +114,4 @@ def decimal_bits(text, at, end):
         power += -exponent if negative else exponent
     if digits == _0:
         return np.int64(0)
-    return _round(digits, power)
+    return nearest_bits(digits, power)

@@ -1,0 +1,161 @@
+"""Rows of several blocks put together as the columns and types that are asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
+from cytotable_dagster.core.csv_block import Block, kind_of
+from cytotable_dagster.core.csv_layout import INTEGER, REAL, TEXT
+from cytotable_dagster.core.types import Coercion
+from cytotable_dagster.core.values import merged, typed_array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Columns, and the types that they are to have: int64, float64 or text."""
+
+    columns: tuple[str, ...]
+    types: "tuple[pa.DataType, ...]"
+
+    def of(self, names: Sequence[str]) -> "dict[str, pa.DataType]":
+        """Those of these names that are asked for."""
+        types = dict(zip(self.columns, self.types, strict=True))
+        return {name: types[name] for name in names if name in types}
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        return np.array([kind_of(type) for type in self.types], np.int64)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """Which of the columns are numbers."""
+        return np.flatnonzero(self.kinds != TEXT)
+
+
+class Batch:
+    """Rows that are put where they belong, block by block."""
+
+    def __init__(self, asked: Asked, rows: int) -> None:
+        self.asked = asked
+        self.rows = rows
+        self._words = np.empty((len(asked.numbers), rows), np.int64)
+        self._valid = np.ones((len(asked.numbers), rows), bool)
+        self._texts: dict[int, list[tuple[np.ndarray, pa.Array]]] = {
+            int(place): [] for place in np.flatnonzero(asked.kinds == TEXT)
+        }
+        self._coercions: list[Coercion] = []
+
+    def leave_out(self, places: np.ndarray) -> None:
+        """Nothing is known of these rows."""
+        import pyarrow as pa
+
+        self._words[:, places] = 0
+        self._valid[:, places] = False
+        for pieces in self._texts.values():
+            pieces.append((places, pa.nulls(len(places), pa.string())))
+
+    def put(self, places: np.ndarray, block: Block, rows: np.ndarray, added: Mapping[str, int]) -> None:
+        """Rows of a block, to these places; columns `added` to it have one value."""
+        asked, at, taken = self.asked, _as_slice(places), _as_slice(rows)
+        line_of = {name: line for line, name in enumerate(block.columns)}
+        lines = np.array([line_of.get(asked.columns[column], -1) for column in asked.numbers], np.int64)
+        wanted = asked.kinds[asked.numbers]
+        found = np.where(lines >= 0, block.kinds[lines], -1)
+        equal = np.flatnonzero(found == wanted)
+        _copy(block.words, lines[equal], taken, self._words, equal, at)
+        wider = np.flatnonzero((found == INTEGER) & (wanted == REAL))
+        if len(wider):
+            numbers = block.words[lines[wider]][:, taken].astype(np.float64)
+            self._words[_both(wider, at)] = numbers.view(np.int64)
+        gaps = np.flatnonzero((lines >= 0) & (found != TEXT) & (block.nulls[lines] > 0))
+        if len(gaps):
+            self._valid[_both(gaps, at)] = block.valid(lines[gaps])[:, taken]
+        for number in np.flatnonzero((found != wanted) & ~((found == INTEGER) & (wanted == REAL))).tolist():
+            name = asked.columns[asked.numbers[number]]
+            if lines[number] >= 0:
+                self._convert(number, at, _rows_of(block.array(int(lines[number])), rows))
+            else:
+                value = added.get(name)
+                self._words[number, at] = _word(value or 0, wanted[number])
+                self._valid[number, at] = value is not None
+        for column, pieces in self._texts.items():
+            name = asked.columns[column]
+            pieces.append((places, _text_of(block, line_of.get(name), rows, added.get(name))))
+
+    def arrays(self) -> "tuple[list[pa.Array], tuple[Coercion, ...]]":
+        """The columns, and what was coerced."""
+        import pyarrow as pa
+
+        nulls = self.rows - np.count_nonzero(self._valid, axis=1)
+        bitmaps = np.packbits(self._valid[nulls > 0], axis=1, bitorder="little")
+        result: list[Any] = [None] * len(self.asked.columns)
+        gaps = iter(bitmaps)
+        for column, words, missing in zip(self.asked.numbers.tolist(), self._words, nulls.tolist(), strict=True):
+            buffers = [pa.py_buffer(next(gaps)) if missing else None, pa.py_buffer(words)]
+            result[column] = pa.Array.from_buffers(self.asked.types[column], self.rows, buffers, missing)
+        for column, pieces in self._texts.items():
+            result[column] = _in_order(pieces)
+        return result, merged(self._coercions)
+
+    def _convert(self, number: int, at: Any, array: "pa.Array") -> None:
+        """Values that are not of the column's type, one by one."""
+        column = self.asked.numbers[number]
+        found, coercion = typed_array(array.to_pylist(), self.asked.columns[column], self.asked.types[column])
+        self._words[number, at] = to_numpy(found).view(np.int64)
+        self._valid[number, at] = valid_mask(found)
+        self._coercions += [coercion] if coercion else []
+
+
+def _as_slice(places: np.ndarray) -> Any:
+    """Places as a slice where they follow each other, which costs less."""
+    if len(places) and (places[1:] == places[:-1] + 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _both(lines: np.ndarray, at: Any) -> Any:
+    return (lines, at) if isinstance(at, slice) else np.ix_(lines, at)
+
+
+def _copy(source: np.ndarray, lines: np.ndarray, taken: Any, target: np.ndarray, to: np.ndarray, at: Any) -> None:
+    """Some rows of lines to places of other lines, a run of lines that follow each other at a time."""
+    if not len(lines):
+        return
+    cuts = np.flatnonzero((np.diff(lines) != 1) | (np.diff(to) != 1)) + 1
+    for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(lines)], strict=True):
+        own = source[int(lines[first]) : int(lines[last - 1]) + 1]
+        target[int(to[first]) : int(to[last - 1]) + 1][:, at] = own[:, taken]
+
+
+def _word(value: int, kind: int) -> int:
+    return value if kind == INTEGER else int(np.float64(value).view(np.int64))
+
+
+def _rows_of(array: "pa.Array", rows: np.ndarray) -> "pa.Array":
+    taken = _as_slice(rows)
+    return array.slice(taken.start, len(rows)) if isinstance(taken, slice) else array.take(from_numpy(rows))
+
+
+def _text_of(block: Block, line: int | None, rows: np.ndarray, added: int | None) -> "pa.Array":
+    import pyarrow as pa
+
+    if line is not None:
+        return _rows_of(block.array(line), rows)
+    return pa.array([None if added is None else str(added)] * len(rows), pa.string())
+
+
+def _in_order(pieces: "Sequence[tuple[np.ndarray, pa.Array]]") -> "pa.Array":
+    import pyarrow as pa
+
+    if not pieces:
+        return pa.nulls(0, pa.string())
+    places = np.concatenate([place for place, _ in pieces])
+    found = pa.concat_arrays([array for _, array in pieces])
+    return found if (places[1:] > places[:-1]).all() else found.take(from_numpy(np.argsort(places)))
