@@ -170,7 +170,7 @@ def convert(
             source = replace(source, md5=digest.result())
         if add_tablenumber:
             options = replace(options, table_number=content_crc32(source.path))
-        plan = make_plan(source, chosen, options, scratch / "plan", spool=True)
+        plan = make_plan(source, chosen, options, scratch / "plan")
         report = planned_report(plan)
         if strict:
             report.check()

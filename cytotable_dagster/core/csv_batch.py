@@ -1,7 +1,7 @@
 """Rows of several blocks put together as the columns and types that are asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
 from cytotable_dagster.core.csv_block import Block, kind_of
-from cytotable_dagster.core.csv_layout import INTEGER, REAL, TEXT
+from cytotable_dagster.core.csv_layout import INTEGER, SKIPPED, TEXT
+from cytotable_dagster.core.csv_types import of_type
 from cytotable_dagster.core.types import Coercion
 from cytotable_dagster.core.values import merged, typed_array
 
@@ -23,11 +24,12 @@ class Asked:
 
     columns: tuple[str, ...]
     types: "tuple[pa.DataType, ...]"
+    _places: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
 
-    def of(self, names: Sequence[str]) -> "dict[str, pa.DataType]":
-        """Those of these names that are asked for."""
-        types = dict(zip(self.columns, self.types, strict=True))
-        return {name: types[name] for name in names if name in types}
+    def kinds_of(self, names: Sequence[str]) -> np.ndarray:
+        """What these columns are to be read as: SKIPPED where they are not asked for."""
+        kinds = dict(zip(self.columns, self.kinds.tolist(), strict=True))
+        return np.array([kinds.get(name, SKIPPED) for name in names])
 
     @cached_property
     def kinds(self) -> np.ndarray:
@@ -38,6 +40,14 @@ class Asked:
         """Which of the columns are numbers."""
         return np.flatnonzero(self.kinds != TEXT)
 
+    def places_in(self, columns: tuple[str, ...]) -> np.ndarray:
+        """Where the number columns are among these, -1 where they are not."""
+        if columns not in self._places:
+            places = {name: place for place, name in enumerate(columns)}
+            found = [places.get(self.columns[column], -1) for column in self.numbers]
+            self._places[columns] = np.array(found, np.int64)
+        return self._places[columns]
+
 
 class Batch:
     """Rows that are put where they belong, block by block."""
@@ -45,6 +55,7 @@ class Batch:
     def __init__(self, asked: Asked, rows: int) -> None:
         self.asked = asked
         self.rows = rows
+        self._names = [asked.columns[column] for column in asked.numbers]
         self._words = np.empty((len(asked.numbers), rows), np.int64)
         self._valid = np.ones((len(asked.numbers), rows), bool)
         self._texts: dict[int, list[tuple[np.ndarray, pa.Array]]] = {
@@ -63,31 +74,31 @@ class Batch:
 
     def put(self, places: np.ndarray, block: Block, rows: np.ndarray, added: Mapping[str, int]) -> None:
         """Rows of a block, to these places; columns `added` to it have one value."""
-        asked, at, taken = self.asked, _as_slice(places), _as_slice(rows)
-        line_of = {name: line for line, name in enumerate(block.columns)}
-        lines = np.array([line_of.get(asked.columns[column], -1) for column in asked.numbers], np.int64)
-        wanted = asked.kinds[asked.numbers]
-        found = np.where(lines >= 0, block.kinds[lines], -1)
-        equal = np.flatnonzero(found == wanted)
-        _copy(block.words, lines[equal], taken, self._words, equal, at)
-        wider = np.flatnonzero((found == INTEGER) & (wanted == REAL))
-        if len(wider):
-            numbers = block.words[lines[wider]][:, taken].astype(np.float64)
-            self._words[_both(wider, at)] = numbers.view(np.int64)
-        gaps = np.flatnonzero((lines >= 0) & (found != TEXT) & (block.nulls[lines] > 0))
+        at, taken = _as_slice(places), _as_slice(rows)
+        lines = self._lines(block.columns, block.lines)
+        converted = [number for number, name in enumerate(self._names) if name in block.texts]
+        lines[converted] = -1
+        there = np.flatnonzero(lines >= 0)
+        _copy(block.words, lines[there], taken, self._words, there, at)
+        gaps = there[block.nulls[lines[there]] > 0]
         if len(gaps):
             self._valid[_both(gaps, at)] = block.valid(lines[gaps])[:, taken]
-        for number in np.flatnonzero((found != wanted) & ~((found == INTEGER) & (wanted == REAL))).tolist():
-            name = asked.columns[asked.numbers[number]]
-            if lines[number] >= 0:
-                self._convert(number, at, _rows_of(block.array(int(lines[number])), rows))
-            else:
-                value = added.get(name)
-                self._words[number, at] = _word(value or 0, wanted[number])
-                self._valid[number, at] = value is not None
+        for number in converted:
+            self._convert(number, at, _rows_of(block.texts[self._names[number]], rows))
+        lines[converted] = 0
+        for number in np.flatnonzero(lines < 0).tolist():
+            value = added.get(self._names[number])
+            kind = self.asked.kinds[self.asked.numbers[number]]
+            self._words[number, at] = _word(value or 0, kind)
+            self._valid[number, at] = value is not None
         for column, pieces in self._texts.items():
-            name = asked.columns[column]
-            pieces.append((places, _text_of(block, line_of.get(name), rows, added.get(name))))
+            name = self.asked.columns[column]
+            pieces.append((places, _text_of(block.texts.get(name), rows, added.get(name))))
+
+    def _lines(self, columns: tuple[str, ...], lines: np.ndarray) -> np.ndarray:
+        """The block's line of each number column, -1 where it has none."""
+        places = self.asked.places_in(columns)
+        return np.where(places < 0, -1, lines[places])
 
     def arrays(self) -> "tuple[list[pa.Array], tuple[Coercion, ...]]":
         """The columns, and what was coerced."""
@@ -105,12 +116,15 @@ class Batch:
         return result, merged(self._coercions)
 
     def _convert(self, number: int, at: Any, array: "pa.Array") -> None:
-        """Values that are not of the column's type, one by one."""
+        """Texts as numbers, one by one where not all of them are."""
         column = self.asked.numbers[number]
-        found, coercion = typed_array(array.to_pylist(), self.asked.columns[column], self.asked.types[column])
+        type = self.asked.types[column]
+        found = of_type(array, type)
+        if found is array:
+            found, coercion = typed_array(array.to_pylist(), self._names[number], type)
+            self._coercions += [coercion] if coercion else []
         self._words[number, at] = to_numpy(found).view(np.int64)
         self._valid[number, at] = valid_mask(found)
-        self._coercions += [coercion] if coercion else []
 
 
 def _as_slice(places: np.ndarray) -> Any:
@@ -143,11 +157,11 @@ def _rows_of(array: "pa.Array", rows: np.ndarray) -> "pa.Array":
     return array.slice(taken.start, len(rows)) if isinstance(taken, slice) else array.take(from_numpy(rows))
 
 
-def _text_of(block: Block, line: int | None, rows: np.ndarray, added: int | None) -> "pa.Array":
+def _text_of(array: "pa.Array | None", rows: np.ndarray, added: int | None) -> "pa.Array":
     import pyarrow as pa
 
-    if line is not None:
-        return _rows_of(block.array(line), rows)
+    if array is not None:
+        return _rows_of(array, rows)
     return pa.array([None if added is None else str(added)] * len(rows), pa.string())
 
 

@@ -1,24 +1,25 @@
-"""Compiled reading of CSV records without quotes: fields to numbers, and where texts are.
+"""Compiled reading of CSV records: fields to numbers, and where texts are.
 
 The arrays it shares with Python (`csv_block`):
-    task    int64[2], how many rows there is room for (negative: only learn the kinds of columns), and the kind of
-            fault's column
+    task    int64[1], how many rows there is room for
     text    uint8[...], whole records; the last byte is a line end
-    kinds   int64[columns], what is expected of each column; what was found in it, where that is to be learnt
-    cells   int64[columns, HEAD + rows + bitmap], a line a column: its kind, how many of its values are missing, the
-            values (reals as their bits, texts as where they start in `text` and how long they are, 32 bits each), and
-            a bitmap of which are there, least significant bit first, all ones at the start
+    kinds   int64[columns], what each column is to be read as
+    lines   int64[columns], the line of `cells` that its values go to, -1 where they are kept nowhere
+    counts  int64[columns, CLASSES], how many values of each column are of which class
+    cells   int64[..., HEAD + rows + bitmap]: how many values are missing, the values, and a bitmap of which are there,
+            least significant bit first, all ones at the start. Reals are their bits, texts where they start in `text`
+            and how long they are, 32 bits each; it is anything where a value is not of its column's kind
 """
 # pyright: basic
 
 import numpy as np
 
-from cytotable_dagster.core.csv_layout import HEAD, INTEGER, MISFIT, MISSING, NULLS, ODD, REAL, SKIPPED, TEXT, UNKNOWN
+from cytotable_dagster.core.csv_layout import HEAD, INTEGER, MISSING, NULLS, ODD, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.kernel_machine import helper, real_bits
 from cytotable_dagster.core.sqlite_decimal import nearest_bits
 from cytotable_dagster.core.sqlite_text import read_number
 
-_COMMA, _NEWLINE, _RETURN = 44, 10, 13
+_COMMA, _NEWLINE, _RETURN, _QUOTE = 44, 10, 13, 34
 _SIGN = -(2**63)
 # So many significant digits fit 64 bits.
 _MOST_DIGITS = 19
@@ -27,11 +28,23 @@ _TOO_LARGE = np.uint64(2**63)
 
 
 @helper
-def _end(text, at):
-    """Where the field ends that `at` is in: at a comma or a line end."""
-    while text[at] != _COMMA and text[at] != _NEWLINE and text[at] != _RETURN:
-        at += 1
-    return at
+def _bounds(text, at):
+    """The field from `at`: where what it says starts and ends, and where the field ends, at a comma or a line end; that
+    is ODD where a quote is anywhere but around it."""
+    if text[at] == _QUOTE:
+        start = at + 1
+        end = start
+        while end < text.size - 1 and text[end] != _QUOTE:
+            end += 1
+        byte = text[end + 1] if end < text.size - 1 else _QUOTE
+        closed = byte in (_COMMA, _NEWLINE, _RETURN)
+        return start, end, (end + 1 if closed else np.int64(ODD))
+    end = at
+    while text[end] != _COMMA and text[end] != _NEWLINE and text[end] != _RETURN:
+        if text[end] == _QUOTE:
+            return at, end, np.int64(ODD)
+        end += 1
+    return at, end, end
 
 
 @helper
@@ -57,12 +70,12 @@ def _is_missing(text, at, end):
 
 @helper
 def _read_slowly(text, at):
-    """As `_read_number`, whatever is there."""
-    end = _end(text, at)
-    if _is_missing(text, at, end):
-        return MISSING, np.int64(0), end
-    kind, word = read_number(text, at, end)
-    return (TEXT if kind == MISSING else kind), word, end
+    """As `_read_number`, whatever is there; the end is ODD as that of `_bounds`."""
+    start, end, last = _bounds(text, at)
+    if last == ODD or _is_missing(text, start, end):
+        return MISSING, np.int64(0), last
+    kind, word = read_number(text, start, end)
+    return (TEXT if kind == MISSING else kind), word, last
 
 
 @helper
@@ -126,55 +139,44 @@ def _read_number(text, start):
 
 
 @helper
-def _wider(kind, found):
-    """The kind of a column that was of one kind so far, and has a value of another."""
-    if kind == UNKNOWN or found == TEXT:
-        return found
-    return REAL if kind == INTEGER and found == REAL else kind
-
-
-@helper
-def read_fields(task, text, kinds, cells):
-    """Read all records; the number of rows, or ODD where a record has not as many fields as there are columns (or
-    has a carriage return in one), or MISFIT where a value is not of its column's kind."""
+def read_fields(task, text, kinds, lines, counts, cells):
+    """Read all records; the number of rows, or ODD where a record has not as many fields as there are columns, or
+    quotes and carriage returns are anywhere but around a field and at a line's end."""
     rows, width = task[0], kinds.size
     at, row, column = np.int64(0), np.int64(0), np.int64(0)
     while at < text.size:
         if column == 0 and (text[at] == _NEWLINE or (text[at] == _RETURN and text[at + 1] == _NEWLINE)):
             at += 1 if text[at] == _NEWLINE else 2
             continue
-        if column == width or (rows >= 0 and row == rows):
-            return ODD
-        kind, start = kinds[column], at
+        if column == width or row == rows:
+            return np.int64(ODD)
+        kind, line = kinds[column], lines[column]
         if kind in (TEXT, SKIPPED):
-            at = _end(text, start)
-            found, word = (MISSING if _is_missing(text, start, at) else TEXT), (start << 32) | (at - start)
+            start, end, at = _bounds(text, at)
+            found, word = (MISSING if _is_missing(text, start, end) else TEXT), (start << 32) | (end - start)
         else:
-            found, word, at = _read_number(text, start)
-        if rows < 0:
-            if found != MISSING:
-                kinds[column] = _wider(kind, found)
-        elif kind != SKIPPED:
-            if found == MISSING:
-                word = np.int64(0)
-                cells[column, NULLS] += 1
-                cells[column, HEAD + rows + (row >> 6)] &= ~(np.int64(1) << (row & 63))
-            elif kind == REAL and found == INTEGER:
+            found, word, at = _read_number(text, at)
+        if at == ODD:
+            return np.int64(ODD)
+        counts[column, found] += 1
+        if line >= 0:
+            if found == INTEGER and kind == REAL:
                 word = word if word == _SIGN else real_bits(word)
-            elif kind != found:
-                task[1] = column
-                return MISFIT
-            elif kind == INTEGER and word == _SIGN:
+            elif found == INTEGER and word == _SIGN:
                 word = np.int64(0)
-            cells[column, HEAD + row] = word
+            elif found == MISSING:
+                word = np.int64(0)
+                cells[line, NULLS] += 1
+                cells[line, HEAD + rows + (row >> 6)] &= ~(np.int64(1) << (row & 63))
+            cells[line, HEAD + row] = word
         column += 1
         if text[at] == _COMMA:
             if column == width:
-                return ODD
+                return np.int64(ODD)
         else:
             at += text[at] == _RETURN
             if text[at] != _NEWLINE or column != width:
-                return ODD
+                return np.int64(ODD)
             row += 1
             column = 0
         at += 1

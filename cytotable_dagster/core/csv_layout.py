@@ -1,8 +1,11 @@
 """What Python and the compiled reader of CSV fields agree on; see `csv_fields`."""
 
-# Kinds of columns and of values; as in a profile of storage classes, 1 to 3.
-MISSING, INTEGER, REAL, TEXT, SKIPPED, UNKNOWN = range(6)
-# Positions in a line of `cells`: the kind, how many are missing, and where the values start.
-KIND, NULLS, HEAD = range(3)
-# Answers that are no number of rows.
-ODD, MISFIT = -1, -2
+# Classes of values, as in a profile of storage classes.
+MISSING, INTEGER, REAL, TEXT = range(4)
+CLASSES = 5
+# Kinds of columns: those of values that are kept as such, one whose values are only counted, one that is passed over.
+COUNTED, SKIPPED = 4, 5
+# In a line of `cells`, how many values are missing, and where the values start.
+NULLS, HEAD = range(2)
+# The answer where records are not plain.
+ODD = -1

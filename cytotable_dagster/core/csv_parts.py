@@ -1,17 +1,16 @@
 """CSV files in parts of a few megabytes that end with a record, read one at a time into typed columns.
 
 Fields are separated by commas, records by line ends, and both may be within double quotes: https://www.rfc-editor.org/rfc/rfc4180.
-Values are parsed by pyarrow; what it would pass over in silence (quotes that are never closed, bytes that are no text)
-is looked for before.
+`csv_block` reads what is plain in them; what is not, pyarrow does, and what that would pass over in silence (quotes
+that are never closed, bytes that are no text) is looked for before.
 """
 
 import csv
 import gzip
 import io
-import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 PART_BYTES = 8 << 20
 # As pandas and R write what is missing.
 MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
-_HEXADECIMAL = re.compile(rb"""(^|[,"\s])-?0x""", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
 _COMMA, _NEWLINE, _RETURN, _QUOTE = b',\n\r"'
@@ -172,7 +170,7 @@ def read_part(path: Path, part: Part, header: Header, encoding: str, where: str,
     """The records of a part.
 
     Args:
-        exact: look at every record; else `parse` and `csv_block.read_block` fail where it should have been done.
+        exact: look at every record for ragged ones; else `csv_block.read_block` tells where that has to be done.
 
     Raises:
         SourceFormatError: bytes that are no text in this encoding.
@@ -190,7 +188,7 @@ def read_part(path: Path, part: Part, header: Header, encoding: str, where: str,
         ) from error
     if not data.endswith(b"\n"):
         data += b"\n"
-    kept, ragged = _without_ragged(data, len(header.names), exact=exact)
+    kept, ragged = _without_ragged(data, len(header.names)) if exact else (data, ())
     return Records(kept, data.count(b"\n"), ragged)
 
 
@@ -207,39 +205,27 @@ def _lines_before(path: Path, end: int) -> int:
     return count
 
 
-def parse(data: bytes, header: Header, types: "Mapping[str, pa.DataType]") -> "dict[str, pa.Array]":
-    """Columns of records, those that have a type here.
-
-    Raises:
-        pyarrow.ArrowInvalid: a value is not of its type, or a record is ragged.
-    """
+def texts_of(records: Records, header: Header, columns: Sequence[str]) -> "dict[str, pa.Array]":
+    """Columns of records as they are written, whatever is quoted; none of the records may be ragged."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    if not data:
-        return {name: pa.nulls(0, type) for name, type in types.items()}
-    # The short look costs a fiftieth of the exact one.
-    if (b"x" in data or b"X" in data) and pa.int64() in types.values() and _HEXADECIMAL.search(data):
-        raise pa.ArrowInvalid("pyarrow would take 0x1F for a whole number")
+    if not records.data:
+        return {name: pa.nulls(0, pa.string()) for name in columns}
     table = pc.read_csv(
-        pa.BufferReader(data),
+        pa.BufferReader(records.data),
         # In one block, and so one array of each column.
-        read_options=pc.ReadOptions(use_threads=False, column_names=header.names, block_size=len(data) + 1),
-        parse_options=pc.ParseOptions(newlines_in_values=b'"' in data),
+        read_options=pc.ReadOptions(use_threads=False, column_names=header.names, block_size=len(records.data) + 1),
+        parse_options=pc.ParseOptions(newlines_in_values=True),
         convert_options=pc.ConvertOptions(
             check_utf8=False,
-            column_types=types,
-            include_columns=list(types),
+            column_types=dict.fromkeys(columns, pa.string()),
+            include_columns=columns,
             null_values=MISSING,
             strings_can_be_null=True,
         ),
     )
-    return {name: column.chunk(0) for name, column in zip(types, table.columns, strict=True)}
-
-
-def first_records(data: bytes, size: int) -> bytes:
-    """The whole records in the first bytes, or all where there is none."""
-    return data[: _last_record_end(data[:size])] or data
+    return {name: column.chunk(0) for name, column in zip(columns, table.columns, strict=True)}
 
 
 def _last_record_end(data: bytes) -> int:
@@ -260,21 +246,15 @@ def _structure(data: bytes) -> "tuple[np.ndarray, np.ndarray]":
     return np.flatnonzero((characters == _COMMA) & outside), np.flatnonzero((characters == _NEWLINE) & outside)
 
 
-def _without_ragged(data: bytes, width: int, *, exact: bool) -> tuple[bytes, tuple[Ragged, ...]]:
-    """Records with exactly `width` fields, and what the others were; blank lines are none.
-
-    Args:
-        exact: False leaves records without quotes as they are, for pyarrow refuses ragged ones.
-    """
+def _without_ragged(data: bytes, width: int) -> tuple[bytes, tuple[Ragged, ...]]:
+    """Records with exactly `width` fields, and what the others were; blank lines are none."""
     import numpy as np
 
-    if not exact and b'"' not in data:
-        return data, ()
     commas, ends = _structure(data)
     if not len(ends) or ends[-1] != len(data) - 1:
         # A quote that is never closed swallows the rest.
         tail = int(ends[-1]) + 1 if len(ends) else 0
-        kept, found = _without_ragged(data[:tail], width, exact=True) if tail else (b"", ())
+        kept, found = _without_ragged(data[:tail], width) if tail else (b"", ())
         return kept, (*found, Ragged(data.count(b"\n", 0, tail), 1))
     fields = np.diff(np.searchsorted(commas, ends), prepend=0) + 1
     starts = np.concatenate([[0], ends[:-1] + 1])

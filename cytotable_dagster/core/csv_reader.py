@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.csv_batch import Asked, Batch
-from cytotable_dagster.core.csv_block import Block, block_of, kind_of, load_block, read_block
-from cytotable_dagster.core.csv_layout import TEXT
-from cytotable_dagster.core.csv_parts import Header, Part, Records, parse, read_part
-from cytotable_dagster.core.csv_types import kinds_of, of_type
+from cytotable_dagster.core.csv_block import Block, block_of_texts, read_block, read_texts
+from cytotable_dagster.core.csv_layout import INTEGER, REAL, SKIPPED, TEXT
+from cytotable_dagster.core.csv_parts import Header, Part, Records, read_part, texts_of
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.presets import TABLE_NUMBER
 from cytotable_dagster.core.types import Coercion, SourceColumn
@@ -32,8 +31,7 @@ _KEPT = 2
 @dataclass(frozen=True)
 class TablePart:
     """A part of one of the table's files: `name` is the file as the plate has it, `path` where it is read;
-    `header` is the number of its header, `table_number` that of its site (None where the plate has none); `spool` is a
-    file with its columns as they were parsed first, where they were kept."""
+    `header` is the number of its header, `table_number` that of its site (None where the plate has none)."""
 
     name: str
     path: str
@@ -41,7 +39,6 @@ class TablePart:
     header: int
     rows: int
     table_number: int | None
-    spool: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,8 @@ class CsvTable:
     ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
         """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls."""
         asked = Asked(tuple(columns), tuple(types))
-        block_of = lru_cache(maxsize=_KEPT)(lambda part: self._block(part, asked))
+        kinds = {number: asked.kinds_of(header.names) for number, header in enumerate(self.headers)}
+        block_of = lru_cache(maxsize=_KEPT)(lambda part: self._block(part, asked, kinds[self.parts[part].header]))
         for rows in wanted:
             batch = Batch(asked, len(rows))
             for part, places, own in self._by_part(rows):
@@ -91,43 +89,25 @@ class CsvTable:
         number = self.parts[part].table_number
         return {} if number is None else {TABLE_NUMBER: number}
 
-    def _block(self, number: int, asked: Asked) -> Block:
-        """The records of a part, with at least the columns asked for; text where a value is not of its type."""
+    def _block(self, number: int, asked: Asked, kinds: "np.ndarray") -> Block:
+        """The records of a part, with those of the columns asked for that it has."""
+        import numpy as np
+
         part = self.parts[number]
         header = self.headers[part.header]
-        if not part.spool:
-            return _parsed(self, part, asked.of(header.names))
-        block = load_block(Path(part.spool), header.names, part.rows)
-        # What turned out to be text, and was kept as numbers.
-        again = {
-            name: type
-            for name, type in asked.of(header.names).items()
-            if kind_of(type) == TEXT and name not in block.texts
-        }
-        if not again:
-            return block
-        return replace(block, texts={**block.texts, **_parsed(self, part, again).texts})
 
+        def records(*, exact: bool) -> Records:
+            return read_part(Path(part.path), part.part, header, self.encoding, part.name, exact=exact)
 
-def _parsed(table: CsvTable, part: TablePart, types: "Mapping[str, pa.DataType]") -> Block:
-    """Columns of a part of these types, or text where a value does not fit."""
-    import pyarrow as pa
-
-    header = table.headers[part.header]
-    names = tuple(types)
-
-    def records(*, exact: bool) -> Records:
-        return read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=exact)
-
-    plain = records(exact=False)
-    block = read_block(plain, header, kinds_of(header, types))
-    if block is not None:
-        return block
-    try:
-        return block_of(parse(plain.data, header, types), names)
-    except pa.ArrowInvalid:
-        found = parse(records(exact=True).data, header, dict.fromkeys(names, pa.string()))
-    return block_of({name: of_type(array, types[name]) for name, array in found.items()}, names)
+        plain = records(exact=False)
+        block = read_block(plain, header, kinds)
+        if block is None:
+            names = [name for name, kind in zip(header.names, kinds, strict=True) if kind != SKIPPED]
+            return block_of_texts(texts_of(records(exact=True), header, names))
+        # Where a value is not of its column's kind, what is written decides.
+        unfit = np.flatnonzero((block.counts[:, TEXT] > 0) & (kinds < TEXT))
+        unfit = np.union1d(unfit, np.flatnonzero((block.counts[:, REAL] > 0) & (kinds == INTEGER)))
+        return replace(block, texts={**block.texts, **read_texts(plain, header, unfit)}) if len(unfit) else block
 
 
 def csv_table_path(folder: Path, table: str) -> Path:

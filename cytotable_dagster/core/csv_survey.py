@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.arrays import from_numpy
-from cytotable_dagster.core.csv_block import Block, block_of, kinds_found, read_block, save_block
+from cytotable_dagster.core.columns import is_identity
+from cytotable_dagster.core.csv_block import block_of_texts, read_block, read_texts
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
-from cytotable_dagster.core.csv_layout import INTEGER, MISSING, REAL, TEXT
+from cytotable_dagster.core.csv_layout import CLASSES, COUNTED, INTEGER, MISSING, REAL, TEXT
 from cytotable_dagster.core.csv_parts import (
     Header,
     Ragged,
-    Records,
-    first_records,
-    parse,
     parts_of,
     plain_file,
     ragged_records,
     read_header,
     read_part,
+    texts_of,
 )
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
-from cytotable_dagster.core.csv_types import CLASSES, Guess, classes, decided, kinds_asked, narrowest, types_of
+from cytotable_dagster.core.csv_types import classes
 from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
@@ -35,18 +34,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# Of a table's files, so many bytes are kept parsed; the rest is parsed again.
-_SPOOLED = 4 << 30
-# So many bytes of records show which types to expect of the rest.
-_SAMPLE = 1 << 18
 
-
-def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
+def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Found:
     """The tables of the plate in a folder of CSV files, by their headers.
 
     Args:
         folder: the plan's, for what the conversion reads again.
-        spool: keep parsed columns in it, so that most is parsed once; half the size of the files.
 
     Raises:
         SourceNotFoundError, SourceFormatError: there are no such files, or one is something else.
@@ -56,7 +49,7 @@ def find_tables(root: Path, preset: Preset, encoding: str, folder: Path, *, spoo
     tables: dict[str, CsvSurvey] = {}
     exports, skipped = with_split_objects(exports, preset, encoding, folder / "csv")
     for table in (*preset.metadata, *preset.compartments):
-        survey = CsvSurvey(table, preset.keys_of(table), encoding, folder, spool)
+        survey = CsvSurvey(table, preset.keys_of(table), encoding, folder)
         for export in exports:
             reason = survey.add(export, numbers.get(export.name))
             if reason is not None:
@@ -74,7 +67,6 @@ class CsvSurvey:
     keys: tuple[str, ...]
     encoding: str
     folder: Path
-    spool: bool = False
     headers: list[Header] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -119,16 +111,10 @@ class CsvSurvey:
         import numpy as np
 
         wanted = (*self.keys, *others)
-        if self.spool:
-            self._files = list(_with_spools(self._files, self.folder / "csv", self.table))
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
-        guess = Guess()
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self._files) or 1)) as pool:
-            looked = list(pool.map(lambda part: _look_at(draft, part, guess, wanted), self._files))
-        parts = tuple(
-            replace(part, rows=look.rows, spool=part.spool if look.rows else None)
-            for part, look in zip(self._files, looked, strict=True)
-        )
+            looked = list(pool.map(lambda part: _look_at(draft, part, wanted), self._files))
+        parts = tuple(replace(part, rows=look.rows) for part, look in zip(self._files, looked, strict=True))
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
         self._profile = self._counted(parts, looked)
         self.left_out.extend(self._ragged(parts, looked))
@@ -187,76 +173,37 @@ class _Look:
     ragged: tuple[Ragged, ...]
 
 
-def _look_at(table: CsvTable, part: TablePart, guess: Guess, wanted: Sequence[str]) -> _Look:
+def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str]) -> _Look:
     import numpy as np
     import pyarrow as pa
 
     header = table.headers[part.header]
+    kinds = np.array([TEXT if is_identity(n) else INTEGER if n in wanted else COUNTED for n in header.names])
     records = read_part(Path(part.path), part.part, header, table.encoding, part.name)
-    block = _plain_block(records, header, guess)
+    block = read_block(records, header, kinds)
     if block is None:
-        block, records = _any_block(table, part, records, guess)
+        records = read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=True)
+        block = block_of_texts(texts_of(records, header, header.names))
+    else:
+        # What is written decides where not all are numbers, and of keys where they are not whole.
+        unfit = (block.counts[:, TEXT] > 0) | ((block.counts[:, REAL] > 0) & (kinds == INTEGER))
+        more = np.flatnonzero(unfit & (kinds != TEXT))
+        texts = read_texts(records, header, more) if len(more) else {}
+        block = replace(block, texts={**block.texts, **texts})
+    counts = block.counts.copy()
+    for name, array in block.texts.items():
+        counts[header.names.index(name)] = classes(array, name)
     keys = []
     for name in wanted:
-        if name in header.names:
-            array = block.array(header.names.index(name))
-            keys.append(array if pa.types.is_integer(array.type) else array.cast(pa.string()))
+        if name in block.texts:
+            keys.append(block.texts[name])
+        elif name in header.names:
+            keys.append(block.whole_numbers(name))
         elif name == TABLE_NUMBER and part.table_number is not None:
             keys.append(from_numpy(np.full(block.rows, part.table_number, np.int64)))
         else:
             keys.append(pa.nulls(block.rows, pa.int64()))
-    if part.spool and block.rows:
-        save_block(block, Path(part.spool))
-    return _Look(block.rows, records.lines, tuple(keys), classes(block), records.ragged)
-
-
-def _plain_block(records: Records, header: Header, guess: Guess) -> Block | None:
-    """The columns of plain records: of the types that are expected, or of those that all their values are of."""
-    asked, kinds = kinds_asked(header), guess.of(header)
-    if kinds is None:
-        # What the first records show is what all others are expected to be.
-        found = kinds_found(first_records(records.data, _SAMPLE), asked)
-        if found is None:
-            return None
-        kinds = guess.learn(header, found)
-    block = read_block(records, header, kinds)
-    if block is None:
-        found = kinds_found(records.data, asked)
-        if found is not None:
-            guess.learn(header, found)
-            block = read_block(records, header, decided(found))
-    return block
-
-
-def _any_block(table: CsvTable, part: TablePart, records: Records, guess: Guess) -> tuple[Block, Records]:
-    """The columns of a part whatever is in it, and its records without those that are ragged."""
-    import pyarrow as pa
-
-    header = table.headers[part.header]
-    try:
-        kinds = guess.of(header)
-        if kinds is None:
-            kinds = guess.learn(header, _narrow(first_records(records.data, _SAMPLE), header).kinds)
-        found = parse(records.data, header, types_of(header, kinds))
-        return block_of(found, header.names), records
-    except pa.ArrowInvalid:
-        records = read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=True)
-        block = _narrow(records.data, header)
-        guess.learn(header, block.kinds)
-        return block, records
-
-
-def _narrow(data: bytes, header: Header) -> Block:
-    """The columns of records, each of the narrowest type; names are kept as they are written."""
-    import pyarrow as pa
-
-    texts = parse(data, header, dict.fromkeys(header.names, pa.string()))
-    asked = kinds_asked(header)
-    found = {
-        name: array if kind == TEXT else narrowest(array)
-        for (name, array), kind in zip(texts.items(), asked, strict=True)
-    }
-    return block_of(found, header.names)
+    return _Look(block.rows, records.lines, tuple(keys), counts, records.ragged)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
@@ -270,14 +217,6 @@ def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
     texts = pa.concat_arrays([piece.cast(pa.string()) for piece in pieces])
     numbers, coercion = typed_array(texts.to_pylist(), name, pa.int64())
     return texts if coercion else numbers
-
-
-def _with_spools(parts: Sequence[TablePart], folder: Path, table: str) -> Iterator[TablePart]:
-    folder.mkdir(parents=True, exist_ok=True)
-    size = 0
-    for number, part in enumerate(parts):
-        size += part.part.size
-        yield replace(part, spool=str(folder / f"{table}-{number}.npy")) if size < _SPOOLED else part
 
 
 def _label(export: Export, table: str) -> str:

@@ -30,13 +30,13 @@ _NAMED = 3
 
 
 def find_flat_table(
-    root: Path, files: Sequence[tuple[str, Path]], preset: Preset, encoding: str, folder: Path, *, spool: bool = False
+    root: Path, files: Sequence[tuple[str, Path]], preset: Preset, encoding: str, folder: Path
 ) -> Found:
     """The table of the plate in these files, by their headers.
 
     Args:
         files: names as of `root`, and paths.
-        folder, spool: as of `csv_survey.find_tables`.
+        folder: as of `csv_survey.find_tables`.
 
     Raises:
         SourceNotFoundError: there are no files with a header.
@@ -44,7 +44,7 @@ def find_flat_table(
     """
     (compartment,) = preset.compartments
     own = tuple(key for key in preset.keys_of(compartment) if key != preset.image_number)
-    survey = CsvSurvey(compartment, own, encoding, folder, spool)
+    survey = CsvSurvey(compartment, own, encoding, folder)
     skipped, names = [], []
     for name, path in files:
         known = len(survey.headers)

@@ -51,7 +51,7 @@ def _move_groups(job):
 
 
 def _read_fields(job):
-    return read_fields(longs(job, 0), chars(job, 1), longs(job, 2), table(job, 3))
+    return read_fields(longs(job, 0), chars(job, 1), longs(job, 2), longs(job, 3), table(job, 4), table(job, 5))
 
 
 def _skip_value(job):

@@ -93,7 +93,7 @@ def _given(preset: Preset | str) -> Preset:
     return read_preset(Path(preset)) if preset.endswith(ENDING) else preset_named(preset)
 
 
-def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *, spool: bool = False) -> Plan:
+def make_plan(source: Source, preset: Preset, options: Options, folder: Path) -> Plan:
     """Look through a plate and decide how it is converted; the plan is kept in `folder`.
 
     Raises:
@@ -107,7 +107,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path, *,
         check_is_sqlite(source.path)
         tables = read_tables(source.path)
     else:
-        files = find_files_tables(source.path, preset, options.encoding, folder, spool=spool)
+        files = find_files_tables(source.path, preset, options.encoding, folder)
         tables = {name: table.columns for name, table in files.tables.items()}
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
     base = preset.base_of(table.compartment for table in found)

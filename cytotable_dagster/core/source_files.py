@@ -69,14 +69,14 @@ def adjusted_preset(path: Path, preset: Preset, encoding: str) -> Preset:
     return csv_preset(path, preset, encoding)
 
 
-def find_files_tables(path: Path, preset: Preset, encoding: str, folder: Path, *, spool: bool = False) -> Found:
+def find_files_tables(path: Path, preset: Preset, encoding: str, folder: Path) -> Found:
     """The tables of a plate of CSV or NPZ files, by their headers; see `csv_survey.find_tables`."""
     if not preset.flat:
-        return find_tables(path, preset, encoding, folder, spool=spool)
+        return find_tables(path, preset, encoding, folder)
     files = _files(path, preset.datatype)
     if preset.datatype == "npz":
         return find_npz_table(path, files, preset, folder)
-    return find_flat_table(path, files, preset, encoding, folder, spool=spool)
+    return find_flat_table(path, files, preset, encoding, folder)
 
 
 def open_files_table(folder: Path, compartment: str, preset: Preset) -> BatchReader:
