@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 # Every conversion needs these, so they come with the function and not while it runs.
 import llvmlite.binding  # noqa: F401
+import numpy.ma  # noqa: F401
 import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet  # noqa: F401
-import pydantic.type_adapter  # noqa: F401
 
 from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.content import content_crc32, content_md5

@@ -3,7 +3,7 @@ nothing has to be done for each of thousands of columns.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ _WORD = 64
 
 @dataclass(frozen=True)
 class Block:
-    """Some records, some of their columns.
+    """Some records, some of their columns: `rows` of them, where there was `room` for more.
 
     `lines` is the line of `cells` that holds a column's numbers, -1 where none does; `texts` are the columns that were
     read as text; `counts` says how many values of each column are of which class, shape (columns, CLASSES). A number
@@ -29,6 +29,7 @@ class Block:
 
     columns: tuple[str, ...]
     rows: int
+    room: int
     lines: np.ndarray
     cells: np.ndarray
     texts: "Mapping[str, pa.Array]"
@@ -46,16 +47,22 @@ class Block:
 
     def valid(self, lines: np.ndarray) -> np.ndarray:
         """Which numbers of these lines are there: shape (lines, rows)."""
-        bits = np.ascontiguousarray(self.cells[lines, HEAD + self.rows :]).view(np.uint8)
+        bits = np.ascontiguousarray(self.cells[lines, HEAD + self.room :]).view(np.uint8)
         return np.unpackbits(bits, axis=1, count=self.rows, bitorder="little").view(bool)
+
+    def bitmap(self, line: int) -> "pa.Buffer | None":
+        """Which values of a line are there, as Arrow has it, in memory of its own."""
+        import pyarrow as pa
+
+        return pa.py_buffer(self.cells[line, HEAD + self.room :].copy()) if self.nulls[line] else None
 
     def whole_numbers(self, column: str) -> "pa.Array":
         """A column of whole numbers, in memory of its own."""
         import pyarrow as pa
 
-        line = self.cells[self.lines[self.columns.index(column)]].copy()
-        bitmap = pa.py_buffer(line[HEAD + self.rows :]) if line[NULLS] else None
-        return pa.Array.from_buffers(pa.int64(), self.rows, [bitmap, pa.py_buffer(line[HEAD : HEAD + self.rows])])
+        line = self.lines[self.columns.index(column)]
+        buffers = [self.bitmap(line), pa.py_buffer(self.words[line].copy())]
+        return pa.Array.from_buffers(pa.int64(), self.rows, buffers)
 
 
 def kind_of(type: "pa.DataType") -> int:
@@ -65,29 +72,27 @@ def kind_of(type: "pa.DataType") -> int:
     return INTEGER if pa.types.is_integer(type) else REAL if pa.types.is_floating(type) else TEXT
 
 
-def read_block(records: Records, header: Header, kinds: np.ndarray) -> Block | None:
+def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | None = None) -> Block | None:
     """Records as a block; None where they are not plain: a record of another length, a quote within a text.
 
     Args:
         kinds: INTEGER, REAL, TEXT, COUNTED or SKIPPED for each column; INTEGER, REAL and TEXT are kept.
+        rows: how many records there are, where that is known.
     """
-    text, room = np.frombuffer(records.data, np.uint8), records.lines
+    text = np.frombuffer(records.data, np.uint8)
+    # A field and what ends it are one byte at the least.
+    room = len(text) // len(kinds) if rows is None else rows
     kept = kinds <= TEXT
     lines = np.where(kept, np.cumsum(kept) - 1, -1)
-    while True:
-        cells = np.empty((max(int(kept.sum()), 1), HEAD + room + (room + _WORD - 1) // _WORD), np.int64)
-        cells[:, NULLS], cells[:, HEAD + room :] = 0, -1
-        counts = np.zeros((len(kinds), CLASSES), np.int64)
-        rows = call("read_fields", np.array([room]), text, kinds, lines, counts, cells)
-        if rows == ODD:
-            return None
-        if rows == room:
-            break
-        # There are blank lines, or line ends in quotes, and the array has to end where the rows do.
-        room = rows
-    names = header.names
-    texts = {names[at]: _texts(text, cells[lines[at]], rows) for at in np.flatnonzero(kinds == TEXT)}
-    return Block(names, rows, np.where(kinds == TEXT, -1, lines), cells, texts, counts)
+    cells = np.empty((max(int(kept.sum()), 1), HEAD + room + (room + _WORD - 1) // _WORD), np.int64)
+    cells[:, NULLS], cells[:, HEAD + room :] = 0, -1
+    counts = np.zeros((len(kinds), CLASSES), np.int64)
+    rows = call("read_fields", np.array([room]), text, kinds, lines, counts, cells)
+    if rows == ODD:
+        return None
+    block = Block(header.names, rows, room, np.where(kinds == TEXT, -1, lines), cells, {}, counts)
+    texts = {header.names[at]: _texts(text, block, lines[at]) for at in np.flatnonzero(kinds == TEXT)}
+    return replace(block, texts=texts)
 
 
 def read_texts(records: Records, header: Header, columns: np.ndarray) -> "Mapping[str, pa.Array]":
@@ -103,18 +108,17 @@ def block_of_texts(texts: "Mapping[str, pa.Array]") -> Block:
     """A block of columns that are all text."""
     rows, nothing = len(next(iter(texts.values()))), np.empty((1, HEAD), np.int64)
     counts = np.zeros((len(texts), CLASSES), np.int64)
-    return Block(tuple(texts), rows, np.full(len(texts), -1), nothing, texts, counts)
+    return Block(tuple(texts), rows, rows, np.full(len(texts), -1), nothing, texts, counts)
 
 
-def _texts(text: np.ndarray, line: np.ndarray, rows: int) -> "pa.Array":
-    """A column of texts, which lie where the column's line says."""
+def _texts(text: np.ndarray, block: Block, line: int) -> "pa.Array":
+    """A column of texts, which lie where the line says."""
     import pyarrow as pa
 
-    words = line[HEAD : HEAD + rows]
-    events = np.zeros((rows, 5), np.int64)
-    events[:, 1], events[:, 3], events[:, 4] = np.arange(rows), words >> 32, words & 0xFFFFFFFF
-    offsets, data = np.zeros(rows + 1, np.int64), np.empty(int(events[:, 4].sum()), np.uint8)
+    words = block.words[line]
+    events = np.zeros((block.rows, 5), np.int64)
+    events[:, 1], events[:, 3], events[:, 4] = np.arange(block.rows), words >> 32, words & 0xFFFFFFFF
+    offsets, data = np.zeros(block.rows + 1, np.int64), np.empty(int(events[:, 4].sum()), np.uint8)
     call("lay_out", events, text, offsets, data)
-    bitmap = pa.py_buffer(line[HEAD + rows :].copy()) if line[NULLS] else None
-    buffers = [bitmap, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.string(), rows, buffers, int(line[NULLS]))
+    buffers = [block.bitmap(line), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), block.rows, buffers)

@@ -14,8 +14,8 @@ The arrays it shares with Python (`csv_block`):
 
 import numpy as np
 
-from cytotable_dagster.core.csv_layout import HEAD, INTEGER, MISSING, NULLS, ODD, REAL, SKIPPED, TEXT
-from cytotable_dagster.core.kernel_machine import helper, real_bits
+from cytotable_dagster.core.csv_layout import COUNTED, HEAD, INTEGER, MISSING, NULLS, ODD, REAL, SKIPPED, TEXT
+from cytotable_dagster.core.kernel_machine import helper, load_le64, real_bits
 from cytotable_dagster.core.sqlite_decimal import nearest_bits
 from cytotable_dagster.core.sqlite_text import read_number
 
@@ -24,6 +24,12 @@ _SIGN = -(2**63)
 # So many significant digits fit 64 bits.
 _MOST_DIGITS = 19
 _0, _10 = np.uint64(0), np.uint64(10)
+# Eight digits at once, as in D. Lemire, "Quickly parsing eight digits" (2018): zeros, what digits differ from others
+# by, and the weights of pairs.
+_8, _16, _32, _EIGHT_DIGITS = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(10**8)
+_ZEROS, _HIGH, _SIXES = (np.uint64(0x0101010101010101 * byte) for byte in (0x30, 0xF0, 0x06))
+_PAIRS = np.uint64(0x000000FF000000FF)
+_ODD_PAIRS, _EVEN_PAIRS = np.uint64(0x000F424000000064), np.uint64(0x0000271000000001)
 _TOO_LARGE = np.uint64(2**63)
 
 
@@ -79,8 +85,17 @@ def _read_slowly(text, at):
 
 
 @helper
-def _read_number(text, start):
-    """The field from `start`: its kind, the number or the bits of the real, and where it ends.
+def _value_of(eight):
+    """The value of eight digits."""
+    eight = eight - _ZEROS
+    eight = eight * _10 + (eight >> _8)
+    return ((eight & _PAIRS) * _ODD_PAIRS + ((eight >> _16) & _PAIRS) * _EVEN_PAIRS) >> _32
+
+
+@helper
+def _read_number(text, start, exact):
+    """The field from `start`: its kind, the number or the bits of the real (where that is to be `exact`), and where it
+    ends.
 
     A negative zero without a point is a whole number whose word is the sign alone.
     """
@@ -100,10 +115,20 @@ def _read_number(text, start):
     if real:
         at += 1
         first = at
+        if digits == _0:
+            while text[at] == 48:
+                at += 1
+        while at + 8 <= text.size:
+            eight = load_le64(text, at)
+            if eight & _HIGH != _ZEROS or (eight + _SIXES) & _HIGH != _ZEROS:
+                break
+            digits = digits * _EIGHT_DIGITS + _value_of(eight)
+            count += 8
+            at += 8
         digit = np.int64(text[at]) - 48
         while 0 <= digit <= 9:
             digits = digits * _10 + np.uint64(digit)
-            count += digits != _0
+            count += 1
             at += 1
             digit = np.int64(text[at]) - 48
         power = first - at
@@ -132,7 +157,7 @@ def _read_number(text, start):
         if digits == _0:
             return INTEGER, (_SIGN if negative else np.int64(0)), at
         return INTEGER, (-np.int64(digits) if negative else np.int64(digits)), at
-    bits = np.int64(0) if digits == _0 else nearest_bits(digits, power)
+    bits = nearest_bits(digits, power) if exact and digits != _0 else np.int64(0)
     if bits < 0:
         return _read_slowly(text, start)
     return REAL, bits | (_SIGN if negative else np.int64(0)), at
@@ -155,7 +180,7 @@ def read_fields(task, text, kinds, lines, counts, cells):
             start, end, at = _bounds(text, at)
             found, word = (MISSING if _is_missing(text, start, end) else TEXT), (start << 32) | (end - start)
         else:
-            found, word, at = _read_number(text, at)
+            found, word, at = _read_number(text, at, kind != COUNTED)
         if at == ODD:
             return np.int64(ODD)
         counts[column, found] += 1

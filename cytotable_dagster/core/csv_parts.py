@@ -10,7 +10,7 @@ import gzip
 import io
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-PART_BYTES = 8 << 20
+# A part has some hundreds of records, so that columns are worth their while, and fits the processor's cache.
+_PART_BYTES_A_COLUMN = 1 << 14
+_LEAST_PART, _LARGEST_PART = 1 << 20, 8 << 20
+_BLOCK = 1 << 20
 # As pandas and R write what is missing.
 MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
 _GZIP = b"\x1f\x8b"
@@ -32,11 +35,10 @@ _COMMA, _NEWLINE, _RETURN, _QUOTE = b',\n\r"'
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a CSV file, and what about their names was mended; `size` in bytes, `lines` of the file."""
+    """The columns of a CSV file, and what about their names was mended; `size` in bytes."""
 
     names: tuple[str, ...]
     size: int
-    lines: int
     notes: tuple[str, ...] = ()
 
 
@@ -58,11 +60,9 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a part as UTF-8, each with a line end, without those that are `ragged`; `lines` are the part's,
-    those of the ragged too."""
+    """The records of a part as UTF-8, each with a line end, without those that are `ragged`."""
 
     data: bytes
-    lines: int
     ragged: tuple[Ragged, ...]
 
 
@@ -79,7 +79,7 @@ def plain_file(path: Path, spool: Path) -> Path:
         plain = spool / f"{zlib.crc32(str(path).encode()):08x}-{path.stem}"
         try:
             with whole_file(plain) as temporary, gzip.open(path) as packed, temporary.open("wb") as out:
-                shutil.copyfileobj(packed, out, PART_BYTES)
+                shutil.copyfileobj(packed, out, _BLOCK)
         except (OSError, EOFError, zlib.error) as error:
             raise SourceFormatError(f"{path}: not a whole gzip file ({error}); export or fetch it again") from error
         return plain
@@ -117,11 +117,17 @@ def read_header(path: Path, encoding: str, where: str) -> Header:
             taken.add(name)
             notes.append(f"column {again} is there twice; the second is called {name}")
         names[name] = None
-    return Header(tuple(names), len(raw), raw.count(b"\n"), tuple(notes))
+    return Header(tuple(names), len(raw), tuple(notes))
 
 
-def parts_of(path: Path, header: Header, size: int = PART_BYTES) -> Iterator[Part]:
-    """The parts of a file behind its header, of about `size` bytes."""
+def part_size(columns: int) -> int:
+    """How many bytes of a file with so many columns are read at once."""
+    return min(max(_PART_BYTES_A_COLUMN * columns, _LEAST_PART), _LARGEST_PART)
+
+
+def parts_of(path: Path, header: Header) -> Iterator[Part]:
+    """The parts of a file behind its header."""
+    size = part_size(len(header.names))
     start, end = header.size, path.stat().st_size
     if end - start <= size:
         # One part, whatever is in it; nothing has to be read to know that.
@@ -130,15 +136,17 @@ def parts_of(path: Path, header: Header, size: int = PART_BYTES) -> Iterator[Par
         return
     with path.open("rb") as file:
         # Where nothing is quoted, every line end is a record's.
-        ends = _ends_in_quoted if _has_quote(file, start, size) else _ends_at_lines
+        ends = _ends_in_quoted if _has_quote(file, start) else _ends_at_lines
         for found in ends(file, start, end, size):
             yield Part(start, found - start)
             start = found
 
 
-def _has_quote(file: BinaryIO, start: int, size: int) -> bool:
+def _has_quote(file: BinaryIO, start: int) -> bool:
     file.seek(start)
-    return any(b'"' in block for block in iter(lambda: file.read(size), b""))
+    block = bytearray(_BLOCK)
+    sizes = iter(lambda: file.readinto(block), 0)  # type: ignore[attr-defined]
+    return any(block.find(b'"', 0, size) >= 0 for size in sizes)
 
 
 def _ends_at_lines(file: BinaryIO, start: int, end: int, size: int) -> Iterator[int]:
@@ -182,26 +190,34 @@ def read_part(path: Path, part: Part, header: Header, encoding: str, where: str,
         # Most is ASCII, which is text in all encodings that have lines.
         data = data if data.isascii() else data.decode(encoding).encode()
     except UnicodeDecodeError as error:
-        line = _lines_before(path, part.start + error.start) + 1
+        line = lines_between(path, 0, part.start + error.start) + 1
         raise SourceFormatError(
             f"{where}: line {line}: byte {data[error.start]:#04x} is no {encoding} text; pass encoding= (latin-1?)"
         ) from error
     if not data.endswith(b"\n"):
         data += b"\n"
-    kept, ragged = _without_ragged(data, len(header.names)) if exact else (data, ())
-    return Records(kept, data.count(b"\n"), ragged)
+    return Records(*_without_ragged(data, len(header.names))) if exact else Records(data, ())
 
 
-def ragged_records(file: object, line: int, ragged: Sequence[Ragged], width: int) -> list[tuple[str, str]]:
-    """Where the ragged records are of a part that starts on a line (from 1), and what is wrong with them."""
-    return [(f"{file}, line {line + one.line}", f"{one.fields} fields, the header has {width}") for one in ragged]
+def ragged_records(
+    path: Path, where: object, parts: Iterable[tuple[Part, Sequence[Ragged]]], width: int
+) -> Iterator[tuple[str, str]]:
+    """The ragged records of a file's parts: the file's name and the line, and what is wrong with them."""
+    known, line = 0, 1
+    for part, ragged in parts:
+        if ragged:
+            known, line = part.start, line + lines_between(path, known, part.start)
+        for one in ragged:
+            yield f"{where}, line {line + one.line}", f"{one.fields} fields, the header has {width}"
 
 
-def _lines_before(path: Path, end: int) -> int:
+def lines_between(path: Path, start: int, end: int) -> int:
+    """How many lines end between two places of a file."""
     count = 0
     with path.open("rb") as file:
-        while end and (block := file.read(min(end, PART_BYTES))):
-            count, end = count + block.count(b"\n"), end - len(block)
+        file.seek(start)
+        while start < end and (block := file.read(min(end - start, _BLOCK))):
+            count, start = count + block.count(b"\n"), start + len(block)
     return count
 
 

@@ -6,7 +6,7 @@ Row numbers count the records of all its files, in the order of their names.
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from cytotable_dagster.core.csv_batch import Asked, Batch
 from cytotable_dagster.core.csv_block import Block, block_of_texts, read_block, read_texts
 from cytotable_dagster.core.csv_layout import INTEGER, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import Header, Part, Records, read_part, texts_of
-from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.files import as_json, whole_file
 from cytotable_dagster.core.presets import TABLE_NUMBER
 from cytotable_dagster.core.types import Coercion, SourceColumn
 
@@ -100,13 +100,14 @@ class CsvTable:
             return read_part(Path(part.path), part.part, header, self.encoding, part.name, exact=exact)
 
         plain = records(exact=False)
-        block = read_block(plain, header, kinds)
+        block = read_block(plain, header, kinds, part.rows)
         if block is None:
             names = [name for name, kind in zip(header.names, kinds, strict=True) if kind != SKIPPED]
             return block_of_texts(texts_of(records(exact=True), header, names))
         # Where a value is not of its column's kind, what is written decides.
-        unfit = np.flatnonzero((block.counts[:, TEXT] > 0) & (kinds < TEXT))
-        unfit = np.union1d(unfit, np.flatnonzero((block.counts[:, REAL] > 0) & (kinds == INTEGER)))
+        unfit = np.flatnonzero(
+            ((block.counts[:, TEXT] > 0) & (kinds < TEXT)) | ((block.counts[:, REAL] > 0) & (kinds == INTEGER))
+        )
         return replace(block, texts={**block.texts, **read_texts(plain, header, unfit)}) if len(unfit) else block
 
 
@@ -118,7 +119,7 @@ def csv_table_path(folder: Path, table: str) -> Path:
 def save_table(table: CsvTable, path: Path) -> None:
     """Keep what is known of a table's files, for `load_table`."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(asdict(table)))
+        temporary.write_text(as_json(table))
 
 
 def load_table(path: Path) -> CsvTable:
@@ -130,7 +131,7 @@ def _load_table(path: Path, changed: int) -> CsvTable:
     known: dict[str, Any] = json.loads(path.read_text())
     return CsvTable(
         columns=tuple(SourceColumn(**column) for column in known["columns"]),
-        headers=tuple(Header(tuple(h["names"]), h["size"], h["lines"], tuple(h["notes"])) for h in known["headers"]),
+        headers=tuple(Header(tuple(h["names"]), h["size"], tuple(h["notes"])) for h in known["headers"]),
         parts=tuple(TablePart(**{**part, "part": Part(**part["part"])}) for part in known["parts"]),
         encoding=known["encoding"],
     )

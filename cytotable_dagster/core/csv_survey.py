@@ -1,5 +1,6 @@
 """The first of two passes over a plate's CSV files: its columns, their types, and the keys of all rows."""
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,8 +113,9 @@ class CsvSurvey:
 
         wanted = (*self.keys, *others)
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
+        kinds = [_kinds(header, wanted) for header in self.headers]
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self._files) or 1)) as pool:
-            looked = list(pool.map(lambda part: _look_at(draft, part, wanted), self._files))
+            looked = list(pool.map(lambda part: _look_at(draft, part, wanted, kinds[part.header]), self._files))
         parts = tuple(replace(part, rows=look.rows) for part, look in zip(self._files, looked, strict=True))
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
         self._profile = self._counted(parts, looked)
@@ -153,32 +155,37 @@ class CsvSurvey:
 
     def _ragged(self, parts: Sequence[TablePart], looked: "Sequence[_Look]") -> Iterator[tuple[str, str]]:
         """The ragged records: their file and line, and what is wrong."""
-        lines: dict[str, int] = {}
-        for part, look in zip(parts, looked, strict=True):
-            header = self.headers[part.header]
-            line = lines.get(part.name, header.lines + 1)
-            yield from ragged_records(part.name, line, look.ragged, len(header.names))
-            lines[part.name] = line + look.lines
+        pairs = zip(parts, looked, strict=True)
+        for name, own in itertools.groupby(pairs, key=lambda pair: pair[0].name):
+            found = [(part, look.ragged) for part, look in own]
+            first = found[0][0]
+            width = len(self.headers[first.header].names)
+            yield from ragged_records(Path(first.path), name, [(part.part, ragged) for part, ragged in found], width)
 
 
 @dataclass(frozen=True)
 class _Look:
-    """A part that was looked at: its rows and lines, its keys, how many values of each column are of which class (see
+    """A part that was looked at: its rows, its keys, how many values of each column are of which class (see
     `csv_types.classes`)."""
 
     rows: int
-    lines: int
     keys: "tuple[pa.Array, ...]"
     counts: "np.ndarray"
     ragged: tuple[Ragged, ...]
 
 
-def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str]) -> _Look:
+def _kinds(header: Header, wanted: Sequence[str]) -> "np.ndarray":
+    """What is kept of the columns: those that name things as they are written, and the keys."""
+    import numpy as np
+
+    return np.array([TEXT if is_identity(n) else INTEGER if n in wanted else COUNTED for n in header.names])
+
+
+def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np.ndarray") -> _Look:
     import numpy as np
     import pyarrow as pa
 
     header = table.headers[part.header]
-    kinds = np.array([TEXT if is_identity(n) else INTEGER if n in wanted else COUNTED for n in header.names])
     records = read_part(Path(part.path), part.part, header, table.encoding, part.name)
     block = read_block(records, header, kinds)
     if block is None:
@@ -203,7 +210,7 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str]) -> _Look:
             keys.append(from_numpy(np.full(block.rows, part.table_number, np.int64)))
         else:
             keys.append(pa.nulls(block.rows, pa.int64()))
-    return _Look(block.rows, records.lines, tuple(keys), counts, records.ragged)
+    return _Look(block.rows, tuple(keys), counts, records.ragged)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":

@@ -105,6 +105,20 @@ def load_be64(typingctx, buffer, at):
 
 
 @intrinsic
+def load_le64(typingctx, buffer, at):
+    """The 8 bytes from `at` as a little-endian unsigned integer. Not checked: `at + 8` must lie in the buffer."""
+    signature = types.uint64(buffer, types.int64)
+
+    def generate(context, builder, signature, args):
+        i64 = ir.IntType(64)
+        source = _pointer(context, builder, signature.args[0], args[0], args[1])
+        value = builder.load(builder.bitcast(source, i64.as_pointer()), align=1)
+        return value if sys.byteorder == "little" else builder.bswap(value)
+
+    return signature, generate
+
+
+@intrinsic
 def real_bits(typingctx, value):
     """The bits of the double nearest to an integer."""
 

@@ -67,23 +67,21 @@ def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> tuple
     compartments = [name for name in preset.compartments if name in owners]
     if not compartments or len(owners) != len(header.names):
         return rest, [(str(file), "its first row does not name the compartment of each column")]
-    skipped: Skipped = []
     folder.mkdir(parents=True, exist_ok=True)
     columns = {name: _columns_of(name, owners, header, preset) for name in compartments}
     for name in compartments:
         files[name] = folder / f"{name}.csv"
         with files[name].open("w", encoding=encoding, newline="") as made:
             csv.writer(made, lineterminator="\n").writerow([column for column, _ in columns[name]])
-    line = header.lines + 1
+    found = []
     for part in parts_of(path, header):
         records = read_part(path, part, header, encoding, str(file), exact=True)
-        skipped += ragged_records(file, line, records.ragged, len(owners))
-        line += records.lines
+        found.append((part, records.ragged))
         for name in compartments:
             own = [place for _, place in columns[name] if owners[place] == name]
             if records.data:
                 _append(files[name], columns[name], own, records.data, encoding)
-    return replace(export, files=files), skipped
+    return replace(export, files=files), list(ragged_records(path, file, found, len(owners)))
 
 
 def _two_rows(path: Path, encoding: str, where: str) -> tuple[list[str], Header]:
@@ -94,7 +92,7 @@ def _two_rows(path: Path, encoding: str, where: str) -> tuple[list[str], Header]
         names = file.readline()
     owners = next(csv.reader(io.StringIO(head.decode(encoding).removeprefix("\ufeff"))), [])
     own = next(csv.reader(io.StringIO(names.decode(encoding))), [])
-    return [owner.strip() for owner in owners], Header(tuple(own), first.size + len(names), first.lines + 1)
+    return [owner.strip() for owner in owners], Header(tuple(own), first.size + len(names))
 
 
 def _columns_of(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> list[tuple[str, int]]:

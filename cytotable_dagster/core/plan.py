@@ -8,13 +8,13 @@ and, for each compartment, the row numbers in the order of the result (`Cells.ro
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import TargetError
-from cytotable_dagster.core.files import memory_mapping, whole_file
+from cytotable_dagster.core.files import as_json, memory_mapping, whole_file
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import BatchReader
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
@@ -34,6 +34,9 @@ OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
 ADDED_PLATE = "Metadata_Plate"
 
 _FILE = "plan.json"
+# Plans that are kept in memory, as wide ones take a while to read.
+_KEPT = 2
+_made: "dict[Path, tuple[int, Plan]]" = {}
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class Plan:
             "source_md5": self.source.md5,
             "preset": self.preset.name,
             "compartments": ",".join(self.compartments),
-            "options": _json(self.options),
+            "options": as_json(self.options),
             "fingerprint": self.fingerprint,
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -200,34 +203,31 @@ def _loaded(path: Path) -> "np.ndarray":
 
 def save_plan(plan: Plan) -> None:
     """Keep a plan in its folder, beside its rows."""
-    with whole_file(plan.folder / _FILE) as temporary:
-        temporary.write_bytes(_adapter(Plan).dump_json(plan, indent=1))
+    path = plan.folder / _FILE
+    with whole_file(path) as temporary:
+        temporary.write_text(as_json(plan))
+    _made[plan.folder] = path.stat().st_mtime_ns, plan
+    while len(_made) > _KEPT:
+        _made.pop(next(iter(_made)), None)
 
 
 def load_plan(folder: Path) -> Plan:
     """The plan that `save_plan` kept in `folder`; FileNotFoundError where there is none."""
-    return _load_plan(folder, (folder / _FILE).stat().st_mtime_ns)
+    changed = (folder / _FILE).stat().st_mtime_ns
+    made, plan = _made.get(folder, (0, None))
+    return plan if plan is not None and made == changed else _load_plan(folder, changed)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=_KEPT)
 def _load_plan(folder: Path, changed: int) -> Plan:
-    return _adapter(Plan).validate_json((folder / _FILE).read_bytes())
+    # Only other processes than the one that made it come here, and pydantic costs a tenth of a second.
+    from pydantic import TypeAdapter
+
+    plan: Plan = TypeAdapter(Plan).validate_json((folder / _FILE).read_bytes())
+    return plan
 
 
 def fingerprint(source: Source, preset: Preset, options: Options) -> str:
     """What the results depend on, as 16 hexadecimal digits."""
-    text = "\n".join([source.fingerprint, _json(preset), _json(options), VERSION])
+    text = "\n".join([source.fingerprint, as_json(preset), as_json(options), VERSION])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _json(record: object) -> str:
-    import json
-
-    return json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))  # type: ignore[call-overload]
-
-
-@cache
-def _adapter(kind: type) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)

@@ -52,7 +52,7 @@ def test_sites_are_told_apart_and_parts_make_no_difference(tmp_path, monkeypatch
     for well in ("A01", "A02"):
         site(tmp_path / "P1" / well, well=well)
     convert(tmp_path / "P1", tmp_path / "whole.parquet")
-    monkeypatch.setattr(csv_parts.parts_of, "__defaults__", (30,))
+    monkeypatch.setattr(csv_parts, "part_size", lambda columns: 30)
     convert(tmp_path / "P1", tmp_path / "parts.parquet")
     table = pq.read_table(tmp_path / "whole.parquet")
     assert pq.read_table(tmp_path / "parts.parquet").equals(table)
