@@ -15,7 +15,7 @@ The arrays it shares with Python (`csv_block`):
 import numpy as np
 
 from cytotable_dagster.core.csv_layout import COUNTED, HEAD, INTEGER, MISSING, NULLS, ODD, REAL, SKIPPED, TEXT
-from cytotable_dagster.core.kernel_machine import helper, load_le64, real_bits
+from cytotable_dagster.core.kernel_machine import byte_at, helper, load_le64, real_bits, trailing_zeros
 from cytotable_dagster.core.sqlite_decimal import nearest_bits
 from cytotable_dagster.core.sqlite_text import read_number
 
@@ -30,6 +30,7 @@ _8, _16, _32, _EIGHT_DIGITS = np.uint64(8), np.uint64(16), np.uint64(32), np.uin
 _ZEROS, _HIGH, _SIXES = (np.uint64(0x0101010101010101 * byte) for byte in (0x30, 0xF0, 0x06))
 _PAIRS = np.uint64(0x000000FF000000FF)
 _ODD_PAIRS, _EVEN_PAIRS = np.uint64(0x000F424000000064), np.uint64(0x0000271000000001)
+_POWERS_OF_TEN = np.array([10**size for size in range(8)], np.uint64)
 _TOO_LARGE = np.uint64(2**63)
 
 
@@ -37,17 +38,17 @@ _TOO_LARGE = np.uint64(2**63)
 def _bounds(text, at):
     """The field from `at`: where what it says starts and ends, and where the field ends, at a comma or a line end; that
     is ODD where a quote is anywhere but around it."""
-    if text[at] == _QUOTE:
+    if byte_at(text, at) == _QUOTE:
         start = at + 1
         end = start
-        while end < text.size - 1 and text[end] != _QUOTE:
+        while end < text.size - 1 and byte_at(text, end) != _QUOTE:
             end += 1
-        byte = text[end + 1] if end < text.size - 1 else _QUOTE
+        byte = byte_at(text, end + 1) if end < text.size - 1 else _QUOTE
         closed = byte in (_COMMA, _NEWLINE, _RETURN)
         return start, end, (end + 1 if closed else np.int64(ODD))
     end = at
-    while text[end] != _COMMA and text[end] != _NEWLINE and text[end] != _RETURN:
-        if text[end] == _QUOTE:
+    while byte_at(text, end) != _COMMA and byte_at(text, end) != _NEWLINE and byte_at(text, end) != _RETURN:
+        if byte_at(text, end) == _QUOTE:
             return at, end, np.int64(ODD)
         end += 1
     return at, end, end
@@ -59,17 +60,17 @@ def _is_missing(text, at, end):
     size = end - at
     if size == 0:
         return True
-    if size == 4 and text[at] == 45:
-        n, a, last = text[at + 1], text[at + 2], text[at + 3]
+    if size == 4 and byte_at(text, at) == 45:
+        n, a, last = byte_at(text, at + 1), byte_at(text, at + 2), byte_at(text, at + 3)
         return n == last and a == 97 and (n == 110 or n == 78)
     if size == 3:
-        n, a, last = text[at], text[at + 1], text[at + 2]
+        n, a, last = byte_at(text, at), byte_at(text, at + 1), byte_at(text, at + 2)
         return (n == 78 and (a == 97 or a == 65) and (last == 78 or (a == 97 and last == 110))) or (
             n == 110 and a == 97 and last == 110
         )
     if size != 4:
         return False
-    n, u, one, two = text[at], text[at + 1], text[at + 2], text[at + 3]
+    n, u, one, two = byte_at(text, at), byte_at(text, at + 1), byte_at(text, at + 2), byte_at(text, at + 3)
     lower = u == 117 and one == 108 and two == 108
     return (lower and (n == 110 or n == 78)) or (n == 78 and u == 85 and one == 76 and two == 76)
 
@@ -86,10 +87,31 @@ def _read_slowly(text, at):
 
 @helper
 def _value_of(eight):
-    """The value of eight digits."""
-    eight = eight - _ZEROS
+    """The value of eight digits, the first in the lowest byte."""
     eight = eight * _10 + (eight >> _8)
     return ((eight & _PAIRS) * _ODD_PAIRS + ((eight >> _16) & _PAIRS) * _EVEN_PAIRS) >> _32
+
+
+@helper
+def _read_digits(text, at, digits):
+    """The digits from `at`, as what follows `digits`, and where they end. More than fit 64 bits are not told."""
+    while at + 8 <= text.size:
+        eight = load_le64(text, at)
+        others = ((eight & _HIGH) ^ _ZEROS) | (((eight + _SIXES) & _HIGH) ^ _ZEROS)
+        eight = eight ^ _ZEROS
+        if others != _0:
+            size = trailing_zeros(others) >> 3
+            # In two steps, as none of eight bytes would be kept where there is no digit.
+            rest = (eight << np.uint64(8 * (7 - size))) << _8
+            return digits * _POWERS_OF_TEN[size] + _value_of(rest), at + size
+        digits = digits * _EIGHT_DIGITS + _value_of(eight)
+        at += 8
+    digit = np.int64(byte_at(text, at)) - 48
+    while 0 <= digit <= 9:
+        digits = digits * _10 + np.uint64(digit)
+        at += 1
+        digit = np.int64(byte_at(text, at)) - 48
+    return digits, at
 
 
 @helper
@@ -99,56 +121,40 @@ def _read_number(text, start, exact):
 
     A negative zero without a point is a whole number whose word is the sign alone.
     """
-    at = start
-    negative = text[at] == 45
-    at += negative
-    digits, count, power = _0, np.int64(0), np.int64(0)
-    first = at
-    digit = np.int64(text[at]) - 48
-    while 0 <= digit <= 9:
-        digits = digits * _10 + np.uint64(digit)
-        count += digits != _0
-        at += 1
-        digit = np.int64(text[at]) - 48
+    negative = byte_at(text, start) == 45
+    first = start + negative
+    digits, at = _read_digits(text, first, _0)
     seen = at - first
-    real = text[at] == 46
+    count = seen if digits != _0 else np.int64(0)
+    power = np.int64(0)
+    real = byte_at(text, at) == 46
     if real:
-        at += 1
-        first = at
+        first = at + 1
+        at = first
         if digits == _0:
-            while text[at] == 48:
+            while byte_at(text, at) == 48:
                 at += 1
-        while at + 8 <= text.size:
-            eight = load_le64(text, at)
-            if eight & _HIGH != _ZEROS or (eight + _SIXES) & _HIGH != _ZEROS:
-                break
-            digits = digits * _EIGHT_DIGITS + _value_of(eight)
-            count += 8
-            at += 8
-        digit = np.int64(text[at]) - 48
-        while 0 <= digit <= 9:
-            digits = digits * _10 + np.uint64(digit)
-            count += 1
-            at += 1
-            digit = np.int64(text[at]) - 48
+        count -= at
+        digits, at = _read_digits(text, at, digits)
+        count += at
         power = first - at
         seen -= power
-    if seen and text[at] | 0x20 == 101:
+    if seen and byte_at(text, at) | 0x20 == 101:
         real = True
         at += 1
-        below = text[at] == 45
-        at += below or text[at] == 43
+        below = byte_at(text, at) == 45
+        at += below or byte_at(text, at) == 43
         first = at
         exponent = np.int64(0)
-        digit = np.int64(text[at]) - 48
+        digit = np.int64(byte_at(text, at)) - 48
         while 0 <= digit <= 9 and at - first < 3:
             exponent = exponent * 10 + digit
             at += 1
-            digit = np.int64(text[at]) - 48
+            digit = np.int64(byte_at(text, at)) - 48
         if at == first:
             return _read_slowly(text, start)
         power += -exponent if below else exponent
-    byte = text[at]
+    byte = byte_at(text, at)
     if (byte != _COMMA and byte != _NEWLINE and byte != _RETURN) or not seen or count > _MOST_DIGITS:
         return _read_slowly(text, start)
     if not real:
@@ -170,8 +176,10 @@ def read_fields(task, text, kinds, lines, counts, cells):
     rows, width = task[0], kinds.size
     at, row, column = np.int64(0), np.int64(0), np.int64(0)
     while at < text.size:
-        if column == 0 and (text[at] == _NEWLINE or (text[at] == _RETURN and text[at + 1] == _NEWLINE)):
-            at += 1 if text[at] == _NEWLINE else 2
+        if column == 0 and (
+            byte_at(text, at) == _NEWLINE or (byte_at(text, at) == _RETURN and byte_at(text, at + 1) == _NEWLINE)
+        ):
+            at += 1 if byte_at(text, at) == _NEWLINE else 2
             continue
         if column == width or row == rows:
             return np.int64(ODD)
@@ -195,12 +203,12 @@ def read_fields(task, text, kinds, lines, counts, cells):
                 cells[line, HEAD + rows + (row >> 6)] &= ~(np.int64(1) << (row & 63))
             cells[line, HEAD + row] = word
         column += 1
-        if text[at] == _COMMA:
+        if byte_at(text, at) == _COMMA:
             if column == width:
                 return np.int64(ODD)
         else:
-            at += text[at] == _RETURN
-            if text[at] != _NEWLINE or column != width:
+            at += byte_at(text, at) == _RETURN
+            if byte_at(text, at) != _NEWLINE or column != width:
                 return np.int64(ODD)
             row += 1
             column = 0

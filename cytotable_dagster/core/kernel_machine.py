@@ -105,6 +105,18 @@ def load_be64(typingctx, buffer, at):
 
 
 @intrinsic
+def byte_at(typingctx, buffer, at):
+    """The byte at `at`, which must lie in the buffer; without the look for a negative index that numba has."""
+    signature = types.int64(buffer, types.int64)
+
+    def generate(context, builder, signature, args):
+        source = _pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.zext(builder.load(source), ir.IntType(64))
+
+    return signature, generate
+
+
+@intrinsic
 def load_le64(typingctx, buffer, at):
     """The 8 bytes from `at` as a little-endian unsigned integer. Not checked: `at + 8` must lie in the buffer."""
     signature = types.uint64(buffer, types.int64)
@@ -144,6 +156,16 @@ def high_product(typingctx, a, b):
 def _leading_zeros(typingctx, value):
     def generate(context, builder, signature, args):
         return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def trailing_zeros(typingctx, value):
+    """How many of the lowest bits of an unsigned number are zero."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 # table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more.
 _BATCH_VALUES = 8_000_000
 _JOINED_BATCH_VALUES = 10_000_000
-# The joined table, where it is a small one, is made in so many shares, unless they would be of fewer objects than this.
-_SHARES, _LEAST_SHARE = 4, 500
 # What is kept as chunk files has fewer of them.
 _BATCHES_PER_CHUNK = 2
 
@@ -128,7 +126,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         readers.append(reader)
     parts, keys = in_one_form(parts, keys, readers, preset.table_number)
     orders, images = chunks.order_rows(keys)
-    batch_size = _batch_size(found, options, max(part.rows for part in parts))
+    batch_size = _batch_size(found, options)
     if options.chunks is not None:
         bounds = chunks.cut_by_number(orders, options.chunks)
     else:
@@ -181,13 +179,11 @@ def _matches(orders: "Mapping[str, chunks.RowOrder]", base: str | None) -> "dict
     return found
 
 
-def _batch_size(found: Sequence[SourceTable], options: Options, rows: int) -> int:
-    """Objects of a batch: by the widest table, or by all that are held together to be joined, and of a small plate so
-    few that there is work for several cores."""
+def _batch_size(found: Sequence[SourceTable], options: Options) -> int:
+    """Objects of a batch: by the widest table, or by all that are held together to be joined."""
     if options.joined:
         sides = [table for table in found if table.compartment != IMAGE or options.image_features] or found
-        most = max(_JOINED_BATCH_VALUES // sum(len(table.columns) for table in sides), 1)
-        return min(most, max(rows // _SHARES, _LEAST_SHARE))
+        return max(_JOINED_BATCH_VALUES // sum(len(table.columns) for table in sides), 1)
     return max(_BATCH_VALUES // max(len(table.columns) for table in found), 1)
 
 
