@@ -170,6 +170,9 @@ def _in_order(pieces: "Sequence[tuple[np.ndarray, pa.Array]]") -> "pa.Array":
 
     if not pieces:
         return pa.nulls(0, pa.string())
+    if len(pieces) == 1:
+        # Concatenating would copy it. Its places are in order.
+        return pieces[0][1]
     places = np.concatenate([place for place, _ in pieces])
     found = pa.concat_arrays([array for _, array in pieces])
     return found if (places[1:] > places[:-1]).all() else found.take(from_numpy(np.argsort(places)))

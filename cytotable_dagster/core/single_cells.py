@@ -1,6 +1,8 @@
 """Single cells: the compartments of a chunk side by side, a row for each row of the base, as the plan matched them."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,18 +162,25 @@ def _join_chunk(
     in_memory: bool = False,
 ) -> FileFacts:
     schema = joined_schema(plan, columns)
-    batches = (_side_by_side(plan, columns, schema, streams) for _ in range(len(plan.batches[chunk]) - 1))
     facts = {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)}
-    return write_chunk(path, schema, batches, facts, in_memory)
+    # Where chunks do not keep all cores busy, a chunk's compartments are read at once.
+    threads = len(streams) if plan.chunk_count < (os.cpu_count() or 1) else 1
+    with ThreadPoolExecutor(threads) as pool:
+        batches = (_side_by_side(plan, columns, schema, streams, pool) for _ in range(len(plan.batches[chunk]) - 1))
+        return write_chunk(path, schema, batches, facts, in_memory)
 
 
 def _side_by_side(
-    plan: Plan, columns: Sequence[JoinedColumn], schema: "pa.Schema", streams: "Mapping[str, Iterator[Batch]]"
+    plan: Plan,
+    columns: Sequence[JoinedColumn],
+    schema: "pa.Schema",
+    streams: "Mapping[str, Iterator[Batch]]",
+    pool: ThreadPoolExecutor,
 ) -> "Batch":
     """The next batch of the joined table, of tables whose rows already belong together."""
     import pyarrow as pa
 
-    batches = {compartment: next(stream) for compartment, stream in streams.items()}
+    batches = dict(zip(streams, pool.map(next, streams.values()), strict=True))
     arrays = [batches[column.compartment][0][column.column] for column in columns]
     table = pa.table(arrays, schema=schema)
     found = [(compartment, coercion) for compartment, (_, own) in batches.items() for coercion in own]
