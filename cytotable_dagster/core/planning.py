@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 80 MB of the joined
+# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 48 MB of the joined
 # table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more.
 _BATCH_VALUES = 8_000_000
-_JOINED_BATCH_VALUES = 10_000_000
+_JOINED_BATCH_VALUES = 6_000_000
 # What is kept as chunk files has fewer of them.
 _BATCHES_PER_CHUNK = 2
 

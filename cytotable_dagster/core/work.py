@@ -82,6 +82,8 @@ class Work:
             for position, facts in ended:
                 name = owners[position]
                 done = tables[name].add(facts)
+                # Which may be large, and would be held until the next one is done.
+                del facts
                 self.progress(name, done, self.plan.chunk_count)
                 if done == self.plan.chunk_count:
                     result[name] = tables[name].finish({**self._facts(), "compartment": name})
