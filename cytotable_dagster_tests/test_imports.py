@@ -13,12 +13,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in MODULES if path.parent == PACKAGE / "core"]
 
 # What numba compiles, and what makes the pages of a SQLite file into tables.
-COMPILED = ("kernel", "parquet_thrift")
+COMPILED = ("kernel", "parquet_thrift", "csv_fields")
 PAGES = ("sqlite_", *COMPILED)
 
 # From the vocabulary up: a module imports from its own row and the rows above it.
 LAYERS = (
-    ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout", "text_table"),
+    ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout", "csv_layout", "text_table"),
     ("presets", "columns", "values", "conversion_report", "readers", "plain_pickle"),
     (
         *(
@@ -33,7 +33,8 @@ LAYERS = (
         ),
         *("sqlite_file", "csv_parts", "npz_file"),
     ),
-    ("csv_types",),
+    ("csv_block", "csv_types"),
+    ("csv_batch",),
     ("csv_files", "csv_reader", "npz_reader"),
     ("object_csv",),
     ("plate_files", "csv_survey"),

@@ -125,13 +125,15 @@ def _read_number(text, start, exact):
     first = start + negative
     digits, at = _read_digits(text, first, _0)
     seen = at - first
-    count = seen if digits != _0 else np.int64(0)
+    # Zeros do not count; 2**64 would look like them.
+    zero = digits == _0 and seen <= _MOST_DIGITS
+    count = np.int64(0) if zero else seen
     power = np.int64(0)
     real = byte_at(text, at) == 46
     if real:
         first = at + 1
         at = first
-        if digits == _0:
+        if zero:
             while byte_at(text, at) == 48:
                 at += 1
         count -= at
