@@ -18,7 +18,18 @@ PAGES = ("sqlite_", *COMPILED)
 
 # From the vocabulary up: a module imports from its own row and the rows above it.
 LAYERS = (
-    ("errors", "types", "stopping", "version", "files", "arrays", "compiled", "parquet_layout", "csv_layout", "text_table"),
+    (
+        "errors",
+        "types",
+        "stopping",
+        "version",
+        "files",
+        "arrays",
+        "compiled",
+        "parquet_layout",
+        "csv_layout",
+        "text_table",
+    ),
     ("presets", "columns", "values", "conversion_report", "readers", "plain_pickle"),
     (
         *(

@@ -23,8 +23,8 @@ class Block:
     """Some records, some of their columns: `rows` of them, where there was `room` for more.
 
     `lines` is the line of `cells` that holds a column's numbers, -1 where none does; `texts` are the columns that were
-    read as text; `counts` says how many values of each column are of which class, shape (columns, CLASSES). A number
-    among `cells` may be anything where its column's counts have a value that is none.
+    read as text, and what `cells` has of them means nothing; `counts` says how many values of each column are of which
+    class, shape (columns, CLASSES).
     """
 
     columns: tuple[str, ...]
@@ -75,6 +75,8 @@ def kind_of(type: "pa.DataType") -> int:
 def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | None = None) -> Block | None:
     """Records as a block; None where they are not plain: a record of another length, a quote within a text.
 
+    Where a value is not of its column's kind (or not a number, where they are counted), the column is text as well.
+
     Args:
         kinds: INTEGER, REAL, TEXT, COUNTED or SKIPPED for each column; INTEGER, REAL and TEXT are kept.
         rows: how many records there are, where that is known.
@@ -92,16 +94,13 @@ def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | 
         return None
     block = Block(header.names, rows, room, np.where(kinds == TEXT, -1, lines), cells, {}, counts)
     texts = {header.names[at]: _texts(text, block, lines[at]) for at in np.flatnonzero(kinds == TEXT)}
+    unfit = (counts[:, TEXT] > 0) | ((counts[:, REAL] > 0) & (kinds == INTEGER))
+    unfit &= (kinds != TEXT) & (kinds != SKIPPED)
+    if unfit.any():
+        again = read_block(records, header, np.where(unfit, TEXT, SKIPPED), rows)
+        assert again is not None
+        texts |= again.texts
     return replace(block, texts=texts)
-
-
-def read_texts(records: Records, header: Header, columns: np.ndarray) -> "Mapping[str, pa.Array]":
-    """Some columns of plain records (by their numbers), as they are written."""
-    kinds = np.full(len(header.names), SKIPPED)
-    kinds[columns] = TEXT
-    block = read_block(records, header, kinds)
-    assert block is not None
-    return block.texts
 
 
 def block_of_texts(texts: "Mapping[str, pa.Array]") -> Block:

@@ -6,15 +6,14 @@ Row numbers count the records of all its files, in the order of their names.
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.csv_batch import Asked, Batch
-from cytotable_dagster.core.csv_block import Block, block_of_texts, read_block, read_texts
-from cytotable_dagster.core.csv_layout import INTEGER, REAL, SKIPPED, TEXT
+from cytotable_dagster.core.csv_layout import SKIPPED
 from cytotable_dagster.core.csv_parts import Header, Part, Records, read_part, texts_of
+from cytotable_dagster.core.errors import SourceChangedError
 from cytotable_dagster.core.files import as_json, whole_file
 from cytotable_dagster.core.presets import TABLE_NUMBER
 from cytotable_dagster.core.types import Coercion, SourceColumn
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from cytotable_dagster.core.csv_batch import Asked
+    from cytotable_dagster.core.csv_block import Block
 
 # Parts that are kept, as chunks may end within one.
 _KEPT = 2
@@ -62,6 +63,8 @@ class CsvTable:
         self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
     ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
         """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls."""
+        from cytotable_dagster.core.csv_batch import Asked, Batch
+
         asked = Asked(tuple(columns), tuple(types))
         kinds = {number: asked.kinds_of(header.names) for number, header in enumerate(self.headers)}
         block_of = lru_cache(maxsize=_KEPT)(lambda part: self._block(part, asked, kinds[self.parts[part].header]))
@@ -89,9 +92,9 @@ class CsvTable:
         number = self.parts[part].table_number
         return {} if number is None else {TABLE_NUMBER: number}
 
-    def _block(self, number: int, asked: Asked, kinds: "np.ndarray") -> Block:
+    def _block(self, number: int, asked: "Asked", kinds: "np.ndarray") -> "Block":
         """The records of a part, with those of the columns asked for that it has."""
-        import numpy as np
+        from cytotable_dagster.core.csv_block import block_of_texts, read_block
 
         part = self.parts[number]
         header = self.headers[part.header]
@@ -99,16 +102,13 @@ class CsvTable:
         def records(*, exact: bool) -> Records:
             return read_part(Path(part.path), part.part, header, self.encoding, part.name, exact=exact)
 
-        plain = records(exact=False)
-        block = read_block(plain, header, kinds, part.rows)
+        block = read_block(records(exact=False), header, kinds, part.rows)
         if block is None:
             names = [name for name, kind in zip(header.names, kinds, strict=True) if kind != SKIPPED]
-            return block_of_texts(texts_of(records(exact=True), header, names))
-        # Where a value is not of its column's kind, what is written decides.
-        unfit = np.flatnonzero(
-            ((block.counts[:, TEXT] > 0) & (kinds < TEXT)) | ((block.counts[:, REAL] > 0) & (kinds == INTEGER))
-        )
-        return replace(block, texts={**block.texts, **read_texts(plain, header, unfit)}) if len(unfit) else block
+            block = block_of_texts(texts_of(records(exact=True), header, names))
+        if block.rows != part.rows:
+            raise SourceChangedError(f"{part.name}: changed while it was converted; convert it again")
+        return block
 
 
 def csv_table_path(folder: Path, table: str) -> Path:

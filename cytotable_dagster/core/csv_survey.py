@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.columns import is_identity
-from cytotable_dagster.core.csv_block import block_of_texts, read_block, read_texts
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
 from cytotable_dagster.core.csv_layout import CLASSES, COUNTED, INTEGER, MISSING, REAL, TEXT
 from cytotable_dagster.core.csv_parts import (
@@ -185,18 +184,14 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np
     import numpy as np
     import pyarrow as pa
 
+    from cytotable_dagster.core.csv_block import block_of_texts, read_block
+
     header = table.headers[part.header]
     records = read_part(Path(part.path), part.part, header, table.encoding, part.name)
     block = read_block(records, header, kinds)
     if block is None:
         records = read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=True)
         block = block_of_texts(texts_of(records, header, header.names))
-    else:
-        # What is written decides where not all are numbers, and of keys where they are not whole.
-        unfit = (block.counts[:, TEXT] > 0) | ((block.counts[:, REAL] > 0) & (kinds == INTEGER))
-        more = np.flatnonzero(unfit & (kinds != TEXT))
-        texts = read_texts(records, header, more) if len(more) else {}
-        block = replace(block, texts={**block.texts, **texts})
     counts = block.counts.copy()
     for name, array in block.texts.items():
         counts[header.names.index(name)] = classes(array, name)

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 
-from cytotable_dagster.core.csv_block import read_block, read_texts
+from cytotable_dagster.core.csv_block import read_block
 from cytotable_dagster.core.csv_layout import COUNTED, INTEGER, MISSING, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import MISSING as MISSING_TEXTS
 from cytotable_dagster.core.csv_parts import Header, Records
@@ -129,10 +129,12 @@ def test_more_records_than_there_is_room_for_are_refused():
     assert block_of([["1"], ["2"], ["3"]], [INTEGER], room=2) is None
 
 
-def test_columns_are_read_again_as_they_are_written():
-    header = Header(("x", "y"), 0)
-    texts = read_texts(Records(b"007,1\nnan,2\n7.0,x\n", ()), header, np.array([0]))
-    assert {name: array.to_pylist() for name, array in texts.items()} == {"x": ["007", None, "7.0"]}
-    block = read_block(Records(b"1,2\n", ()), header, np.array([SKIPPED, REAL]))
+def test_columns_with_other_values_are_text_too():
+    header = Header(("x", "y", "z"), 0)
+    block = read_block(Records(b"007,1,1\nnan,2,2\n7.0,x,3\n", ()), header, np.array([INTEGER, COUNTED, SKIPPED]))
     assert block is not None
-    assert block.lines.tolist() == [-1, 0]
+    assert {name: array.to_pylist() for name, array in block.texts.items()} == {
+        "x": ["007", None, "7.0"],
+        "y": ["1", "2", "x"],
+    }
+    assert block.lines.tolist() == [0, -1, -1]
