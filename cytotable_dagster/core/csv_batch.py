@@ -76,17 +76,15 @@ class Batch:
         """Rows of a block, to these places; columns `added` to it have one value."""
         at, taken = _as_slice(places), _as_slice(rows)
         lines = self._lines(block.columns, block.lines)
-        converted = [number for number, name in enumerate(self._names) if name in block.texts]
-        lines[converted] = -1
-        there = np.flatnonzero(lines >= 0)
+        written = np.array([name in block.texts for name in self._names], bool)
+        there = np.flatnonzero((lines >= 0) & ~written)
         _copy(block.words, lines[there], taken, self._words, there, at)
         gaps = there[block.nulls[lines[there]] > 0]
         if len(gaps):
             self._valid[_both(gaps, at)] = block.valid(lines[gaps])[:, taken]
-        for number in converted:
+        for number in np.flatnonzero(written).tolist():
             self._convert(number, at, _rows_of(block.texts[self._names[number]], rows))
-        lines[converted] = 0
-        for number in np.flatnonzero(lines < 0).tolist():
+        for number in np.flatnonzero((lines < 0) & ~written).tolist():
             value = added.get(self._names[number])
             kind = self.asked.kinds[self.asked.numbers[number]]
             self._words[number, at] = _word(value or 0, kind)

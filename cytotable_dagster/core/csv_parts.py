@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -99,10 +100,16 @@ def read_header(path: Path, encoding: str, where: str) -> Header:
             if raw.count(b'"') % 2 == 0:
                 break
     try:
-        text = raw.decode(encoding).removeprefix(_BOM)
-        found = next(csv.reader(io.StringIO(text, newline="")), [])
+        return _header_of(raw, encoding)
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceFormatError(f"{where}: line 1: {error}; pass encoding= or export it again") from error
+
+
+# The files of thousands of sites have the same header.
+@lru_cache(maxsize=16)
+def _header_of(raw: bytes, encoding: str) -> Header:
+    text = raw.decode(encoding).removeprefix(_BOM)
+    found = next(csv.reader(io.StringIO(text, newline="")), [])
     names: dict[str, None] = {}
     notes = []
     taken = set(found)
