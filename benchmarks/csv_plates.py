@@ -29,7 +29,10 @@ def copies_of(export: Path, folder: Path, times: int) -> Path:
 
 
 def jump_folder(folder: Path, sites: int = SITES) -> Path:
-    """A plate of a JUMP shape: a folder for each site, 150 objects, 1,900 columns a table."""
+    """A plate of a JUMP shape: a folder for each site, 150 objects, 1,900 columns a table.
+
+    Sites have ImageNumbers of their own: CytoTable would join the objects of all sites that share one.
+    """
     import numpy as np
 
     path = folder / f"jump-{sites}"
@@ -43,14 +46,14 @@ def jump_folder(folder: Path, sites: int = SITES) -> Path:
         own.mkdir(parents=True)
         (own / "Image.csv").write_text(
             "ImageNumber,FileName_DNA,Metadata_Plate,Metadata_Site,Metadata_Well\n"
-            f"1,r{site:04d}.tiff,P1,{site},{own.name.split('-')[1]}\n"
+            f"{site + 1},r{site:04d}.tiff,P1,{site},{own.name.split('-')[1]}\n"
         )
         for table in TABLES[1:]:
-            _write_objects(own / f"{table}.csv", table, chance)
+            _write_objects(own / f"{table}.csv", table, site + 1, chance)
     return unfinished.rename(path)
 
 
-def _write_objects(path: Path, table: str, chance: object) -> None:
+def _write_objects(path: Path, table: str, image: int, chance: object) -> None:
     parents = {"Cells": ["Parent_Nuclei"], "Cytoplasm": ["Parent_Cells", "Parent_Nuclei"]}.get(table, [])
     features = [f"Texture_Variance_{number}" for number in range(COLUMNS - 3 - len(parents))]
     values = chance.normal(size=(OBJECTS, len(features)))  # type: ignore[attr-defined]
@@ -58,4 +61,4 @@ def _write_objects(path: Path, table: str, chance: object) -> None:
         out.write(",".join(["ImageNumber", "ObjectNumber", "Number_Object_Number", *parents, *features]) + "\n")
         for number, row in enumerate(values, start=1):
             texts = [str(int(v * 1000)) if place % 8 == 0 else repr(float(v)) for place, v in enumerate(row)]
-            out.write(",".join(["1", *[str(number)] * (2 + len(parents)), *texts]) + "\n")
+            out.write(",".join([str(image), *[str(number)] * (2 + len(parents)), *texts]) + "\n")

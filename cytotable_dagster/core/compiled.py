@@ -56,19 +56,20 @@ def kernels() -> dict[str, Callable[[int], int]]:
         return _kernels()
 
 
+def load_kept() -> None:
+    """Load the kernels now if an earlier process kept them; else the first call compiles them."""
+    with _lock:
+        if not _bounds_are_checked() and _place()[1].exists():
+            _kernels()
+
+
 @functools.cache
 def _kernels() -> dict[str, Callable[[int], int]]:
-    if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0"):
+    if _bounds_are_checked():
         from cytotable_dagster.core.kernels import checked_kernels
 
         return checked_kernels()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
-    )
-    path = cache_folder() / f"kernels-{_fingerprint(machine.triple, llvm.get_host_cpu_name(), features)}.o"
+    machine, path = _place()
     code = _cached(path)
     if code is None:
         from cytotable_dagster.core.kernels import checked_kernels, machine_code
@@ -80,6 +81,22 @@ def _kernels() -> dict[str, Callable[[int], int]]:
             return checked_kernels()
         _keep(path, code)
     return _linked(machine, code)
+
+
+def _bounds_are_checked() -> bool:
+    return os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")
+
+
+@functools.cache
+def _place() -> tuple[llvm.TargetMachine, Path]:
+    """What code is made for here, and the file that it is kept in."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+    )
+    return machine, cache_folder() / f"kernels-{_fingerprint(machine.triple, llvm.get_host_cpu_name(), features)}.o"
 
 
 def cache_folder() -> Path:

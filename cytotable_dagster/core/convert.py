@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 # Every conversion needs these, so they come with the function and not while it runs.
-import llvmlite.binding  # noqa: F401
 import numpy.ma  # noqa: F401
 import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet  # noqa: F401
 
 from cytotable_dagster.core.cache import fetch, kept
+from cytotable_dagster.core.compiled import load_kept
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.discover import find_plates
@@ -34,6 +34,8 @@ from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
 
 if TYPE_CHECKING:
     from parsl import Config
+
+load_kept()
 
 
 def convert(
