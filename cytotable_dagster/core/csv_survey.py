@@ -114,7 +114,8 @@ class CsvSurvey:
         draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
         kinds = [_kinds(header, wanted) for header in self.headers]
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self._files) or 1)) as pool:
-            looked = list(pool.map(lambda part: _look_at(draft, part, wanted, kinds[part.header]), self._files))
+            each = pool.map if len(self._files) > 1 else map
+            looked = list(each(lambda part: _look_at(draft, part, wanted, kinds[part.header]), self._files))
         parts = tuple(replace(part, rows=look.rows) for part, look in zip(self._files, looked, strict=True))
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
         self._profile = self._counted(parts, looked)

@@ -48,6 +48,8 @@ def with_split_objects(
             return export, []
         return _split(export, preset, encoding, folder / f"objects-{number}")
 
+    if not any(OBJECT in export.files for export in exports):
+        return tuple(exports), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(split, enumerate(exports)))
     return tuple(export for export, _ in found), [record for _, skipped in found for record in skipped]

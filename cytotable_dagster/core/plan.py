@@ -34,6 +34,8 @@ OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
 ADDED_PLATE = "Metadata_Plate"
 
 _FILE = "plan.json"
+# Arrays of so many bytes are kept in memory: opening one takes longer than reading it.
+_SMALL = 1 << 20
 # Plans that are kept in memory, as wide ones take a while to read.
 _KEPT = 2
 _made: "dict[Path, tuple[int, Plan]]" = {}
@@ -198,7 +200,19 @@ class Plan:
 def _loaded(path: Path) -> "np.ndarray":
     import numpy as np
 
+    status = path.stat()
+    if status.st_size <= _SMALL:
+        return _small(path, status.st_mtime_ns)
     return np.load(path, mmap_mode="r" if memory_mapping() else None)
+
+
+@lru_cache(maxsize=32)
+def _small(path: Path, changed: int) -> "np.ndarray":
+    import numpy as np
+
+    found = np.load(path)
+    found.flags.writeable = False
+    return found
 
 
 def save_plan(plan: Plan) -> None:

@@ -1,7 +1,7 @@
 """Single cells: the compartments of a chunk side by side, a row for each row of the base, as the plan matched them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cytotable_dagster.core.compartments import Batch
+
+# Objects from which on it pays to read compartments at once.
+_WORTH_THREADS = 1000
 
 
 @dataclass(frozen=True)
@@ -164,9 +167,10 @@ def _join_chunk(
     schema = joined_schema(plan, columns)
     facts = {**plan.facts(), "compartment": "single_cells", "chunk": str(chunk)}
     # Where chunks do not keep all cores busy, a chunk's compartments are read at once.
-    threads = len(streams) if plan.chunk_count < (os.cpu_count() or 1) else 1
-    with ThreadPoolExecutor(threads) as pool:
-        batches = (_side_by_side(plan, columns, schema, streams, pool) for _ in range(len(plan.batches[chunk]) - 1))
+    at_once = plan.chunk_count < (os.cpu_count() or 1) and plan.part(base_compartment(plan)).rows >= _WORTH_THREADS
+    with ThreadPoolExecutor(len(streams)) as pool:
+        each = pool.map if at_once else map
+        batches = (_side_by_side(plan, columns, schema, streams, each) for _ in range(len(plan.batches[chunk]) - 1))
         return write_chunk(path, schema, batches, facts, in_memory)
 
 
@@ -175,12 +179,12 @@ def _side_by_side(
     columns: Sequence[JoinedColumn],
     schema: "pa.Schema",
     streams: "Mapping[str, Iterator[Batch]]",
-    pool: ThreadPoolExecutor,
+    each: "Callable[..., Iterator[Batch]]",
 ) -> "Batch":
     """The next batch of the joined table, of tables whose rows already belong together."""
     import pyarrow as pa
 
-    batches = dict(zip(streams, pool.map(next, streams.values()), strict=True))
+    batches = dict(zip(streams, each(next, streams.values()), strict=True))
     arrays = [batches[column.compartment][0][column.column] for column in columns]
     table = pa.table(arrays, schema=schema)
     found = [(compartment, coercion) for compartment, (_, own) in batches.items() for coercion in own]
