@@ -27,8 +27,9 @@ $(BIN)/.ready: $(BIN)/uv constraints.txt pyproject.toml
 demo: env ## convert a synthetic plate in the Dagster web UI on 127.0.0.1:3000 (PORT=..., ONCE=1 stops after)
 	$(BIN)/cytotable-dagster demo --port $(PORT) $(if $(ONCE),--once)
 
+# Two at a time, as many of them wait for servers; those of one file share what they start.
 test: env lint ## check style and types, and run the tests
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: env ## style, types, import rules
 	$(BIN)/ruff check --quiet .
