@@ -7,6 +7,7 @@ import pytest
 
 from cytotable_dagster.demo.servers import prepare_home, web_server
 from cytotable_dagster_tests.dagster.deployment import CHUNKS, Deployment
+from cytotable_dagster_tests.dagster.instances import opened
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +23,5 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         environment.setenv("CYTOTABLE_SOURCE", str(folder / "plates"))
         environment.setenv("CYTOTABLE_CACHE", str(folder / "cache"))
         environment.setenv("CYTOTABLE_NO_SIGN_REQUEST", "1")
-        with dg.DagsterInstance.get() as instance, web_server(home, {}) as server:
+        with opened(dg.DagsterInstance.get()) as instance, web_server(home, {}) as server:
             yield Deployment(folder, instance, server.url)

@@ -10,6 +10,7 @@ import pytest
 from cytotable_dagster.core.errors import SourceAccessError, SourceNotFoundError
 from cytotable_dagster.resources import PlateSource
 from cytotable_dagster.sensors import new_plates_sensor
+from cytotable_dagster_tests.dagster.instances import opened
 from cytotable_dagster_tests.store_between import Between, between
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
@@ -60,7 +61,7 @@ def store() -> Iterator[S3Server]:
 
 @pytest.fixture
 def ticks(store: S3Server) -> Iterator[Ticks]:
-    with between(store.endpoint_url) as state, dg.DagsterInstance.ephemeral() as instance:
+    with between(store.endpoint_url) as state, opened(dg.DagsterInstance.ephemeral()) as instance:
         bucket = next(NAMES)
         s3_client(store.endpoint_url).create_bucket(Bucket=bucket, ACL="public-read")
         yield Ticks(store, state, instance, bucket)

@@ -12,6 +12,7 @@ from cytotable_dagster import plates
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.resources import PlateSource
 from cytotable_dagster.sensors import new_plates_sensor
+from cytotable_dagster_tests.dagster.instances import opened
 
 SQLITE = b"SQLite format 3\0"
 
@@ -48,7 +49,7 @@ class Ticks:
 
 @pytest.fixture
 def ticks(tmp_path: Path) -> Iterator[Ticks]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with opened(dg.DagsterInstance.ephemeral()) as instance:
         yield Ticks(tmp_path / "plates", instance)
 
 

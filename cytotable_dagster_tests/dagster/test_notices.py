@@ -18,6 +18,7 @@ from cytotable_dagster.resources import Lake, PlateSource, Webhook
 from cytotable_dagster.schedules import nightly_schedule
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
 from cytotable_dagster_tests.dagster.hook import Hook, webhook
+from cytotable_dagster_tests.dagster.instances import opened
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ class Converting:
 def converting(tmp_path: Path) -> Iterator[Converting]:
     (tmp_path / "Batch1").mkdir()
     (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with opened(dg.DagsterInstance.local_temp(str(tmp_path / "home"))) as instance:
         yield Converting(tmp_path, instance)
 
 
