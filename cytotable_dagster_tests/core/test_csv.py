@@ -285,6 +285,7 @@ def test_bad_keys_are_one_clear_line_and_leave_nothing(tmp_path, name):
     ("name", "content"),
     [("Cells.csv", b"SQLite format 3\0"), ("Cells.csv.gz", b"ImageNumber,ObjectNumber\n1,1\n"),
      ("Cells.csv.gz", gzip.compress(b"ImageNumber,ObjectNumber\n" * 999)[:-30])],
+    ids=["a database", "not packed", "packed and cut off"],
 )  # fmt: skip
 def test_a_file_that_is_not_what_its_ending_says_is_refused(tmp_path, name, content):
     (tmp_path / "P1").mkdir()
