@@ -16,10 +16,10 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     SINGLE_CELLS,
     compartment_key,
-    latest_record,
     one_line_failures,
 )
 from cytotable_dagster.core.lake import kept_plan, plan_report
+from cytotable_dagster.core.lake_results import result_facts
 from cytotable_dagster.core.matches import distinct_rows, key_names
 from cytotable_dagster.core.parquet import row_count
 from cytotable_dagster.core.plan import Options, Plan
@@ -27,7 +27,6 @@ from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.single_cells import base_compartment
 from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
-from cytotable_dagster.metadata import coercions_in
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake
 
@@ -42,7 +41,6 @@ class Subject:
     plan: Plan
     folder: PlateFolder
     name: str
-    instance: dg.DagsterInstance
 
 
 # Whether a check passes, and the facts.
@@ -70,9 +68,7 @@ def keys_unique(subject: Subject) -> Outcome:
 
 def values_fit(subject: Subject) -> Outcome:
     """No value became null because it is not of its column's type."""
-    record = latest_record(subject.instance, compartment_key(subject.name), subject.plan.source.plate)
-    event = record.asset_materialization if record else None
-    coercions = coercions_in(event.metadata) if event else []
+    coercions = result_facts(subject.folder, subject.name).coercions
     facts: dict[str, int | str] = {"columns": len(coercions), "values": sum(item.count for item in coercions)}
     facts |= {item.column: f"{item.count} values, such as {item.example}" for item in coercions[:_COLUMNS_TOLD]}
     return not coercions, facts
@@ -151,7 +147,7 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             for key in sorted(context.selected_asset_check_keys):
                 check, file = subjects[key.asset_key, key.name]
-                yield _result(key, check, Subject(plan, folder, file, context.instance))
+                yield _result(key, check, Subject(plan, folder, file))
 
     return checks
 

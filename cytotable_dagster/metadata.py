@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.conversion_report import ConversionReport, Found, Match
 from cytotable_dagster.core.dataset import Table
 from cytotable_dagster.core.lake_dataset import Update
@@ -15,7 +16,6 @@ from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.single_cells import joined_columns
 from cytotable_dagster.core.types import Coercion, FileFacts, Source
-from cytotable_dagster.core.values import merged
 from cytotable_dagster.core.work import SINGLE_CELLS
 
 Metadata = dict[str, Any]
@@ -75,9 +75,7 @@ def chunk_metadata(plan: Plan, compartment: str, facts: FileFacts) -> Metadata:
     }
 
 
-def compartment_metadata(
-    plan: Plan, folder: PlateFolder, compartment: str, facts: FileFacts, coercions: Sequence[Coercion]
-) -> Metadata:
+def compartment_metadata(plan: Plan, folder: PlateFolder, compartment: str, facts: FileFacts) -> Metadata:
     """A compartment's file: what is in it, and which source columns it came from."""
     part = plan.part(compartment)
     return {
@@ -86,7 +84,7 @@ def compartment_metadata(
         "source table": part.table.name,
         "column families": _table(_families(part)),
         **_content(folder, compartment),
-        **_coercions(coercions),
+        **_coercions(facts.coercions),
     }
 
 
@@ -228,23 +226,6 @@ def _family(name: str) -> str:
     """`AreaShape` of `Cells_AreaShape_Area`, `Metadata` of `Metadata_Well`."""
     parts = name.split("_")
     return parts[0] if parts[0] == "Metadata" or len(parts) < 3 else parts[1]
-
-
-def coercions_in(metadata: Mapping[str, Any]) -> list[Coercion]:
-    """The coercions that a chunk's materialization tells of."""
-    table = metadata.get("coercions")
-    if not isinstance(table, dg.TableMetadataValue):
-        return []
-    return [
-        Coercion(
-            str(row["column"]),
-            int(row["values made null"] or 0),
-            str(row["for example"]),
-            str(row["source table"]),
-            str(row["source column"]),
-        )
-        for row in (record.data for record in table.records)
-    ]
 
 
 def _coercions(coercions: Sequence[Coercion]) -> Metadata:

@@ -30,7 +30,7 @@ LAYERS = (
         "csv_layout",
         "text_table",
     ),
-    ("presets", "columns", "values", "conversion_report", "readers", "plain_pickle"),
+    ("presets", "columns", "coercions", "values", "conversion_report", "readers", "plain_pickle"),
     (
         *(
             "preset_file",

@@ -25,8 +25,8 @@ from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.lake import check_source, facts_of, make_chunks, version_of
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
-from cytotable_dagster.core.types import Coercion, FileFacts
-from cytotable_dagster.metadata import absent_metadata, chunk_metadata, coercions_in
+from cytotable_dagster.core.types import FileFacts
+from cytotable_dagster.metadata import absent_metadata, chunk_metadata
 from cytotable_dagster.partitions import chunk_key
 from cytotable_dagster.resources import ParslCluster, PlateSource
 
@@ -73,21 +73,14 @@ def make_and_record(
         raise failure(first.result, retries_of(context), where) from first.result
 
 
-def record_unrecorded(
-    context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str
-) -> list[Coercion]:
-    """Record chunk files that are there but that no event tells of, as a killed run leaves them; the coercions that
-    the events of all chunks tell of."""
-    coercions = []
+def record_unrecorded(context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str) -> None:
+    """Record chunk files that are there but that no event tells of, as a killed run leaves them."""
     for chunk in range(plan.chunk_count):
         path = folder.chunk(compartment, chunk)
         version = version_of(plan, path)
         known = latest_record(context.instance, chunk_asset_key(compartment), chunk_key(plan.source.plate, chunk))
         if data_version(known) != version:
             _record(context, plan, compartment, chunk, version, chunk_metadata(plan, compartment, facts_of(path)))
-        elif known is not None and known.asset_materialization is not None:
-            coercions.extend(coercions_in(known.asset_materialization.metadata))
-    return coercions
 
 
 def record_absent(context: dg.AssetExecutionContext, plan: Plan, compartment: str, chunks: Iterable[int]) -> None:

@@ -133,11 +133,11 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
 def _whole(
     context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str
 ) -> dg.MaterializeResult:
-    coercions = record_unrecorded(context, plan, folder, compartment)
+    record_unrecorded(context, plan, folder, compartment)
     facts = whole_compartment(plan, folder, compartment) or result_facts(folder, compartment)
     return dg.MaterializeResult(
         asset_key=compartment_key(compartment),
-        metadata=compartment_metadata(plan, folder, compartment, facts, coercions),
+        metadata=compartment_metadata(plan, folder, compartment, facts),
         data_version=dg.DataVersion(result_version(plan, folder, compartment)),
         tags=newest_chunk_tags(context, compartment),
     )

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
-from cytotable_dagster.core.parquet import encoded_batches, write_batches
+from cytotable_dagster.core.parquet import encoded_batches, facts_in, write_batches
 from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.types import Coercion, FileFacts
-from cytotable_dagster.core.values import merged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,12 +89,16 @@ def read_batches(
             for name, value in added.items()
             if name in schema.names
         }
+        lost = [replace(coercion, column=names_of[coercion.column], source=coercion.column) for coercion in coercions]
+        cast = [_cast(found[field.name], field) for field in schema]
+        lost += [
+            Coercion(field.name, *overflown, source=columns[field.name].source)
+            for field, (_, overflown) in zip(schema, cast, strict=True)
+            if overflown
+        ]
         yield (
-            pa.table([_cast(found[field.name], field) for field in schema], schema=schema),
-            tuple(
-                replace(coercion, column=names_of[coercion.column], table=table, source=coercion.column)
-                for coercion in coercions
-            ),
+            pa.table([array for array, _ in cast], schema=schema),
+            merged([replace(coercion, table=table) for coercion in lost]),
         )
 
 
@@ -111,10 +115,10 @@ def write_chunk(
             yield table
 
     if in_memory:
-        rows, content = encoded_batches(schema, list(tables()), facts)
+        rows, content = encoded_batches(schema, list(tables()), {**facts, **as_facts(merged(found))})
         size = content.size
     else:
-        rows, content = write_batches(path, schema, tables(), facts), None
+        rows, content = write_batches(path, schema, tables(), facts, lambda: as_facts(merged(found))), None
         size = size_of(path)
     return FileFacts(path, rows, len(schema), size, time.perf_counter() - started, merged(found), content)
 
@@ -130,22 +134,41 @@ def file_facts(path: Path, started: float) -> FileFacts:
         columns=metadata.num_columns,
         size=size_of(path),
         seconds=time.perf_counter() - started,
+        coercions=in_facts(facts_in(metadata)),
     )
 
 
-def _cast(array: "pa.Array", field: "pa.Field") -> "pa.Array":
-    """The array in the type that `data_type_cast_map` asks for.
+def _cast(array: "pa.Array", field: "pa.Field") -> "tuple[pa.Array, tuple[int, str] | None]":
+    """The array in the type that `data_type_cast_map` asks for; how many numbers became null for being larger than the
+    largest of it, and the first of them.
 
     Raises:
-        SchemaError: a value does not fit it.
+        SchemaError: a whole number, or a value of another kind, does not fit it.
     """
     import pyarrow as pa
 
     if array.type == field.type:
-        return array
+        return array, None
     try:
-        return array.cast(field.type)
+        return _finite(array, array.cast(field.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(
             f"data_type_cast_map: column {field.name} cannot become {field.type} ({error}); give it a wider type"
         ) from error
+
+
+def _finite(wide: "pa.Array", narrow: "pa.Array") -> "tuple[pa.Array, tuple[int, str] | None]":
+    """Numbers that were cast, with null for what Arrow made infinite without a word."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_floating(wide.type) and pa.types.is_floating(narrow.type)):
+        return narrow, None
+    infinite = pc.is_inf(narrow.cast(pa.float64()) if pa.types.is_float16(narrow.type) else narrow)
+    if not pc.any(infinite).as_py():
+        return narrow, None
+    lost = pc.and_(infinite, pc.is_finite(wide))
+    first = pc.index(lost, True).as_py()
+    if first < 0:
+        return narrow, None
+    return pc.if_else(lost, pa.scalar(None, narrow.type), narrow), (pc.sum(lost).as_py(), str(wide[first]))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
+from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.csv_block import Block, kind_of
 from cytotable_dagster.core.csv_layout import INTEGER, SKIPPED, TEXT
 from cytotable_dagster.core.csv_types import of_type
 from cytotable_dagster.core.types import Coercion
-from cytotable_dagster.core.values import merged, typed_array
+from cytotable_dagster.core.values import typed_array
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,11 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from cytotable_dagster.core.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.compartments import chunk_path
 from cytotable_dagster.core.errors import DamagedSourceError, DownloadError, SourceAccessError, SourceNotFoundError
 from cytotable_dagster.core.files import scratch_folder
-from cytotable_dagster.core.lake import holds_rows, missing_chunks
-from cytotable_dagster.core.parquet import footer, row_count
+from cytotable_dagster.core.lake import facts_of, holds_rows, missing_chunks
+from cytotable_dagster.core.parquet import facts_in, footer
 from cytotable_dagster.core.parquet_concat import concat_files
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.plate_folder import PlateFolder
@@ -31,9 +32,11 @@ def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> File
     part = plan.part(compartment)
     if _holds(folder, compartment, plan, part.rows, parts):
         return None
-    rows = sum(map(row_count, parts))
+    made = [facts_of(path) for path in parts]
+    rows = sum(facts.rows for facts in made)
+    told = as_facts(merged([coercion for facts in made for coercion in facts.coercions]))
     with folder.create(compartment, parts) as out:
-        concat_files(parts, out, footer({**plan.facts(), "compartment": compartment, "rows": str(rows)}))
+        concat_files(parts, out, footer({**plan.facts(), "compartment": compartment, "rows": str(rows), **told}))
         _check_rows(folder, compartment, rows, part)
     return result_facts(folder, compartment, started)
 
@@ -81,7 +84,14 @@ def result_facts(folder: PlateFolder, name: str, started: float | None = None) -
     began = time.perf_counter() if started is None else started
     with folder.open(name) as file:
         metadata, size = pq.read_metadata(file), file.size()
-    return FileFacts(folder.result(name), metadata.num_rows, metadata.num_columns, size, time.perf_counter() - began)
+    return FileFacts(
+        path=folder.result(name),
+        rows=metadata.num_rows,
+        columns=metadata.num_columns,
+        size=size,
+        seconds=time.perf_counter() - began,
+        coercions=in_facts(facts_in(metadata)),
+    )
 
 
 def result_version(plan: Plan, folder: PlateFolder, name: str) -> str:

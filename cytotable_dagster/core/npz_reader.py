@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.arrays import from_numpy
+from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.errors import SchemaError, SourceChangedError, SourceNotFoundError
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.npz_file import Site, read_cells, read_site
@@ -23,7 +24,7 @@ from cytotable_dagster.core.plain_pickle import Value
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import Found
 from cytotable_dagster.core.types import Coercion, SourceColumn
-from cytotable_dagster.core.values import merged, typed_array
+from cytotable_dagster.core.values import typed_array
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,6 @@
 """How Parquet files are written here: settings, footers, batches to files, files to one file."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,11 +55,17 @@ def _is_plain(kind: "pa.DataType") -> bool:
     return kind in (pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.string(), pa.binary(), pa.bool_())
 
 
-def write_batches(path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]) -> int:
+def write_batches(
+    path: Path,
+    schema: "pa.Schema",
+    batches: "Iterable[pa.Table]",
+    facts: Mapping[str, str],
+    found: Callable[[], Mapping[str, str]] = dict,
+) -> int:
     """Write tables as the row groups of one file, which appears when it is whole; the number of rows, which joins the
-    facts."""
+    facts, as does what `found` gives once all batches are there."""
     with whole_file(path) as temporary:
-        return _write(temporary, schema, batches, facts)
+        return _write(temporary, schema, batches, facts, found)
 
 
 def encoded_batches(
@@ -73,12 +79,16 @@ def encoded_batches(
     room = 2 * sum(batch.nbytes for batch in batches) + _ROOM_OF_A_COLUMN * len(schema) + _ROOM
     memory = pa.py_buffer(np.empty(room, np.uint8))
     with pa.FixedSizeBufferWriter(memory) as sink:
-        rows = _write(sink, schema, batches, facts)
+        rows = _write(sink, schema, batches, facts, dict)
         return rows, memory.slice(0, sink.tell())
 
 
 def _write(
-    sink: "Path | pa.NativeFile", schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]
+    sink: "Path | pa.NativeFile",
+    schema: "pa.Schema",
+    batches: "Iterable[pa.Table]",
+    facts: Mapping[str, str],
+    found: Callable[[], Mapping[str, str]],
 ) -> int:
     rows = 0
     with parquet_writer(sink, schema, facts) as writer:
@@ -87,7 +97,8 @@ def _write(
             if batch.num_rows:
                 writer.write_table(batch, row_group_size=batch.num_rows)
                 rows += batch.num_rows
-        writer.add_key_value_metadata({f"{PREFIX}rows": str(rows)})
+        last = {"rows": str(rows), **found()}
+        writer.add_key_value_metadata({PREFIX + name: value for name, value in last.items()})
     return rows
 
 

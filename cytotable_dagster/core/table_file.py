@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from cytotable_dagster.core.coercions import as_facts, merged
 from cytotable_dagster.core.compartments import chunk_path
 from cytotable_dagster.core.files import size_of
 from cytotable_dagster.core.parquet import footer
 from cytotable_dagster.core.parquet_concat import Concatenation
 from cytotable_dagster.core.types import FileFacts
-from cytotable_dagster.core.values import merged
 
 # Chunks of a table that may wait in memory; in the usual case it is one.
 _HELD = 2
@@ -68,19 +68,20 @@ class TableFile(AbstractContextManager["TableFile"]):
     def finish(self, facts: Mapping[str, str]) -> FileFacts:
         """The result, when all chunks are done; `facts` go into the footer of the one file."""
         rows = sum(part.rows for part in self._facts)
+        # As they are in the result, not as they came, for the first example is kept.
+        in_order = sorted(self._facts, key=lambda part: part.path)
+        coercions = merged([coercion for part in in_order for coercion in part.coercions])
         if self._concatenation is not None and self._out is not None:
-            self._concatenation.finish(footer({**facts, "rows": str(rows)}))
+            self._concatenation.finish(footer({**facts, "rows": str(rows), **as_facts(coercions)}))
             path, size = self._path, self._out.tell()
             self._out.close()
         else:
             path, size = self._folder, size_of(self._folder)
-        # As they are in the result, not as they came, for the first example is kept.
-        in_order = sorted(self._facts, key=lambda part: part.path)
         return FileFacts(
             path=path,
             rows=rows,
             columns=self._facts[0].columns,
             size=size,
             seconds=sum(part.seconds for part in self._facts),
-            coercions=merged([coercion for part in in_order for coercion in part.coercions]),
+            coercions=coercions,
         )

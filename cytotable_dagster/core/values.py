@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.types import Coercion
@@ -58,16 +57,6 @@ def number_type(text: str) -> type:
     if _WHOLE.fullmatch(text) and int(text) in _INT64:
         return int
     return float if _NUMBER.fullmatch(text) else str
-
-
-def merged(coercions: Sequence[Coercion]) -> tuple[Coercion, ...]:
-    """One entry a column: counts added, the first example kept."""
-    totals: dict[tuple[str, str, str], Coercion] = {}
-    for item in coercions:
-        column = (item.column, item.table, item.source)
-        first = totals.get(column)
-        totals[column] = replace(first, count=first.count + item.count) if first else item
-    return tuple(totals.values())
 
 
 def _real(value: int | float | str | bytes) -> float | None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cytotable_dagster.core.compartments import chunk_path, write_chunk
+from cytotable_dagster.core.compartments import chunk_path, file_facts, write_chunk
 from cytotable_dagster.core.parquet import read_facts
 from cytotable_dagster.core.table_file import TableFile
 from cytotable_dagster.core.types import Coercion, FileFacts
@@ -76,4 +76,6 @@ def test_without_concatenation_the_chunk_files_stay(tmp_path):
 def test_coercions_of_all_chunks_are_added_up(tmp_path):
     with TableFile(tmp_path / "Cells", True) as table:
         table.add([_chunk(tmp_path / "Cells", chunk, (Coercion("x", 2, "'n/a'"),)) for chunk in (0, 1)])
-        assert table.finish(FACTS).coercions == (Coercion("x", 4, "'n/a'"),)
+        found = table.finish(FACTS)
+    assert found.coercions == (Coercion("x", 4, "'n/a'"),)
+    assert file_facts(found.path, 0).coercions == found.coercions, "the file itself tells of them"

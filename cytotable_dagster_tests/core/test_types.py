@@ -147,6 +147,25 @@ def test_data_type_cast_map_casts_measurements_and_leaves_keys(converted, storag
 
 
 @pytest.mark.parametrize(
+    ("wanted", "large", "kept"), [("float32", 1e39, 3e38), ("float16", 70000.0, 65504.0)], ids=["float32", "float16"]
+)
+@pytest.mark.parametrize("joined", [False, True], ids=["a file each", "joined"])
+def test_a_number_too_large_for_the_type_asked_for_is_counted(make_plate, tmp_path, wanted, large, kept, joined):
+    tables = plate(JUMP, sites(2, 2, 2))
+    tables["Cells"].add_column("Large", "FLOAT", [kept, float("inf"), large, None, -large, 1.5])
+    target = tmp_path / ("joined.parquet" if joined else "out")
+    source = make_plate(tables)
+    result = convert(source, target, data_type_cast_map={"float": wanted}, chunk_size=2)
+    cells = pq.read_table(target if joined else target / "Cells.parquet")["Cells_Large"].cast(pa.float64()).to_pylist()
+    assert [None if value is None else value > 1e9 for value in cells[1:]] == [True, None, None, None, False]
+    assert cells[0] == pytest.approx(kept)
+    (lost,) = (coercion for part in result.report.compartments for coercion in part.coercions)
+    assert (lost.table, lost.source, lost.column, lost.count) == ("Cells", "Large", "Cells_Large", 2)
+    assert float(lost.example) == large
+    assert any("Cells_Large" in problem for problem in result.report.problems), "strict=True refuses it"
+
+
+@pytest.mark.parametrize(
     ("wanted", "type"),
     [("double", pa.float64()), ("real", pa.float32()), ("FLOAT", pa.float32()), ("float16", pa.float16())],
 )

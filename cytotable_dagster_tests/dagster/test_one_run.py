@@ -1,5 +1,8 @@
 """A plate from source to single cells in one run, and what is shown of it."""
 
+from dataclasses import replace
+
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
@@ -8,6 +11,7 @@ from cytotable_dagster.checks import Subject, rows_reconciled
 from cytotable_dagster.core.plan import load_plan
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 from cytotable_dagster_tests.dagster.deployment import CHUNKS, COMPARTMENTS, PLATE_ASSETS, Deployment, failures
+from cytotable_dagster_tests.dagster.instances import opened
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,24 @@ def test_values_that_do_not_fit_are_shown_and_warned_of(deployment: Deployment) 
         assert check.metadata["Cells_Odd"].value == "2 values, such as 'low'"
 
 
+def test_files_tell_of_their_coercions_where_no_event_does(deployment: Deployment) -> None:
+    """As after a run that was killed before it recorded its chunks, or in a new home over a lake that is there."""
+    tables = plate(JUMP, sites(2, 2))
+    tables["Cells"].add_column("Odd", "FLOAT", [1.5, "low", 2.5, "high"])
+    deployment.add("Forgotten", tables)
+    assert deployment.convert("Forgotten").success
+    with opened(dg.DagsterInstance.ephemeral()) as instance:
+        instance.add_dynamic_partitions("plates", ["Forgotten"])
+        result = replace(deployment, instance=instance).convert("Forgotten")
+        assert result.success
+        check = deployment.checks(result)["cells", "values_fit"]
+        assert (check.passed, check.metadata["values"].value) == (False, 2)
+        chunks = dg.AssetRecordsFilter(asset_key=dg.AssetKey("cells_chunk"))
+        found = [record.asset_materialization for record in instance.fetch_materializations(chunks, limit=9).records]
+        told = [made.metadata["coercions"].records for made in found if made and "coercions" in made.metadata]
+        assert sum(record.data["values made null"] for records in told for record in records) == 2
+
+
 def test_the_plate_shows_what_does_not_match_in_it(deployment: Deployment) -> None:
     tables = plate(JUMP, sites(2, 0, 2))
     tables["Image"].rows[0]["Count_Cells"] = 7
@@ -151,7 +173,7 @@ def test_single_cells_wait_for_the_rows_of_their_compartments(deployment: Deploy
     done = [event.step_key for event in result.all_events if event.is_step_success]
     assert done.index("compartment_checks") < done.index("single_cells") < done.index("single_cells_checks")
     folder = deployment.lake("Short")
-    subject = Subject(load_plan(folder.plan), folder, "Cells", deployment.instance)
+    subject = Subject(load_plan(folder.plan), folder, "Cells")
     assert rows_reconciled(subject) == (True, {"rows": 4, "source rows": 4, "source table": "Cells"})
     pq.write_table(pq.read_table(folder.result("Cells")).slice(1), folder.result("Cells"))
     assert rows_reconciled(subject) == (False, {"rows": 3, "source rows": 4, "source table": "Cells"})

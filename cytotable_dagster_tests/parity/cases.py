@@ -97,6 +97,7 @@ CASES: tuple[Case, ...] = (
     Case("no row", JUMP, True),
     Case("text", JUMP, False),
     *_both("late", EXPORT, label="float32", options={"data_type_cast_map": {"float": "float32"}}),
+    *_both("large", EXPORT, label="float32", options={"data_type_cast_map": {"float": "float32"}}),
     *_both("export orphans", EXPORT, label="int32", options={"data_type_cast_map": {"integer": "int32"}}),
     *_both("export orphans", EXPORT, label="add_tablenumber", options={"add_tablenumber": True}),
     Case("jump orphans", JUMP, False, label="add_tablenumber", options={"add_tablenumber": True}),

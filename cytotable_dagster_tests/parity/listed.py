@@ -244,6 +244,12 @@ LISTED: tuple[Listed, ...] = (
         case="varchar-.*",
         column=r"DatatypeException: Unable to find SQLite data type synonym for varchar\(128\).*",
     ),
+    Listed(
+        "too-large-is-missing",
+        "fails",
+        case="large-.*",
+        column=r"ConversionException: .*Type DOUBLE with value 1e\+39 can't be cast because the value is out of range.*",
+    ),
     Listed("one-table-joined", "fails", preset=IN_CARTA, table=JOINED, column="CytoTableException: When using join=.*"),
     Listed("one-table-joined", "fails", preset=NPZ, table=JOINED, column=r"ParserException: .*FROM \(\) ORDER BY.*"),
     Listed("views", "fails", case="views-.*", column="NoInputDataException: No input data to process at path.*"),

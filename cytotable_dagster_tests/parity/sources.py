@@ -90,6 +90,15 @@ def with_late_reals(folder: Path) -> Path:
     return write_sqlite(folder / "late.sqlite", tables)
 
 
+def with_large_reals(folder: Path) -> Path:
+    """A number that a float32 cannot hold, and an infinite one."""
+    tables = _small(EXPORT)
+    cells = tables["Per_Cells"]
+    odd = {3: 1e39, 5: float("inf")}
+    cells.add_column("Cells_Large_Value", "FLOAT", [odd.get(n, n / 8) for n in range(len(cells.rows))])
+    return write_sqlite(folder / "large.sqlite", tables)
+
+
 def with_declared_types(folder: Path) -> Path:
     """Types that SQLite accepts and few tools expect; every value is of the type that it is declared as."""
     tables = _small(EXPORT)
@@ -210,6 +219,7 @@ SYNTHETIC: Mapping[str, Build] = {
     "mixed": with_mixed_types,
     "varchar": with_mixed_types_and_varchar,
     "late": with_late_reals,
+    "large": with_large_reals,
     "repeated keys": with_repeated_keys,
     "no cells": without_cells,
     "empty cells": with_empty_cells,
