@@ -69,6 +69,34 @@ def test_numbers_are_what_python_makes_of_them(seed):
             assert block.words[column].tolist() == [bits(float(text))] * 2, text
 
 
+@pytest.mark.parametrize("lead", ["0", "9", "any"])
+def test_numbers_of_all_lengths_are_read(lead):
+    """So many digits before the point and so many behind it; they start with zeros, nines or any."""
+    chance = random.Random(lead)
+
+    def digits(count: int) -> str:
+        kept = chance.randrange(count + 1)
+        return "".join(chance.choice("0123456789") if lead == "any" or n >= kept else lead for n in range(count))
+
+    fields = [
+        f"{sign}{digits(before)}{point}{digits(after) if point else ''}"
+        for before in range(21)
+        for after in range(28)
+        for point in (".", "") if before
+        for sign in ("", "-")
+    ]  # fmt: skip
+    block = block_of([fields], [REAL] * len(fields))
+    assert block is not None
+    counted = block_of([fields], [COUNTED] * len(fields))
+    assert counted is not None
+    for column, text in enumerate(fields):
+        expected = class_of(text)
+        for found in (block, counted):
+            assert found.counts[column, expected] or (found.counts[column, TEXT] and is_extreme(text)), text
+        if block.counts[column, expected]:
+            assert block.words[column].tolist() == [bits(float(text))], text
+
+
 def class_of(text: str) -> int:
     if text in MISSING_TEXTS:
         return MISSING
@@ -80,7 +108,8 @@ def is_extreme(text: str) -> bool:
     digits, _, exponent = text.lower().strip().partition("e")
     value = abs(float(text))
     normal = value == 0 or 2.3e-308 < value < 8e307
-    return len(digits.lstrip("+-0.").replace(".", "")) > 18 or len(exponent) > 3 or not normal
+    whole = digits.lstrip("+-").partition(".")[0]
+    return len(digits.lstrip("+-0.").replace(".", "")) > 18 or len(whole) > 18 or len(exponent) > 3 or not normal
 
 
 @pytest.mark.parametrize("seed", range(max(ROUNDS // 30, 5)))
