@@ -31,9 +31,11 @@ _ZEROS, _HIGH, _SIXES = (np.uint64(0x0101010101010101 * byte) for byte in (0x30,
 _PAIRS = np.uint64(0x000000FF000000FF)
 _ODD_PAIRS, _EVEN_PAIRS = np.uint64(0x000F424000000064), np.uint64(0x0000271000000001)
 _POWERS_OF_TEN = np.array([10**size for size in range(8)], np.uint64)
-_MORE_POWERS_OF_TEN = np.array([10**size for size in range(20)], np.uint64)
-_1, _THOUSAND = np.uint64(1), np.uint64(1000)
-_POINTS, _TOP_BITS, _LOW_BITS, _ABOVE_NINE = (np.uint64(0x0101010101010101 * byte) for byte in (0x2E, 0x80, 0x7F, 0x76))
+# Each byte of eight: one, a point, its highest bit, the others, and what lifts ten and more to the highest bit.
+_ONES, _POINTS, _TOP_BITS, _LOW_BITS, _ABOVE_NINE = (
+    np.uint64(0x0101010101010101 * byte) for byte in (0x01, 0x2E, 0x80, 0x7F, 0x76)
+)
+_1, _7, _56 = np.uint64(1), np.uint64(7), np.uint64(56)
 _TOO_LARGE = np.uint64(2**63)
 
 
@@ -175,75 +177,30 @@ def _read_number(text, start, exact):
 
 
 @helper
-def _span(text, at):
-    """Where the digits from `at` end, with at most one point among them, and where that point is, -1 where there is
-    none; the end is ODD where that cannot be told here."""
-    point = np.int64(-1)
+def _class_of(text, start):
+    """The class of the field from `start` and where it ends, where it is of digits with a point perhaps; MISSING where
+    that is not so, or not told so easily.
+    """
+    first = start + (byte_at(text, start) == 45)
+    at, points = first, _0
     while at + 8 <= text.size:
         eight = load_le64(text, at)
-        digits, points = eight ^ _ZEROS, eight ^ _POINTS
         # The highest bit of each byte: that it is no digit, that it is no point, that it is neither.
-        not_digit = ((digits & _LOW_BITS) + _ABOVE_NINE) | digits
-        not_point = ((points & _LOW_BITS) + _LOW_BITS) | points
-        neither = not_digit & not_point & _TOP_BITS
-        # Of points only those before what is neither.
-        points = ~not_point & _TOP_BITS & (neither - _1) & ~neither
-        if points != _0:
-            if point >= 0 or points & (points - _1) != _0:
-                return np.int64(ODD), point
-            point = at + (trailing_zeros(points) >> 3)
+        no_digit = (((eight ^ _ZEROS) & _LOW_BITS) + _ABOVE_NINE) | (eight ^ _ZEROS)
+        no_point = (((eight ^ _POINTS) & _LOW_BITS) + _LOW_BITS) | (eight ^ _POINTS)
+        neither = no_digit & no_point & _TOP_BITS
+        # Points before the first that is neither: a bit each, added up in the highest byte.
+        points += (((~no_point & _TOP_BITS & (neither - _1) & ~neither) >> _7) * _ONES) >> _56
         if neither != _0:
-            return at + (trailing_zeros(neither) >> 3), point
+            at += trailing_zeros(neither) >> 3
+            byte, digits = byte_at(text, at), at - first - np.int64(points)
+            if digits == 0 or (byte != _COMMA and byte != _NEWLINE and byte != _RETURN):
+                return MISSING, at
+            if points == _0:
+                return (INTEGER if digits < _MOST_DIGITS else MISSING), at
+            return (REAL if points == _1 else MISSING), at
         at += 8
-    return np.int64(ODD), point
-
-
-@helper
-def _digits_before(text, end, size):
-    """The value of the `size` digits before `end`: of eight where they are more, nought where there are none."""
-    unwanted = np.uint64(8 * (8 - min(max(size, 1), 8)))
-    value = _value_of(((load_le64(text, end - 8) ^ _ZEROS) >> unwanted) << unwanted)
-    return value if size > 0 else _0
-
-
-@helper
-def _read_plain_number(text, start, exact):
-    """As `_read_number`, of what is most often there: digits, with a point perhaps. The end is ODD where it is not."""
-    odd = MISSING, np.int64(0), np.int64(ODD)
-    first = start + (byte_at(text, start) == 45)
-    end, point = _span(text, first)
-    if end == ODD:
-        return odd
-    byte = byte_at(text, end)
-    if byte != _COMMA and byte != _NEWLINE and byte != _RETURN:
-        return odd
-    real = point >= 0
-    size = end - first - real
-    if size == 0 or (not real and size > _MOST_DIGITS - 1):
-        return odd
-    kind = REAL if real else INTEGER
-    if not exact:
-        return kind, np.int64(0), end
-    after = end - point - 1 if real else np.int64(0)
-    before = size - after
-    if before > 8 or after > 24 or start < 24:
-        return odd
-    digits = _digits_before(text, end - after - real, before)
-    if real:
-        highest = _digits_before(text, end - 16, after - 16)
-        if (digits != _0 and size > _MOST_DIGITS) or highest >= _THOUSAND:
-            return odd
-        fraction = _digits_before(text, end - 8, after - 8) + highest * _EIGHT_DIGITS
-        fraction = _digits_before(text, end, after) + fraction * _EIGHT_DIGITS
-        digits = digits * _MORE_POWERS_OF_TEN[min(after, 19)] + fraction
-        word = nearest_bits(digits, -after) if digits != _0 else np.int64(0)
-        if word < 0:
-            return odd
-        return kind, word | (_SIGN if first > start else np.int64(0)), end
-    word = np.int64(digits)
-    if first > start:
-        word = -word if word else np.int64(_SIGN)
-    return kind, word, end
+    return MISSING, at
 
 
 @helper
@@ -265,8 +222,10 @@ def read_fields(task, text, kinds, lines, counts, cells):
             start, end, at = _bounds(text, at)
             found, word = (MISSING if _is_missing(text, start, end) else TEXT), (start << 32) | (end - start)
         else:
-            found, word, end = _read_plain_number(text, at, kind != COUNTED)
-            if end == ODD:
+            found, word, end = MISSING, np.int64(0), at
+            if kind == COUNTED:
+                found, end = _class_of(text, at)
+            if found == MISSING:
                 found, word, end = _read_number(text, at, kind != COUNTED)
             at = end
         if at == ODD:
