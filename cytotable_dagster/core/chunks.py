@@ -4,6 +4,7 @@ One pass over the keys of each table makes it. Rows are named by the reader's ro
 result: (TableNumber, ImageNumber, ObjectNumber), whatever their order in the file.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -119,13 +120,27 @@ def cut_by_size(orders: Mapping[str, RowOrder], chunk_size: int) -> "np.ndarray"
     return np.array([*bounds, len(objects)] if len(objects) else [0, 0], dtype=np.int64)
 
 
+def cut_evenly(orders: Mapping[str, RowOrder], most: int) -> "np.ndarray":
+    """Bounds of chunks of at most so many objects (where no image alone has more), about equal by objects."""
+    objects = _objects_per_image(orders)
+    total, largest = int(objects.sum()), int(objects.max(initial=0))
+    if total <= most or largest >= most:
+        return cut_by_size(orders, most)
+    # A share exceeds the others by less than an image.
+    return _shares(objects, math.ceil(total / (most - largest)))
+
+
 def cut_by_number(orders: Mapping[str, RowOrder], chunks: int) -> "np.ndarray":
     """Bounds of exactly `chunks` contiguous shares of the images, about equal by objects; a share may be empty."""
+    return _shares(_objects_per_image(orders) + 1, chunks)
+
+
+def _shares(weights: "np.ndarray", number: int) -> "np.ndarray":
+    """Bounds of contiguous shares of about equal weight."""
     import numpy as np
 
-    weights = _objects_per_image(orders) + 1
     total = np.concatenate([[0], np.cumsum(weights)])
-    shares = np.searchsorted(total, np.linspace(0, total[-1], chunks + 1), side="left")
+    shares = np.searchsorted(total, np.linspace(0, total[-1], number + 1), side="left")
     shares[0], shares[-1] = 0, len(weights)
     return shares.astype(np.int64)
 

@@ -127,10 +127,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     parts, keys = in_one_form(parts, keys, readers, preset.table_number)
     orders, images = chunks.order_rows(keys)
     batch_size = _batch_size(found, options)
-    if options.chunks is not None:
-        bounds = chunks.cut_by_number(orders, options.chunks)
-    else:
-        bounds = chunks.cut_by_size(orders, _chunk_size(batch_size, options))
+    bounds = _bounds(orders, batch_size, options)
     folder.mkdir(parents=True, exist_ok=True)
     for compartment, order in orders.items():
         np.save(folder / f"{compartment}.rows.npy", order.rows)
@@ -187,11 +184,14 @@ def _batch_size(found: Sequence[SourceTable], options: Options) -> int:
     return max(_BATCH_VALUES // max(len(table.columns) for table in found), 1)
 
 
-def _chunk_size(batch_size: int, options: Options) -> int:
-    """Objects of a chunk. Where chunks become one file, nobody sees that there are more than were asked for."""
-    if options.one_file:
-        return min(options.chunk_size or batch_size, batch_size)
-    return options.chunk_size or _BATCHES_PER_CHUNK * batch_size
+def _bounds(orders: "Mapping[str, chunks.RowOrder]", batch_size: int, options: Options) -> "np.ndarray":
+    """Bounds of the chunks. Where they become one file, nobody sees that there are more than were asked for, and they
+    are about equal, so that cores end their work together."""
+    if options.chunks is not None:
+        return chunks.cut_by_number(orders, options.chunks)
+    if options.one_file and (options.chunk_size or batch_size) >= batch_size:
+        return chunks.cut_evenly(orders, batch_size)
+    return chunks.cut_by_size(orders, options.chunk_size or _BATCHES_PER_CHUNK * batch_size)
 
 
 def source_tables(

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cytotable_dagster.core.chunks import RowOrder, TableKeys, cut_batches, cut_by_number, cut_by_size, order_rows
+from cytotable_dagster.core.chunks import (
+    RowOrder,
+    TableKeys,
+    cut_batches,
+    cut_by_number,
+    cut_by_size,
+    cut_evenly,
+    order_rows,
+)
 from cytotable_dagster.core.errors import KeyColumnError
 from cytotable_dagster.core.types import SourceTable
 
@@ -113,6 +121,21 @@ def test_chunks_by_number_are_exactly_as_many_as_asked_and_cover_all_images(coun
     assert len(bounds) == number + 1
     assert (bounds[0], bounds[-1]) == (0, len(counts))
     assert bounds == sorted(bounds)
+
+
+@given(images_objects, st.integers(1, 60))
+def test_even_chunks_cover_all_images_and_are_no_larger_than_asked_but_for_one_image(counts, most):
+    bounds = cut_evenly(_orders(counts), most).tolist()
+    assert (bounds[0], bounds[-1]) == (0, len(counts))
+    shares = [counts[first:last] for first, last in itertools.pairwise(bounds)]
+    assert [count for share in shares for count in share] == counts
+    for share in shares:
+        assert sum(share) <= most or sum(count > 0 for count in share) == 1
+
+
+def test_even_chunks_of_like_images_differ_by_an_image_at_the_most():
+    bounds = np.diff(cut_evenly(_orders([150] * 22), 1052))
+    assert (bounds.sum(), np.ptp(bounds) <= 1, bounds.max() * 150 <= 1052) == (22, True, True)
 
 
 @given(st.lists(st.integers(5, 9), min_size=16, max_size=40))
