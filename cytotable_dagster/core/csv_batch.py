@@ -11,7 +11,7 @@ from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
 from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.csv_block import Block, kind_of
 from cytotable_dagster.core.csv_layout import INTEGER, SKIPPED, TEXT
-from cytotable_dagster.core.csv_types import of_type
+from cytotable_dagster.core.csv_types import of_type, without_missing
 from cytotable_dagster.core.types import Coercion
 from cytotable_dagster.core.values import typed_array
 
@@ -118,9 +118,10 @@ class Batch:
         """Texts as numbers, one by one where not all of them are."""
         column = self.asked.numbers[number]
         type = self.asked.types[column]
-        found = of_type(array, type)
-        if found is array:
-            found, coercion = typed_array(array.to_pylist(), self._names[number], type)
+        texts = without_missing(array)
+        found = of_type(texts, type)
+        if found is texts:
+            found, coercion = typed_array(texts.to_pylist(), self._names[number], type)
             self._coercions += [coercion] if coercion else []
         self._words[number, at] = to_numpy(found).view(np.int64)
         self._valid[number, at] = valid_mask(found)

@@ -61,7 +61,7 @@ def _bounds(text, at):
 
 @helper
 def _is_missing(text, at, end):
-    """Whether a field says that there is no value; see `csv_parts.MISSING`."""
+    """Whether a field of numbers says that there is no value; see `csv_types.MISSING`."""
     size = end - at
     if size == 0:
         return True
@@ -220,7 +220,7 @@ def read_fields(task, text, kinds, lines, counts, cells):
         kind, line = kinds[column], lines[column]
         if kind in (TEXT, SKIPPED):
             start, end, at = _bounds(text, at)
-            found, word = (MISSING if _is_missing(text, start, end) else TEXT), (start << 32) | (end - start)
+            found, word = (MISSING if start == end else TEXT), (start << 32) | (end - start)
         else:
             found, word, end = MISSING, np.int64(0), at
             if kind == COUNTED:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _PART_BYTES_A_COLUMN = 1 << 14
 _LEAST_PART, _LARGEST_PART = 1 << 20, 8 << 20
 _BLOCK = 1 << 20
-# As pandas and R write what is missing.
-MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
 _COMMA, _NEWLINE, _RETURN, _QUOTE = b',\n\r"'
@@ -229,7 +227,7 @@ def lines_between(path: Path, start: int, end: int) -> int:
 
 
 def texts_of(records: Records, header: Header, columns: Sequence[str]) -> "dict[str, pa.Array]":
-    """Columns of records as they are written, whatever is quoted; none of the records may be ragged."""
+    """Columns of records as they are written, whatever is quoted, null where nothing is; none may be ragged."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -244,7 +242,7 @@ def texts_of(records: Records, header: Header, columns: Sequence[str]) -> "dict[
             check_utf8=False,
             column_types=dict.fromkeys(columns, pa.string()),
             include_columns=columns,
-            null_values=MISSING,
+            null_values=[""],
             strings_can_be_null=True,
         ),
     )

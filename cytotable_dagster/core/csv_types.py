@@ -11,6 +11,8 @@ from cytotable_dagster.core.values import number_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# As pandas and R write a number that is missing.
+MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
 _CLASSES = {int: INTEGER, float: REAL, str: TEXT}
 
 
@@ -18,6 +20,7 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
     """How many texts of a column are missing, whole numbers, real, anything else, bytes."""
     import pyarrow as pa
 
+    array = without_missing(array)
     there = len(array) - array.null_count
     counts = [array.null_count, 0, 0, 0, 0]
     whole = of_type(array, pa.int64())
@@ -33,6 +36,14 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
         for found, number in Counter(_CLASSES[number_type(text)] for text in texts).items():
             counts[found] = number
     return counts
+
+
+def without_missing(array: "pa.Array") -> "pa.Array":
+    """Texts with null for those that say that a number is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.is_in(array, pa.array(MISSING)), pa.scalar(None, array.type), array)
 
 
 def of_type(array: "pa.Array", type: "pa.DataType") -> "pa.Array":

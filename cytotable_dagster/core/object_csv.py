@@ -16,7 +16,6 @@ from pathlib import Path
 
 from cytotable_dagster.core.csv_files import OBJECT, Export
 from cytotable_dagster.core.csv_parts import (
-    MISSING,
     Header,
     parts_of,
     plain_file,
@@ -114,7 +113,7 @@ def _append(path: Path, columns: Sequence[tuple[str, int]], own: Sequence[int], 
     """Write the records that have a value in the compartment's own columns."""
     import polars as pl
 
-    frame = pl.read_csv(data, has_header=False, infer_schema=False, null_values=list(MISSING))
+    frame = pl.read_csv(data, has_header=False, infer_schema=False, null_values="")
     kept = frame.filter(pl.any_horizontal(pl.col(frame.columns[place]).is_not_null() for place in own))
     chosen = kept.select(kept[:, place].alias(str(number)) for number, (_, place) in enumerate(columns))
     with path.open("ab") as file:

@@ -192,6 +192,21 @@ def test_text_among_numbers_becomes_null_and_is_counted(tmp_path):
     assert (coercion.count, coercion.example) == (1, "'oops'")
 
 
+@pytest.mark.parametrize("word", ["plain", 'a ""quoted"" word'], ids=["plain", "quoted"])
+def test_words_for_a_missing_number_are_words_in_a_column_of_text(tmp_path, word):
+    """And missing in a column of numbers, be it one that names things."""
+    head = "ImageNumber,ObjectNumber,Metadata_Gene,Metadata_Site,X,Y"
+    rows = ["1,1,null,1,0.5,1", "1,2,nan,nan,nan,NULL", f'1,3,"{word}",3,NaN,3', "1,4,,4,null,oops"]
+    cells(tmp_path / "P1" / "a", head, *rows)
+    result = convert(tmp_path / "P1", tmp_path / "out", targets=["cells"])
+    table = pq.read_table(tmp_path / "out" / "Cells.parquet")
+    found = {name.removeprefix("Cells_"): table[name].to_pylist() for name in table.column_names}
+    gene, site = (next(found[name] for name in found if name.endswith(end)) for end in ("Gene", "Site"))
+    assert (gene, site) == (["null", "nan", word.replace('""', '"'), None], [1, None, 3, 4])
+    assert (found["X"], found["Y"]) == ([0.5, None, None, None], [1, None, 3, None])
+    assert [(c.source, c.count) for c in result.outputs[0].coercions] == [("Y", 1)]
+
+
 def _plan_notes(folder: Path, tmp_path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     from cytotable_dagster.core.cache import fetch
     from cytotable_dagster.core.discover import find_plate

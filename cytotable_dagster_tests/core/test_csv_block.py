@@ -11,8 +11,8 @@ import pytest
 
 from cytotable_dagster.core.csv_block import read_block
 from cytotable_dagster.core.csv_layout import COUNTED, INTEGER, MISSING, REAL, SKIPPED, TEXT
-from cytotable_dagster.core.csv_parts import MISSING as MISSING_TEXTS
 from cytotable_dagster.core.csv_parts import Header, Records
+from cytotable_dagster.core.csv_types import MISSING as MISSING_TEXTS
 from cytotable_dagster.core.values import number_type
 
 ROUNDS = int(os.environ.get("CYTOTABLE_FUZZ", "300"))
@@ -136,7 +136,7 @@ def test_records_are_those_of_the_csv_module_or_refused(seed):
     expected = [row for row in csv.reader(io.StringIO(data, newline="")) if row]
     assert all(len(row) == width for row in expected)
     found = list(zip(*(block.texts[name].to_pylist() for name in header.names), strict=True))
-    assert found == [tuple(None if text in MISSING_TEXTS else text for text in row) for row in expected]
+    assert found == [tuple(text or None for text in row) for row in expected]
 
 
 def test_plain_records_are_not_refused():
@@ -163,7 +163,7 @@ def test_columns_with_other_values_are_text_too():
     block = read_block(Records(b"007,1,1\nnan,2,2\n7.0,x,3\n", ()), header, np.array([INTEGER, COUNTED, SKIPPED]))
     assert block is not None
     assert {name: array.to_pylist() for name, array in block.texts.items()} == {
-        "x": ["007", None, "7.0"],
+        "x": ["007", "nan", "7.0"],
         "y": ["1", "2", "x"],
     }
     assert block.lines.tolist() == [0, -1, -1]
