@@ -60,6 +60,8 @@ class _Unpickler(pickle.Unpickler):
                 return _Maker(_Dtype)
             if name == "scalar":
                 return _Maker(_scalar)
+        if (module, name) == ("_codecs", "encode"):
+            return _Maker(_latin1)
         raise NotPlain(f"it asks for {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -121,6 +123,13 @@ def _scalar(dtype: Any, content: Any) -> Any:
         if dtype.name.startswith("U"):
             return content.decode("utf-32-be" if dtype.order == ">" else "utf-32-le").rstrip("\0")
     raise NotPlain(f"it holds a value of type {getattr(dtype, 'name', dtype)}")
+
+
+def _latin1(text: Any, encoding: Any = None) -> bytes:
+    """Bytes as pickles up to protocol 2 (NumPy's before 1.17) write them."""
+    if isinstance(text, str) and encoding == "latin1":
+        return text.encode("latin1")
+    raise NotPlain(f"it encodes a {type(text).__name__.strip('_').lower()} as {encoding}")
 
 
 def _checked(value: Any) -> Value:

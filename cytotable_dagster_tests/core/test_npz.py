@@ -159,8 +159,18 @@ class _System:
         return (os.system, (f"touch {self.path}",))
 
 
-@pytest.mark.parametrize(("attack", "asked"), [(_Touch, "io.open"), (_System, "posix.system")])
-@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
+def test_metadata_may_be_pickled_by_any_numpy(tmp_path, protocol):
+    known = {"Metadata_Plate": "Plåte", "Metadata_Well": np.str_("A01"), "Metadata_Site": np.int16(-7),
+             "Metadata_Model": MODEL, "Dose": np.float32(0.25), "Nothing": None, "Flag": True}  # fmt: skip
+    metadata = pickled(pickle.dumps(np.array(known, dtype=object), protocol=protocol))
+    convert(replaced(site(tmp_path / "P1" / "a.npz"), metadata=metadata).parent, tmp_path / "out")
+    row = read(tmp_path / "out").to_pylist()[0]
+    assert [row[name] for name in known if name != "Metadata_Model"] == ["Plåte", "A01", -7, 0.25, None, 1]
+
+
+@pytest.mark.parametrize(("attack", "asked"), [(_Touch, r"(io|__builtin__)\.open"), (_System, r"posix\.system")])
+@pytest.mark.parametrize("protocol", range(6))
 def test_a_hostile_file_is_refused_and_nothing_of_it_runs(tmp_path, attack, asked, protocol):
     made = tmp_path / "made"
     hostile = pickle.dumps(np.array({"Metadata_Plate": attack(made)}, dtype=object), protocol=protocol)
@@ -178,6 +188,7 @@ REFUSED = {
     "a global of numpy": (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"),
     "a dotted global": (b"\x80\x04\x8c\x05numpy\x8c\x1cndarray.__init__.__globals__\x93.", "numpy.ndarray.__init__"),
     "code in __builtin__": (b"c__builtin__\neval\n(S'1'\ntR.", "__builtin__.eval"),
+    "an encoding": (b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.", "as rot13"),
     "a persistent object": (b"Pid\n.", "an object from elsewhere"),
     "a memo of gigabytes": (b"\x80\x02Nr\xff\xff\xff\x7f.", "a memo of"),
     "an extension": (b"\x80\x02\x82\x01.", "damaged pickle"),
