@@ -30,7 +30,7 @@ LAYERS = (
         "csv_layout",
         "text_table",
     ),
-    ("presets", "columns", "coercions", "values", "conversion_report", "readers", "plain_pickle"),
+    ("presets", "columns", "coercions", "integer_file", "values", "conversion_report", "readers", "plain_pickle"),
     (
         *(
             "preset_file",

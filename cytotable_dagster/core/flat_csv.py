@@ -16,6 +16,7 @@ from cytotable_dagster.core.csv_reader import CsvTable, csv_table_path, load_tab
 from cytotable_dagster.core.csv_survey import CsvSurvey
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.integer_file import load_integers, save_integers
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import BatchReader, Found
 from cytotable_dagster.core.types import Coercion, SourceColumn
@@ -84,14 +85,13 @@ class FlatSurvey:
         return self.inner.left_out
 
     def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
-        import numpy as np
 
         own, parts = len(self.inner.keys), self.preset.image_parts
         rows, values = self.inner.read_keys((*others, *parts))
         known = load_table(csv_table_path(self.inner.folder, self.inner.table))
         images = _numbered([_files_of_rows(known)[0], *map(_codes, values[len(values) - len(parts) :])])
-        with whole_file(_images_path(self.inner.folder, self.inner.table)) as temporary, temporary.open("wb") as file:
-            np.save(file, images)
+        with whole_file(_images_path(self.inner.folder, self.inner.table)) as temporary:
+            save_integers(temporary, images)
         return rows, [from_numpy(images), *values[: own + len(others)]]
 
     def profile(self) -> "np.ndarray":
@@ -143,14 +143,12 @@ class FlatTable:
 
 def load_flat_table(folder: Path, compartment: str, preset: Preset) -> BatchReader:
     """The table of which `FlatSurvey.read_keys` kept what it learned in a plan's folder."""
-    import numpy as np
-
-    images = np.load(_images_path(folder, compartment))
+    images = load_integers(_images_path(folder, compartment))
     return FlatTable(load_table(csv_table_path(folder, compartment)), images, preset.image_number)
 
 
 def _images_path(folder: Path, compartment: str) -> Path:
-    return folder / f"{compartment}.images.npy"
+    return folder / f"{compartment}.images.int64"
 
 
 def _added(preset: Preset) -> tuple[SourceColumn, SourceColumn]:

@@ -1,8 +1,8 @@
 """The plan of a conversion: everything that its steps share, decided once and kept in a folder.
 
 Steps get the folder's path, not the plan, so that nothing large travels to the workers. The folder holds `plan.json`
-and, for each compartment, the row numbers in the order of the result (`Cells.rows.npy`), rows by image
-(`Cells.counts.npy`), and the positions of the rows that belong to each row of the base (`Cells.match.npy`).
+and, for each compartment, the row numbers in the order of the result (`Cells.rows.int64`), rows by image
+(`Cells.counts.int64`), and the positions of the rows that belong to each row of the base (`Cells.match.int64`).
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import TargetError
-from cytotable_dagster.core.files import as_json, memory_mapping, whole_file
+from cytotable_dagster.core.files import as_json, whole_file
+from cytotable_dagster.core.integer_file import load_integers
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import BatchReader
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
@@ -34,8 +35,6 @@ OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
 ADDED_PLATE = "Metadata_Plate"
 
 _FILE = "plan.json"
-# Arrays of so many bytes are kept in memory: opening one takes longer than reading it.
-_SMALL = 1 << 20
 # Plans that are kept in memory, as wide ones take a while to read.
 _KEPT = 2
 _made: "dict[Path, tuple[int, Plan]]" = {}
@@ -137,15 +136,15 @@ class Plan:
 
     def counts(self, compartment: str) -> "np.ndarray":
         """How many rows of the compartment each image has, images in the order of the result."""
-        return _loaded(self.folder / f"{compartment}.counts.npy")
+        return load_integers(self.folder / f"{compartment}.counts.int64")
 
     def ordered(self, compartment: str) -> "np.ndarray":
         """Row numbers of the whole compartment, in the order of the result."""
-        return _loaded(self.folder / f"{compartment}.rows.npy")
+        return load_integers(self.folder / f"{compartment}.rows.int64")
 
     def partners_of_base(self, compartment: str) -> "np.ndarray":
         """For each row of the base the position in `ordered` of the one that belongs to it, -1 where none does."""
-        return _loaded(self.folder / f"{compartment}.match.npy")
+        return load_integers(self.folder / f"{compartment}.match.int64")
 
     def matches(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """For each batch of a chunk, and each of the base's rows in it, the position among the compartment's rows
@@ -195,24 +194,6 @@ class Plan:
             "fingerprint": self.fingerprint,
         }
         return {name: value for name, value in found.items() if value is not None}
-
-
-def _loaded(path: Path) -> "np.ndarray":
-    import numpy as np
-
-    status = path.stat()
-    if status.st_size <= _SMALL:
-        return _small(path, status.st_mtime_ns)
-    return np.load(path, mmap_mode="r" if memory_mapping() else None)
-
-
-@lru_cache(maxsize=32)
-def _small(path: Path, changed: int) -> "np.ndarray":
-    import numpy as np
-
-    found = np.load(path)
-    found.flags.writeable = False
-    return found
 
 
 def save_plan(plan: Plan) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
 from cytotable_dagster.core.errors import KeyColumnError, PresetError, TargetError
+from cytotable_dagster.core.integer_file import save_integers
 from cytotable_dagster.core.plan import (
     ADDED_TABLE_NUMBER,
     OWN_TABLE_NUMBER,
@@ -100,7 +101,6 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
-    import numpy as np
 
     files = None
     if preset.datatype == "sqlite":
@@ -130,10 +130,10 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
     bounds = _bounds(orders, batch_size, options)
     folder.mkdir(parents=True, exist_ok=True)
     for compartment, order in orders.items():
-        np.save(folder / f"{compartment}.rows.npy", order.rows)
-        np.save(folder / f"{compartment}.counts.npy", order.counts)
+        save_integers(folder / f"{compartment}.rows.int64", order.rows)
+        save_integers(folder / f"{compartment}.counts.int64", order.counts)
     for compartment, match in _matches(orders, base).items():
-        np.save(folder / f"{compartment}.match.npy", match)
+        save_integers(folder / f"{compartment}.match.int64", match)
     plan = Plan(
         folder=folder,
         fingerprint=fingerprint(source, preset, options),

@@ -117,12 +117,12 @@ def test_the_schedule_asks_for_what_is_new(converting: Converting) -> None:
     source = PlateSource(location=f"{converting.folder}/{{batch}}/{{plate}}.sqlite")
 
     def tick() -> list[str | None]:
-        context = dg.build_schedule_context(
+        with dg.build_schedule_context(
             instance=converting.instance,
             scheduled_execution_time=datetime.now(UTC),
             resources={"plate_files": source},
-        )
-        found = nightly_schedule()(context)
+        ) as context:
+            found = nightly_schedule()(context)
         requests = found if isinstance(found, list) else []
         for request in requests:
             converting.instance.create_run_for_job(
