@@ -1,8 +1,11 @@
-"""NumPy arrays as Arrow arrays and back, without a copy.
+"""NumPy arrays as Arrow arrays and back, without a copy, and a few texts.
 
 pyarrow's own ways of doing it import pandas wherever that is installed, which takes up to a second.
 """
 
+import array
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +21,30 @@ def from_numpy(values: "np.ndarray", valid: "np.ndarray | None" = None) -> "pa.A
     bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
     type = pa.type_for_alias(values.dtype.name)
     return pa.Array.from_buffers(type, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def from_texts(values: "Sequence[str | None]") -> "pa.Array":
+    """An Arrow array of text."""
+    import pyarrow as pa
+
+    data = [b"" if value is None else value.encode() for value in values]
+    offsets = array.array("i", itertools.accumulate(map(len, data), initial=0))
+    bitmap = None
+    if None in values:
+        there = sum((value is not None) << place for place, value in enumerate(values))
+        bitmap = pa.py_buffer(there.to_bytes(len(values) // 8 + 1, "little"))
+    return pa.Array.from_buffers(pa.string(), len(data), [bitmap, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))])
+
+
+def repeated(value: int | float | str | None, type: "pa.DataType", count: int) -> "pa.Array":
+    """An Arrow array of one value so many times."""
+    import numpy as np
+    import pyarrow as pa
+
+    if value is None:
+        return pa.nulls(count, type)
+    one = from_texts([value]) if isinstance(value, str) else from_numpy(np.array([value]))
+    return pa.repeat(one.cast(type)[0], count)
 
 
 def to_numpy(array: "pa.Array") -> "np.ndarray":

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.arrays import repeated
 from cytotable_dagster.core.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
@@ -85,7 +86,7 @@ def read_batches(
     for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, sources, types), strict=True):
         found = dict(zip((column.name for column in read), arrays, strict=True))
         found |= {
-            name: pa.repeat(pa.scalar(value, schema.field(name).type), len(batch))
+            name: repeated(value, schema.field(name).type, len(batch))
             for name, value in added.items()
             if name in schema.names
         }
@@ -171,4 +172,4 @@ def _finite(wide: "pa.Array", narrow: "pa.Array") -> "tuple[pa.Array, tuple[int,
     first = pc.index(lost, True).as_py()
     if first < 0:
         return narrow, None
-    return pc.if_else(lost, pa.scalar(None, narrow.type), narrow), (pc.sum(lost).as_py(), str(wide[first]))
+    return pc.if_else(lost, pa.nulls(1, narrow.type)[0], narrow), (pc.sum(lost).as_py(), str(wide[first]))

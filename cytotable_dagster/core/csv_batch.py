@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
+from cytotable_dagster.core.arrays import from_numpy, repeated, to_numpy, valid_mask
 from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.csv_block import Block, kind_of
 from cytotable_dagster.core.csv_layout import INTEGER, SKIPPED, TEXT
@@ -162,7 +162,7 @@ def _text_of(array: "pa.Array | None", rows: np.ndarray, added: int | None) -> "
 
     if array is not None:
         return _rows_of(array, rows)
-    return pa.array([None if added is None else str(added)] * len(rows), pa.string())
+    return repeated(None if added is None else str(added), pa.string(), len(rows))
 
 
 def _in_order(pieces: "Sequence[tuple[np.ndarray, pa.Array]]") -> "pa.Array":

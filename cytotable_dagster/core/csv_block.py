@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.compiled import call
 from cytotable_dagster.core.csv_layout import CLASSES, HEAD, INTEGER, NULLS, ODD, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import Header, Records
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WORD = 64
+# Rows up to which Python is faster than what is made for many.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,15 @@ def _texts(text: np.ndarray, block: Block, line: int) -> "pa.Array":
     import pyarrow as pa
 
     words = block.words[line]
+    if block.rows <= _FEW:
+        there = block.valid(np.array([line]))[0].tolist()
+        places = [(word >> 32, word & 0xFFFFFFFF) for word in words.tolist()]
+        return from_texts(
+            [
+                text[start : start + size].tobytes().decode() if known else None
+                for known, (start, size) in zip(there, places, strict=True)
+            ]
+        )
     events = np.zeros((block.rows, 5), np.int64)
     events[:, 1], events[:, 3], events[:, 4] = np.arange(block.rows), words >> 32, words & 0xFFFFFFFF
     offsets, data = np.zeros(block.rows + 1, np.int64), np.empty(int(events[:, 4].sum()), np.uint8)

@@ -23,7 +23,7 @@ from cytotable_dagster.core.csv_parts import (
     texts_of,
 )
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
-from cytotable_dagster.core.csv_types import classes
+from cytotable_dagster.core.csv_types import classes, of_type, without_missing
 from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
@@ -217,7 +217,10 @@ def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":
         return pa.nulls(0, pa.int64())
     if all(pa.types.is_integer(piece.type) for piece in pieces):
         return pa.concat_arrays(pieces)
-    texts = pa.concat_arrays([piece.cast(pa.string()) for piece in pieces])
+    texts = without_missing(pa.concat_arrays([piece.cast(pa.string()) for piece in pieces]))
+    numbers = of_type(texts, pa.int64())
+    if numbers is not texts:
+        return numbers
     numbers, coercion = typed_array(texts.to_pylist(), name, pa.int64())
     return texts if coercion else numbers
 

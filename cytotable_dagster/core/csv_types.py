@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.columns import is_identity
 from cytotable_dagster.core.csv_layout import INTEGER, REAL, TEXT
 from cytotable_dagster.core.values import number_type
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 # As pandas and R write a number that is missing.
 MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
+_FEW = 8
 _CLASSES = {int: INTEGER, float: REAL, str: TEXT}
 
 
@@ -20,6 +23,8 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
     """How many texts of a column are missing, whole numbers, real, anything else, bytes."""
     import pyarrow as pa
 
+    if len(array) <= _FEW:
+        return _classes_of_few(array.to_pylist(), name)
     array = without_missing(array)
     there = len(array) - array.null_count
     counts = [array.null_count, 0, 0, 0, 0]
@@ -38,12 +43,31 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
     return counts
 
 
+def _classes_of_few(texts: "Sequence[str | None]", name: str) -> Sequence[int]:
+    """As `classes`, by Python, which is faster where arrays are of a site's only image."""
+    there = [text for text in texts if text is not None and text not in MISSING]
+    counts = [len(texts) - len(there), 0, 0, 0, 0]
+    found = [_CLASSES[number_type(text)] for text in there]
+    if is_identity(name):
+        as_written = all(kind == INTEGER and str(int(text)) == text for kind, text in zip(found, there, strict=True))
+        found = [INTEGER if as_written else TEXT] * len(there)
+    for kind in found:
+        counts[kind] += 1
+    return counts
+
+
 def without_missing(array: "pa.Array") -> "pa.Array":
     """Texts with null for those that say that a number is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.if_else(pc.is_in(array, pa.array(MISSING)), pa.scalar(None, array.type), array)
+    missing = pc.is_in(array, _missing())
+    return pc.if_else(missing, pa.nulls(1, array.type)[0], array) if pc.any(missing).as_py() else array
+
+
+@cache
+def _missing() -> "pa.Array":
+    return from_texts(MISSING)
 
 
 def of_type(array: "pa.Array", type: "pa.DataType") -> "pa.Array":

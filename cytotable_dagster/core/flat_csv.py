@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.arrays import from_numpy
+from cytotable_dagster.core.arrays import from_numpy, from_texts
 from cytotable_dagster.core.csv_files import Export
 from cytotable_dagster.core.csv_parts import Header
 from cytotable_dagster.core.csv_reader import CsvTable, csv_table_path, load_table
@@ -125,7 +125,7 @@ class FlatTable:
         numbers, names = _files_of_rows(self.inner)
         added = {
             self.image_number: from_numpy(self.images),
-            SOURCE: pa.DictionaryArray.from_arrays(from_numpy(numbers), pa.array(names, pa.string())),
+            SOURCE: pa.DictionaryArray.from_arrays(from_numpy(numbers), from_texts(names)),
         }
         asked = [(name, type) for name, type in zip(columns, types, strict=True) if name not in added]
         inner = self.inner.batches(wanted, [name for name, _ in asked], [type for _, type in asked])

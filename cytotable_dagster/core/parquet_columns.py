@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from cytotable_dagster.core.arrays import repeated
 from cytotable_dagster.core.parquet import parquet_writer
 from cytotable_dagster.core.parquet_concat import (
     MAGIC,
@@ -115,7 +116,7 @@ def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fil
             if fill is None:
                 columns.append(pa.nulls(rows, field.type))
             elif isinstance(fill, Constant):
-                columns.append(pa.repeat(pa.scalar(fill.value, field.type), rows))
+                columns.append(repeated(fill.value, field.type, rows))
             else:
                 found = file.read_row_group(group, columns=[fill.source])[fill.source]
                 empty = found.null_count == rows

@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
+from cytotable_dagster.core.arrays import from_numpy, from_texts, repeated, to_numpy, valid_mask
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float64])
@@ -27,6 +29,24 @@ def test_a_part_of_an_array_is_taken_from_its_place():
     assert valid_mask(array).tolist() == [True, True, False]
     assert to_numpy(array)[:2].tolist() == [3, 4]
     assert to_numpy(from_numpy(np.arange(10)[::2])).tolist() == [0, 2, 4, 6, 8]
+
+
+@given(st.lists(st.none() | st.text(max_size=9), max_size=20))
+def test_texts_become_an_arrow_array(values):
+    found = from_texts(values)
+    found.validate(full=True)
+    assert found.to_pylist() == values
+
+
+@pytest.mark.parametrize(
+    ("value", "type"),
+    [(7, pa.int64()), (-(2**63), pa.int64()), (7, pa.int32()), (0.5, pa.float64()), ("é", pa.string()), ("", pa.string()),
+     (None, pa.string()), (None, pa.float32())],
+)  # fmt: skip
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_one_value_is_repeated(value, type, count):
+    found = repeated(value, type, count)
+    assert (found.to_pylist(), found.type) == ([value] * count, type)
 
 
 def test_pandas_stays_out():

@@ -3,6 +3,8 @@
 import gzip
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -205,6 +207,16 @@ def test_words_for_a_missing_number_are_words_in_a_column_of_text(tmp_path, word
     assert (gene, site) == (["null", "nan", word.replace('""', '"'), None], [1, None, 3, 4])
     assert (found["X"], found["Y"]) == ([0.5, None, None, None], [1, None, 3, None])
     assert [(c.source, c.count) for c in result.outputs[0].coercions] == [("Y", 1)]
+
+
+def test_pandas_is_not_imported(tmp_path):
+    """Half a second, which pyarrow's ways of making an array of Python values take."""
+    head = "ImageNumber,ObjectNumber,Metadata_Gene,Metadata_Dose,X"
+    cells(tmp_path / "P1" / "a", head, "1,1,nan,nan,null", "1,2,TP53,2,0.5")
+    cells(tmp_path / "P1" / "b", head.replace("X", "Y"), "1,1,,3,5")
+    code = "import sys; from cytotable_dagster import convert; convert('P1', 'out'); print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
 
 
 def _plan_notes(folder: Path, tmp_path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
