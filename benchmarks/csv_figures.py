@@ -68,13 +68,19 @@ def main() -> None:
         sources = [(jump_folder(plates, sites), sites <= PEER_SITES) for sites in (options.sites, *options.peer_sites)]
         if (data / "examplehuman").is_dir():
             sources += [
-                (copies_of(data / "examplehuman", plates, times), times <= PEER_COPIES) for times in options.copies
+                (copies_of(data / "examplehuman", plates, times, sites=sites), times <= PEER_COPIES and not sites)
+                for sites in (False, True)
+                for times in options.copies
+                if times > 1 or not sites
             ]
         for source, peer in sources:
             for figure in measured(shop, source, options.pairs, options.cytotable if peer else 0):
                 print(f"{figure.name}: {figure.value}  [{figure.target}]  {figure.detail}", flush=True)
                 figures.append(figure)
-    plate = f"{options.sites} sites of 150 objects, 1,900 columns a table; copies of ExampleHuman (289 objects)"
+    plate = (
+        f"{options.sites} sites of 150 objects, 1,900 columns a table; copies of ExampleHuman (289 objects), "
+        "in one export or in a folder for each (-sites)"
+    )
     options.output.write_text(as_markdown(description(), plate, options.pairs, figures, "make bench-csv", _MEASURED))
 
 

@@ -8,22 +8,25 @@ TABLES = ("Image", "Cells", "Cytoplasm", "Nuclei")
 SITES, OBJECTS, COLUMNS = 64, 150, 1900
 
 
-def copies_of(export: Path, folder: Path, times: int) -> Path:
-    """One export with the rows of `export` so many times, its ImageNumbers shifted each time."""
-    path = folder / f"{export.name}-{times}"
+def copies_of(export: Path, folder: Path, times: int, *, sites: bool = False) -> Path:
+    """The rows of `export` so many times, its ImageNumbers shifted each time: in one export, or one for each site."""
+    path = folder / f"{export.name}-{times}{'-sites' if sites else ''}"
     if path.exists():
         return path
     unfinished = path.with_suffix(".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     for table in TABLES:
         with (export / f"{table}.csv").open(newline="") as file:
             head, *rows = csv.reader(file)
         image = head.index("ImageNumber")
-        with (unfinished / f"{table}.csv").open("w", newline="") as out:
-            writer = csv.writer(out)
-            writer.writerow(head)
-            for time in range(times):
+        for time in range(times):
+            own = unfinished / _site(time) / f"{table}.csv" if sites else unfinished / f"{table}.csv"
+            is_new = not own.exists()
+            own.parent.mkdir(parents=True, exist_ok=True)
+            with own.open("a", newline="") as out:
+                writer = csv.writer(out)
+                if is_new:
+                    writer.writerow(head)
                 writer.writerows([*row[:image], int(row[image]) + time, *row[image + 1 :]] for row in rows)
     return unfinished.rename(path)
 
@@ -42,7 +45,7 @@ def jump_folder(folder: Path, sites: int = SITES) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     chance = np.random.default_rng(sites)
     for site in range(sites):
-        own = unfinished / f"P1-{'ABCDEFGHIJKLMNOP'[site // 24 % 16]}{site % 24 + 1:02d}-{site}"
+        own = unfinished / _site(site)
         own.mkdir(parents=True)
         (own / "Image.csv").write_text(
             "ImageNumber,FileName_DNA,Metadata_Plate,Metadata_Site,Metadata_Well\n"
@@ -51,6 +54,10 @@ def jump_folder(folder: Path, sites: int = SITES) -> Path:
         for table in TABLES[1:]:
             _write_objects(own / f"{table}.csv", table, site + 1, chance)
     return unfinished.rename(path)
+
+
+def _site(number: int) -> str:
+    return f"P1-{'ABCDEFGHIJKLMNOP'[number // 24 % 16]}{number % 24 + 1:02d}-{number}"
 
 
 def _write_objects(path: Path, table: str, image: int, chance: object) -> None:

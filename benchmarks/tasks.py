@@ -153,11 +153,8 @@ def pandas_join(source: str, dest: str) -> Facts:
     import pandas as pd
 
     def read(table: str) -> pd.DataFrame:
-        parts = [
-            pd.read_csv(path).assign(Site=path.parent.name).add_prefix(f"{table}_")
-            for path in sorted(Path(source).rglob(f"{table}.csv"))
-        ]
-        return pd.concat(parts, ignore_index=True)
+        parts = {path.parent.name: pd.read_csv(path) for path in sorted(Path(source).rglob(f"{table}.csv"))}
+        return pd.concat(parts, names=["Site", None]).reset_index("Site").add_prefix(f"{table}_")
 
     started = time.perf_counter()
     joined = read("Cytoplasm")
