@@ -10,15 +10,13 @@ import numpy as np
 
 from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.compiled import call
-from cytotable_dagster.core.csv_layout import CLASSES, HEAD, INTEGER, NULLS, ODD, REAL, SKIPPED, TEXT
+from cytotable_dagster.core.csv_layout import CLASSES, FEW, HEAD, INTEGER, NULLS, ODD, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import Header, Records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _WORD = 64
-# Rows up to which Python is faster than what is made for many.
-_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def _texts(text: np.ndarray, block: Block, line: int) -> "pa.Array":
     import pyarrow as pa
 
     words = block.words[line]
-    if block.rows <= _FEW:
+    if block.rows <= FEW:
         there = block.valid(np.array([line]))[0].tolist()
         places = [(word >> 32, word & 0xFFFFFFFF) for word in words.tolist()]
         return from_texts(

@@ -7,5 +7,7 @@ CLASSES = 5
 COUNTED, SKIPPED = 4, 5
 # In a line of `cells`, how many values are missing, and where the values start.
 NULLS, HEAD = range(2)
+# Rows up to which Python is faster than what is made for many: a site often has one image.
+FEW = 8
 # The answer where records are not plain.
 ODD = -1

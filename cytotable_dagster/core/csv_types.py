@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.columns import is_identity
-from cytotable_dagster.core.csv_layout import INTEGER, REAL, TEXT
+from cytotable_dagster.core.csv_layout import FEW, INTEGER, REAL, TEXT
 from cytotable_dagster.core.values import number_type
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 # As pandas and R write a number that is missing.
 MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
-_FEW = 8
 _CLASSES = {int: INTEGER, float: REAL, str: TEXT}
 
 
@@ -23,7 +22,7 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
     """How many texts of a column are missing, whole numbers, real, anything else, bytes."""
     import pyarrow as pa
 
-    if len(array) <= _FEW:
+    if len(array) <= FEW:
         return _classes_of_few(array.to_pylist(), name)
     array = without_missing(array)
     there = len(array) - array.null_count
@@ -44,7 +43,7 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
 
 
 def _classes_of_few(texts: "Sequence[str | None]", name: str) -> Sequence[int]:
-    """As `classes`, by Python, which is faster where arrays are of a site's only image."""
+    """As `classes`, by Python."""
     there = [text for text in texts if text is not None and text not in MISSING]
     counts = [len(texts) - len(there), 0, 0, 0, 0]
     found = [_CLASSES[number_type(text)] for text in there]
