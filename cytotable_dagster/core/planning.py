@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 48 MB of the joined
-# table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more.
+# A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 80 MB of the joined
+# table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more. Of other
+# files than SQLite's, what is read lies beside the values.
 _BATCH_VALUES = 8_000_000
-_JOINED_BATCH_VALUES = 6_000_000
+_JOINED_BATCH_VALUES, _JOINED_BATCH_VALUES_OF_FILES = 10_000_000, 6_000_000
 # What is kept as chunk files has fewer of them.
 _BATCHES_PER_CHUNK = 2
 
@@ -126,7 +127,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         readers.append(reader)
     parts, keys = in_one_form(parts, keys, readers, preset.table_number)
     orders, images = chunks.order_rows(keys)
-    batch_size = _batch_size(found, options)
+    batch_size = _batch_size(found, options, preset)
     bounds = _bounds(orders, batch_size, options)
     folder.mkdir(parents=True, exist_ok=True)
     for compartment, order in orders.items():
@@ -176,11 +177,12 @@ def _matches(orders: "Mapping[str, chunks.RowOrder]", base: str | None) -> "dict
     return found
 
 
-def _batch_size(found: Sequence[SourceTable], options: Options) -> int:
+def _batch_size(found: Sequence[SourceTable], options: Options, preset: Preset) -> int:
     """Objects of a batch: by the widest table, or by all that are held together to be joined."""
     if options.joined:
         sides = [table for table in found if table.compartment != IMAGE or options.image_features] or found
-        return max(_JOINED_BATCH_VALUES // sum(len(table.columns) for table in sides), 1)
+        values = _JOINED_BATCH_VALUES if preset.datatype == "sqlite" else _JOINED_BATCH_VALUES_OF_FILES
+        return max(values // sum(len(table.columns) for table in sides), 1)
     return max(_BATCH_VALUES // max(len(table.columns) for table in found), 1)
 
 
