@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 80 MB of the joined
-# table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more. Of other
-# files than SQLite's, what is read lies beside the values.
+# table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more. Of CSV
+# and NPZ files less, for what is read of them lies beside the values.
 _BATCH_VALUES = 8_000_000
 _JOINED_BATCH_VALUES, _JOINED_BATCH_VALUES_OF_FILES = 10_000_000, 6_000_000
 # What is kept as chunk files has fewer of them.
