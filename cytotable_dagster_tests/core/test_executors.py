@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
 import parsl
+import psutil
 import pytest
 
 from cytotable_dagster import convert
@@ -138,6 +140,7 @@ def test_results_come_with_the_position_of_their_call(tmp_path):
 _HIGH_THROUGHPUT = """
 import os, sys, tempfile
 import parsl
+import psutil
 from parsl.executors import HighThroughputExecutor
 from parsl.providers import LocalProvider
 from cytotable_dagster import convert, errors
@@ -187,7 +190,8 @@ def test_a_high_throughput_executor_on_this_machine_gives_the_same_bytes_and_end
     assert _content(tmp_path / "workers") == _content(tmp_path / "threads")
     assert names_in(tmp_path / "cwd") == []
     assert not (tmp_path / "workers-broken").exists()
-    assert not _processes_that_mention(str(tmp_path))
+    # Parsl asks them to end and does not wait.
+    assert psutil.wait_procs(_processes_that_mention(str(tmp_path)), timeout=60)[1] == []
 
 
 def _break_table(path: Path, table: str) -> None:
@@ -201,13 +205,10 @@ def _break_table(path: Path, table: str) -> None:
     path.write_bytes(content)
 
 
-def _processes_that_mention(text: str) -> list[str]:
+def _processes_that_mention(text: str) -> list[psutil.Process]:
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if text in command and folder.name != str(os.getpid()):
-            found.append(command)
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            if text in " ".join(process.cmdline()) and process.pid != os.getpid():
+                found.append(process)
     return found
