@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,11 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
     if not isinstance(parsl_config, parsl.Config | None):
         raise OptionError(f"parsl_config: a parsl.Config is expected, not a {type(parsl_config).__name__}")
     if parsl_config is not None:
-        with _run_dir_in(parsl_config, scratch), parsl.DataFlowKernel(parsl_config) as kernel:
+        with (
+            _run_dir_in(parsl_config, scratch),
+            _workers_ended(parsl_config),
+            parsl.DataFlowKernel(parsl_config) as kernel,
+        ):
             threads = _threads_of(parsl_config)
             # Threads cannot be ended from outside; workers of other processes end with their kernel.
             ahead, patience = (2 * threads, None) if threads else (_AHEAD_OF_OTHER_EXECUTORS, _STOP_SECONDS)
@@ -165,6 +169,38 @@ def _threads_of(config: "Config") -> int:
 
     threads = [e.max_threads or 1 for e in config.executors if isinstance(e, ThreadPoolExecutor)]
     return max(threads) if len(threads) == len(config.executors) else 0
+
+
+@contextmanager
+def _workers_ended(config: "Config") -> Iterator[None]:
+    """Nothing of a configuration's blocks on this machine lives on behind it: Parsl asks their process groups to end,
+    does not wait, and does not always reach them."""
+    import psutil
+    from parsl.providers import LocalProvider
+
+    try:
+        yield
+    finally:
+        providers = [provider for e in config.executors if (provider := getattr(e, "provider", None))]
+        groups = {
+            block["remote_pid"]
+            for provider in providers
+            if isinstance(provider, LocalProvider)
+            for block in provider.resources.values()
+        }
+        left = [process for process in psutil.process_iter() if _group_of(process.pid) in groups - {os.getpgrp()}]
+        for process in psutil.wait_procs(left, timeout=_STOP_SECONDS)[1]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+
+
+def _group_of(pid: int) -> int | None:
+    """The process group of a process; None where it is gone."""
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
 
 
 @contextmanager

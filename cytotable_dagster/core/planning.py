@@ -102,7 +102,6 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
-
     files = None
     if preset.datatype == "sqlite":
         check_is_sqlite(source.path)
