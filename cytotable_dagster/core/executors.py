@@ -109,8 +109,7 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
     if parsl_config is not None:
         with (
             _run_dir_in(parsl_config, scratch),
-            _workers_ended(parsl_config),
-            parsl.DataFlowKernel(parsl_config) as kernel,
+            _kernel_of(parsl_config) as kernel,
         ):
             threads = _threads_of(parsl_config)
             # Threads cannot be ended from outside; workers of other processes end with their kernel.
@@ -172,27 +171,40 @@ def _threads_of(config: "Config") -> int:
 
 
 @contextmanager
-def _workers_ended(config: "Config") -> Iterator[None]:
-    """Nothing of a configuration's blocks on this machine lives on behind it: Parsl asks their process groups to end,
-    does not wait, and does not always reach them."""
-    import psutil
+def _kernel_of(config: "Config") -> "Iterator[DataFlowKernel]":
+    """A kernel whose workers on this machine have ended with it: Parsl asks their process groups to end, does not wait,
+    and does not always reach them."""
+    import parsl
+
+    groups: set[int | None] = set()
+    try:
+        with parsl.DataFlowKernel(config) as kernel:
+            try:
+                yield kernel
+            finally:
+                groups = {_group_of(pid) for pid in _blocks_here(config)} - {None, os.getpgrp()}
+    finally:
+        _end(groups)
+
+
+def _blocks_here(config: "Config") -> list[int]:
+    """The first process of each block that a configuration has on this machine."""
     from parsl.providers import LocalProvider
 
-    try:
-        yield
-    finally:
-        providers = [provider for e in config.executors if (provider := getattr(e, "provider", None))]
-        groups = {
-            block["remote_pid"]
-            for provider in providers
-            if isinstance(provider, LocalProvider)
-            for block in provider.resources.values()
-        }
-        left = [process for process in psutil.process_iter() if _group_of(process.pid) in groups - {os.getpgrp()}]
-        for process in psutil.wait_procs(left, timeout=_STOP_SECONDS)[1]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+    providers = [getattr(executor, "provider", None) for executor in config.executors]
+    here = [provider for provider in providers if isinstance(provider, LocalProvider)]
+    return [block["remote_pid"] for provider in here for block in provider.resources.values()]
+
+
+def _end(groups: "set[int | None]") -> None:
+    """Wait for processes of these groups, and kill those that do not end."""
+    import psutil
+
+    left = [process for process in psutil.process_iter() if _group_of(process.pid) in groups] if groups else []
+    for process in psutil.wait_procs(left, timeout=_STOP_SECONDS)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=_STOP_SECONDS)
 
 
 def _group_of(pid: int) -> int | None:

@@ -14,6 +14,7 @@ from threading import Timer
 import parsl
 import psutil
 import pytest
+from parsl.providers import LocalProvider
 
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import KeyColumnError
@@ -21,6 +22,9 @@ from cytotable_dagster.core.executors import runner, thread_config
 from cytotable_dagster.core.stopping import check_stopped
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
+
+# Where Parsl's worker program is.
+_OWN_SCRIPTS = f"export PATH={Path(sys.executable).parent}:$PATH"
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -190,6 +194,30 @@ def test_a_high_throughput_executor_on_this_machine_gives_the_same_bytes_and_end
     assert _content(tmp_path / "workers") == _content(tmp_path / "threads")
     assert names_in(tmp_path / "cwd") == []
     assert not (tmp_path / "workers-broken").exists()
+    assert _processes_that_mention(str(tmp_path)) == []
+
+
+class _Unreached(LocalProvider):
+    """Its workers are not asked to end."""
+
+    def cancel(self, job_ids: list[str]) -> list[bool]:
+        return [True for _ in job_ids]
+
+
+def test_workers_that_parsl_does_not_reach_have_ended_too(tmp_path):
+    config = parsl.Config(
+        executors=[
+            parsl.HighThroughputExecutor(
+                label="workers", address="127.0.0.1", loopback_address="127.0.0.1", max_workers_per_node=1,
+                worker_logdir_root=str(tmp_path), encrypted=False,
+                provider=_Unreached(init_blocks=1, min_blocks=0, max_blocks=1, worker_init=_OWN_SCRIPTS),
+            )
+        ],
+        run_dir=str(tmp_path), usage_tracking=0, initialize_logging=False,
+    )  # fmt: skip
+    with runner(config, tmp_path) as run:
+        assert [value for _, value in run.run([(abs, (-7,))])] == [7]
+        assert _processes_that_mention(str(tmp_path)) != []
     assert _processes_that_mention(str(tmp_path)) == []
 
 
