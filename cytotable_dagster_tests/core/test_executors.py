@@ -23,9 +23,6 @@ from cytotable_dagster.core.stopping import check_stopped
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 
-# Where Parsl's worker program is.
-_OWN_SCRIPTS = f"export PATH={Path(sys.executable).parent}:$PATH"
-
 
 def _content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -204,13 +201,15 @@ class _Unreached(LocalProvider):
         return [True for _ in job_ids]
 
 
-def test_workers_that_parsl_does_not_reach_have_ended_too(tmp_path):
+def test_workers_that_parsl_does_not_reach_have_ended_too(tmp_path, monkeypatch):
+    # Where Parsl's own programs are.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     config = parsl.Config(
         executors=[
             parsl.HighThroughputExecutor(
                 label="workers", address="127.0.0.1", loopback_address="127.0.0.1", max_workers_per_node=1,
                 worker_logdir_root=str(tmp_path), encrypted=False,
-                provider=_Unreached(init_blocks=1, min_blocks=0, max_blocks=1, worker_init=_OWN_SCRIPTS),
+                provider=_Unreached(init_blocks=1, min_blocks=0, max_blocks=1),
             )
         ],
         run_dir=str(tmp_path), usage_tracking=0, initialize_logging=False,
