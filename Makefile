@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 PARITY_VENV ?= .venv-parity
 PORT ?= 3000
+CASES ?= 1000
+SEED ?= 1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint parity bench bench-csv bench-dataset clean
+.PHONY: help env demo test lint parity bench bench-csv bench-dataset attack test-slow clean
 
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +32,13 @@ demo: env ## convert a synthetic plate in the Dagster web UI on 127.0.0.1:3000 (
 # Two at a time, as many of them wait for servers; those of one file share what they start.
 test: env lint ## check style and types, and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+test-slow: env ## the tests that take minutes, and a thousand attacks of each kind
+	$(BIN)/python -m pytest -m slow $(PYTEST)
+	$(BIN)/python -m attacks --cases 1000 --seed $(SEED)
+
+attack: env ## attack the converter: mutated files, kills, faults of a store (CASES=20000, SEED=...)
+	$(BIN)/python -m attacks --cases $(CASES) --seed $(SEED)
 
 lint: env ## style, types, import rules
 	$(BIN)/ruff check --quiet .
