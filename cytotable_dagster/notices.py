@@ -8,15 +8,14 @@ from typing import Any
 
 import dagster as dg
 
-from cytotable_dagster.core.errors import DownloadError
 from cytotable_dagster.jobs import convert_plate
 from cytotable_dagster.plates import BATCH_TAG
 from cytotable_dagster.resources import Webhook
+from cytotable_dagster.webhook import post
 
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _UNDER_WAY = [status for status in dg.DagsterRunStatus if status not in _ENDED]
 _OFF = "CYTOTABLE_WEBHOOK_URL is not set"
-_ATTEMPTS, _SECONDS = 3, 10
 
 
 def plate_failed_notice() -> dg.SensorDefinition:
@@ -74,28 +73,6 @@ def batch_done_notice() -> dg.SensorDefinition:
         )
 
     return batch_done
-
-
-def post(url: str, text: str) -> None:
-    """Send a text to a webhook of Slack's kind, trying again when it does not answer.
-
-    Raises:
-        DownloadError: it could not be sent; the address, which is a secret, is not in the message.
-    """
-    import requests
-
-    reason = ""
-    for attempt in range(_ATTEMPTS):
-        time.sleep(attempt)
-        try:
-            answer = requests.post(url, json={"text": text}, timeout=_SECONDS)
-        except requests.RequestException as error:
-            reason = type(error).__name__
-            continue
-        if answer.ok:
-            return
-        reason = f"status {answer.status_code}"
-    raise DownloadError(f"the webhook took no notice ({reason}); check CYTOTABLE_WEBHOOK_URL")
 
 
 def _reason(context: dg.RunFailureSensorContext) -> str:

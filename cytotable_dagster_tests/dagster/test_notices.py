@@ -13,9 +13,10 @@ import pytest
 from cytotable_dagster import plates
 from cytotable_dagster.build import build_defs
 from cytotable_dagster.core.errors import DownloadError
-from cytotable_dagster.notices import batch_done_notice, plate_failed_notice, post
+from cytotable_dagster.notices import batch_done_notice, plate_failed_notice
 from cytotable_dagster.resources import Lake, PlateSource, Webhook
 from cytotable_dagster.schedules import nightly_schedule
+from cytotable_dagster.webhook import post
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
 from cytotable_dagster_tests.dagster.hook import Hook, webhook
 from cytotable_dagster_tests.dagster.instances import opened
