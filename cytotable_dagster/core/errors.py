@@ -32,6 +32,11 @@ class SourceAccessError(CytoTableError, PermissionError):
     """The store refused: no credentials, no permission, no such bucket."""
 
 
+class UnsafeNameError(CytoTableError, ValueError):
+    """A name out of a store, a source or a preset that would lie elsewhere than in its folder, or that no file of this
+    machine can have."""
+
+
 class DownloadError(CytoTableError, OSError):
     """A download failed or arrived with the wrong size or checksum. Trying again may help."""
 

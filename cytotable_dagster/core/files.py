@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -9,6 +10,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+
+from cytotable_dagster.core.errors import UnsafeNameError
+
+# Bytes of a name: a file system takes 255, and some go for what lies beside a file while it is made.
+_NAME_BYTES = 220
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def inside(folder: Path, name: str, said: str | None = None) -> Path:
+    """The path of a name that somebody else chose, in a folder; every such path is made here.
+
+    Args:
+        name: with `/` between folders; one of them may be empty, as in `a//b`, but not the first.
+        said: what the error calls it.
+
+    Raises:
+        UnsafeNameError: it would lie outside (`..`, a leading `/`, a drive), would on another system (a backslash), or
+            no file can have it (a NUL, a name of over 220 bytes, nothing but the folder itself).
+    """
+    parts = name.split("/")
+    reason = None
+    if not parts[0] or not any(parts) or _DRIVE.match(name):
+        reason = "it does not lie in a folder"
+    elif {".", ".."} & {*parts} or "\\" in name:
+        reason = "it leads out of its folder"
+    elif "\0" in name or any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES for part in parts):
+        reason = f"no file can have it (a NUL in it, or over {_NAME_BYTES} bytes)"
+    if reason:
+        shown = said or name
+        shown = shown if len(shown) <= _NAME_BYTES else f"{shown[:_NAME_BYTES]}..."
+        raise UnsafeNameError(f"{shown!r}: {reason}; give it another name")
+    return folder.joinpath(*filter(None, parts))
 
 
 @contextmanager

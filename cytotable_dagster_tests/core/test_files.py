@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cytotable_dagster.core.files import move_into_place, scratch_folder, size_of, whole_file
+from cytotable_dagster.core.errors import UnsafeNameError
+from cytotable_dagster.core.files import inside, move_into_place, scratch_folder, size_of, whole_file
 from cytotable_dagster_tests.core.conftest import names_in
 
 
@@ -88,3 +89,21 @@ def test_a_result_replaces_whatever_was_there(tmp_path, old, new):
     text = tmp_path / "result" / "part" if new is _folder else tmp_path / "result"
     assert text.read_text() == "new"
     assert size_of(tmp_path / "result") == 3
+
+
+@pytest.mark.parametrize("name", ["x", "a/b/x.sqlite", "a//b", "größe 100 %/x", "...", "a/..b", ".x", "x/", "n" * 220])
+def test_a_name_from_elsewhere_is_a_path_in_its_folder(tmp_path, name):
+    path = inside(tmp_path, name)
+    assert tmp_path in path.parents
+    assert path.resolve() == path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/", "..", ".", "../x", "a/../../x", "a/./x", "/etc/x", "//x", "a\\..\\x", "C:/x", "c:x", "a\0b", "n" * 221],
+)
+def test_a_name_that_would_lie_elsewhere_is_refused_in_one_line(tmp_path, name):
+    with pytest.raises(UnsafeNameError) as caught:
+        inside(tmp_path, name)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
