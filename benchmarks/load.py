@@ -31,6 +31,7 @@ from cytotable_dagster.core.addresses import Pattern
 from cytotable_dagster.core.arrivals import Memory, look
 from cytotable_dagster.core.listing import listing
 from cytotable_dagster.demo.servers import daemon, prepare_home, web_server
+from cytotable_dagster.home import LOCATION
 
 IN_A_BATCH = 100
 WATCHED = 30
@@ -49,7 +50,7 @@ _CHUNKS = """query { assetNodeOrError(assetKey: {path: ["cells_chunk"]}) { ... o
   partitionKeysByDimension { name partitionKeys }
   assetPartitionStatuses { ... on MultiPartitionStatuses { primaryDimensionName ranges {
     primaryDimStartKey primaryDimEndKey } } } } } }"""
-_SENSOR = {"repositoryLocationName": "cytotable_dagster", "repositoryName": "__repository__", "sensorName": SENSOR}
+_SENSOR = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "sensorName": SENSOR}
 _TURN_ON = """mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) { __typename } }"""
 _TICKS = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor {
   sensorState { ticks(limit: 100) { status skipReason timestamp endTimestamp } } } } }"""

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+# The module that Dagster loads, and what Dagster calls it where nobody names it otherwise (`-m`): whatever remembers a
+# sensor or a run by its code location finds it again, however Dagster was started.
+LOCATION = "cytotable_dagster.definitions"
+
 INSTANCE = """\
 # No connection to anywhere but this machine, and no dialog before the first page.
 telemetry:

@@ -9,7 +9,8 @@ from typing import Any
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.demo.plate import BUCKET, write_plate
 from cytotable_dagster.demo.s3_server import S3Server, s3_server, upload_tree
-from cytotable_dagster.demo.servers import HOST, LOCATION, Server, dagster_servers, prepare_home
+from cytotable_dagster.demo.servers import HOST, Server, dagster_servers, prepare_home
+from cytotable_dagster.home import LOCATION
 
 _PATTERN = f"s3://{BUCKET}/cpg-demo/source_1/workspace/backend/{{batch}}/{{plate}}/{{plate}}.sqlite"
 _POLL_SECONDS = 1.0

@@ -14,19 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.home import set_pools, write_settings
+from cytotable_dagster.home import LOCATION, set_pools, write_settings
 
 HOST = "127.0.0.1"
-LOCATION = "cytotable_dagster"
 _START_SECONDS = 120
 _STOP_SECONDS = 20
-
-_WORKSPACE = f"""\
-load_from:
-  - python_module:
-      module_name: cytotable_dagster.definitions
-      location_name: {LOCATION}
-"""
 
 
 class ServersError(CytoTableError, OSError):
@@ -48,7 +40,6 @@ def prepare_home(home: Path) -> None:
 
     home.mkdir(parents=True, exist_ok=True)
     write_settings(home)
-    (home / "workspace.yaml").write_text(_WORKSPACE)
     with DagsterInstance.from_config(str(home)) as instance:
         set_pools(instance)
 
@@ -71,7 +62,7 @@ def dagster_servers(home: Path, settings: Mapping[str, str], port: int = 0) -> I
 @contextmanager
 def web_server(home: Path, settings: Mapping[str, str], port: int = 0) -> Iterator[Server]:
     """The web server alone."""
-    port = _free_port(port)
+    port = free_port(port)
     url = f"http://{HOST}:{port}"
     with _server(home, settings, "dagster-webserver", "-h", HOST, "-p", str(port)) as (process, log):
         _wait_until_it_answers(f"{url}/server_info", process, log)
@@ -96,7 +87,7 @@ def _server(
     log = home / f"{command}.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [program, *options, "-w", home / "workspace.yaml"],
+            [program, *options, "-m", LOCATION],
             env=environment,
             stdout=out,
             stderr=out,
@@ -105,10 +96,11 @@ def _server(
     try:
         yield process, log
     finally:
-        _end_group(process)
+        end_group(process)
 
 
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End the leader of a process group and all that it started."""
     for what in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, what)
@@ -143,7 +135,12 @@ def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Pa
     raise ServersError(f"Dagster's web server did not answer within {_START_SECONDS} s (see {log})")
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int = 0) -> int:
+    """A port that can be listened at: this one, or for 0 any.
+
+    Raises:
+        ServersError: this one cannot.
+    """
     try:
         with socket.create_server((HOST, port)) as server:
             return int(server.getsockname()[1])

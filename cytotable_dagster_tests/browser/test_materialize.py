@@ -117,7 +117,7 @@ def page_with(browser: webdriver.Chrome, url: str, *texts: str) -> str:
 def test_a_plate_is_materialized_by_clicking_and_its_rows_and_source_are_on_the_page(
     browser: webdriver.Chrome, demo: Demo
 ) -> None:
-    browser.get(f"{demo.url}/locations/cytotable_dagster/jobs/convert_plate")
+    browser.get(f"{demo.url}/locations/cytotable_dagster.definitions/jobs/convert_plate")
     click(browser, "Materialize")
     # Dagster asks, as chunks are assets of their own that nothing has made yet; the run makes them.
     click(browser, "Confirm")

@@ -20,7 +20,7 @@ BUCKET = "plates"
 SECONDS = 240
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
-_REPOSITORY = {"repositoryLocationName": "cytotable_dagster", "repositoryName": "__repository__"}
+_REPOSITORY = {"repositoryLocationName": "cytotable_dagster.definitions", "repositoryName": "__repository__"}
 _START_SENSOR = """mutation ($sensor: SensorSelector!) {
   startSensor(sensorSelector: $sensor) { __typename ... on PythonError { message } }
 }"""
@@ -40,7 +40,7 @@ _LOGS = """query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection 
 } } } }"""
 _TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"""
 _LAUNCH = """mutation ($job: String!, $tags: [ExecutionTag!]) { launchRun(executionParams: {
-  selector: {repositoryLocationName: "cytotable_dagster", repositoryName: "__repository__", jobName: $job},
+  selector: {repositoryLocationName: "cytotable_dagster.definitions", repositoryName: "__repository__", jobName: $job},
   runConfigData: {}, executionMetadata: {tags: $tags}
 }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 

@@ -22,7 +22,7 @@ CACHE_LIMIT = 95_000
 PLATES = ("First", "Second", "Third")
 _BACKFILL = """mutation ($plates: [String!]) { launchPartitionBackfill(backfillParams: {
   selector: {partitionSetName: "convert_plate_partition_set", repositorySelector: {
-    repositoryLocationName: "cytotable_dagster", repositoryName: "__repository__"}}, partitionNames: $plates
+    repositoryLocationName: "cytotable_dagster.definitions", repositoryName: "__repository__"}}, partitionNames: $plates
 }) { __typename ... on PythonError { message } } }"""
 
 

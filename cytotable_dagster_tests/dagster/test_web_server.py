@@ -25,7 +25,7 @@ from cytotable_dagster.demo.s3_server import S3Server, s3_client, s3_server, upl
 
 LAUNCH = """mutation ($job: String!, $tags: [ExecutionTag!]) {
   launchRun(executionParams: {
-    selector: {repositoryLocationName: "cytotable_dagster", repositoryName: "__repository__", jobName: $job},
+    selector: {repositoryLocationName: "cytotable_dagster.definitions", repositoryName: "__repository__", jobName: $job},
     runConfigData: {}, executionMetadata: {tags: $tags}
   }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
 }"""
