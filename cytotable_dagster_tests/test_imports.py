@@ -19,6 +19,7 @@ PAGES = ("sqlite_", *COMPILED)
 # From the vocabulary up: a module imports from its own row and the rows above it.
 LAYERS = (
     (
+        "shown",
         "errors",
         "types",
         "stopping",

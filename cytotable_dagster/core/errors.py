@@ -1,11 +1,18 @@
 """What can go wrong, as a small tree: each error is also the builtin that a caller would expect.
 
-A message is one line: what is wrong, where, and what to do about it.
+A message is one line: what is wrong, where, and what to do about it. No password of an address is in it.
 """
+
+from cytotable_dagster.core.shown import one_line, shown
 
 
 class CytoTableError(Exception):
     """Anything this package raises on purpose."""
+
+    def __init__(self, message: str = "", *more: object) -> None:
+        super().__init__(message, *more)
+        # Set here, for OSError keeps what it was made with. Parts of messages are foreign: names, what a store says.
+        self.args = (one_line(shown(message)), *more) if message else more
 
     def __str__(self) -> str:
         # KeyError would show the message's repr; the first argument is the message everywhere.
