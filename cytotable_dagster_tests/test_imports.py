@@ -24,6 +24,7 @@ LAYERS = (
         "types",
         "stopping",
         "version",
+        "leftovers",
         "files",
         "arrays",
         "compiled",

@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cytotable_dagster.core.csv_parts import plain_file, read_header
 from cytotable_dagster.core.digests import crc32_of
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 
 # The file that has all compartments side by side; see `object_csv`.
@@ -97,8 +97,8 @@ def csv_preset(root: Path, preset: Preset | None = None, encoding: str = "utf-8"
 
 def names_in(file: Path, encoding: str) -> tuple[str, ...]:
     """The columns of a CSV file."""
-    with TemporaryDirectory(prefix="cytotable-header-") as scratch:
-        return read_header(plain_file(file, Path(scratch)), encoding, str(file)).names
+    with temporary_folder("header") as scratch:
+        return read_header(plain_file(file, scratch), encoding, str(file)).names
 
 
 def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -9,7 +9,6 @@ from; the index only spares reading all footers again, and follows the files whe
 """
 
 import json
-import tempfile
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from urllib.parse import quote, unquote
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import Columns, columns_of, schema_of
 from cytotable_dagster.core.errors import SchemaError, SourceNotFoundError
+from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.parquet import facts_in
 from cytotable_dagster.core.parquet_columns import Fill, refit
 
@@ -210,8 +210,8 @@ def column_is_empty(table: Table, plate: str, column: str) -> bool:
 
 
 def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns, fills: Mapping[str, Fill]) -> None:
-    with tempfile.TemporaryDirectory() as scratch, dest.create(name) as out:
-        refit(source, schema_of(columns), fills, out, Path(scratch))
+    with temporary_folder("fitting") as scratch, dest.create(name) as out:
+        refit(source, schema_of(columns), fills, out, scratch)
 
 
 def _with(table: Table, plate: str, content: Content, origin: str) -> Table:

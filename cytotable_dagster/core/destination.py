@@ -4,7 +4,6 @@ A file appears under its name only when it is whole, in place of one that is the
 """
 
 import os
-import secrets
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from cytotable_dagster.core.errors import DestinationExistsError
 from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
+from cytotable_dagster.core.leftovers import owned_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,15 +130,14 @@ class LocalDestination(Destination):
     def put(self, path: Path, name: str) -> None:
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
+        # The lock of a link would be that of the file it links to.
+        with owned_folder(target.parent, target.name) as folder:
+            temporary = folder / target.name
             try:
                 temporary.hardlink_to(path)
             except OSError:  # another file system, or one without links
                 shutil.copyfile(path, temporary)
             temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def take(self, made: Path, name: str) -> None:
         move_into_place(made, self.root / name)

@@ -3,15 +3,13 @@
 import json
 import os
 import re
-import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.errors import UnsafeNameError
+from cytotable_dagster.core.leftovers import owned_file, owned_folder, sweep
 
 # Bytes of a name: a file system takes 255, and some go for what lies beside a file while it is made.
 _NAME_BYTES = 220
@@ -47,29 +45,22 @@ def inside(folder: Path, name: str, said: str | None = None) -> Path:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there becomes `path` when the block ends well, else nothing."""
-    with _folder(path.parent):
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        temporary.touch(exist_ok=False)
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _folder(path.parent), owned_file(path.parent, path.name) as temporary:
+        yield temporary
+        temporary.replace(path)
 
 
 @contextmanager
 def scratch_folder(beside: Path) -> Iterator[Path]:
     """A folder for intermediate files on the file system of `beside`, so that a rename ends the work; removed after.
 
-    It lies in `beside` where that is a folder: it may be a mount, or a link to another file system.
+    It lies in `beside` where that is a folder: it may be a mount, or a link to another file system. What killed
+    processes left in either place goes.
     """
     place = beside if beside.is_dir() else beside.parent
-    with _folder(place):
-        folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", suffix=".tmp", dir=place))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    sweep(beside, beside.parent)
+    with _folder(place), owned_folder(place, beside.name) as folder:
+        yield folder
 
 
 @contextmanager

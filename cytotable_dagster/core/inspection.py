@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.discover import find_plate
+from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.plan import Options, Plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.sqlite_file import read_tables
@@ -60,8 +60,8 @@ def inspect_plate(
     datatype = wanted_datatype(preset, source_datatype)
     source = fetch(find_plate(source_path, datatype, cloud or {}), cloud or {})
     chosen = resolved_preset(source, preset, datatype=datatype, encoding=encoding)
-    with TemporaryDirectory(prefix="cytotable-inspect-") as folder:
-        plan = make_plan(source, chosen, Options(chunk_size=chunk_size, encoding=encoding), Path(folder))
+    with temporary_folder("inspect") as folder:
+        plan = make_plan(source, chosen, Options(chunk_size=chunk_size, encoding=encoding), folder)
         used = {part.table.name for part in plan.tables}
         there = read_tables(source.path) if chosen.datatype == "sqlite" else ()
         return Inspection(plan, tuple(sorted(set(there) - used)))

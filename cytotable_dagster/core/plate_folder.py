@@ -7,7 +7,6 @@ there too, or in a store.
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from cytotable_dagster.core.compartments import chunk_path
 from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
 from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.leftovers import sweep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,6 +138,5 @@ def _locked(path: Path) -> Iterator[None]:
 
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(path / ".lock"):
-        for left in (*path.glob(".*.tmp"), *path.glob("chunks/*/.*.tmp")):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        sweep(path, *path.glob(".*/"), *path.glob("chunks/*/"))
         yield

@@ -11,10 +11,10 @@ _task = threading.local()
 
 
 def unless_stopped(stop: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function, which `check_stopped` ends once the file `stop` is there.
+    """Call a function, which `check_stopped` ends once the file `stop` is there, or its folder, the work's, is gone.
 
     Raises:
-        StoppedError: it is there.
+        StoppedError: so it is.
     """
     _task.stop = stop
     try:
@@ -27,5 +27,5 @@ def unless_stopped(stop: Path, function: Callable[..., Any], *arguments: Any) ->
 def check_stopped() -> None:
     """End this thread's task where its work was called off; for loops, between two shares of work."""
     stop: Path | None = getattr(_task, "stop", None)
-    if stop is not None and stop.exists():
+    if stop is not None and (stop.exists() or not stop.parent.exists()):
         raise StoppedError("the work was called off, as other work failed or its run was cancelled")

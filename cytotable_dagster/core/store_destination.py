@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
 from cytotable_dagster.core.errors import CytoTableError, OptionError, SourceNotFoundError
-from cytotable_dagster.core.files import scratch_folder
+from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.store import client_of, errors_of, is_remote
 from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
 
@@ -127,7 +126,7 @@ class StoreDestination(Destination):
             self.remove(part)
 
     def scratch(self) -> AbstractContextManager[Path]:
-        return scratch_folder(Path(tempfile.gettempdir()))
+        return temporary_folder("results")
 
     def remove(self, name: str) -> None:
         with errors_of(self.address(name), writing=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from cytotable_dagster import plates
+from cytotable_dagster.core.leftovers import owned_file
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 from cytotable_dagster_tests.dagster.deployment import CHUNKS, COMPARTMENTS, Deployment, failures
 
@@ -72,7 +73,8 @@ def test_files_that_a_killed_run_left_are_kept_and_recorded(deployment: Deployme
     # As if it had been killed in the middle of a chunk: one more not there, one whole and of no event, junk beside.
     lake.chunk("Cells", 1).unlink()
     os.utime(lake.chunk("Nuclei", 3))
-    half = lake.chunks("Cells") / ".00001.parquet.x.tmp"
+    with owned_file(lake.chunks("Cells"), "00001.parquet") as half:
+        pass
     half.write_bytes(b"PAR1")
     lake.result("Cells").unlink()
     before = written(deployment, "Killed")
