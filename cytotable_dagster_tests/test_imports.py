@@ -27,6 +27,7 @@ LAYERS = (
         "leftovers",
         "files",
         "arrays",
+        "code_cache",
         "compiled",
         "parquet_layout",
         "csv_layout",

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import dagster as dg
 
@@ -14,6 +14,7 @@ from cytotable_dagster.core.errors import (
     WorkerLostError,
 )
 from cytotable_dagster.core.version import VERSION
+from cytotable_dagster.run_log import in_run_log
 
 COMPARTMENTS = ("Image", "Cells", "Cytoplasm", "Nuclei")
 PLATE_SQLITE = dg.AssetKey("plate_sqlite")
@@ -45,9 +46,11 @@ def chunk_asset_key(compartment: str) -> dg.AssetKey:
 
 @contextmanager
 def one_line_failures(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
-    """Our errors as failures of a run; with a context, those that may pass as a wish to try again."""
+    """Our errors as failures of a run; with a context, those that may pass as a wish to try again, and remarks in the
+    run's log."""
     try:
-        yield
+        with in_run_log(context.log) if context else nullcontext():
+            yield
     except (CytoTableError, OSError) as error:
         raise failure(error, retries_of(context) if context else _TRIES_AGAIN) from error
 

@@ -8,16 +8,19 @@ some 30 ms.
 import ctypes
 import functools
 import hashlib
+import logging
 import os
-import sys
-import tempfile
+import platform
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from llvmlite import binding as llvm
+
+from cytotable_dagster.core.code_cache import VARIABLE, kept, turn, where_kept
 
 _HERE = Path(__file__).parent
 # What the kernels are made of.
@@ -35,10 +38,17 @@ _SOURCES = (
     "sqlite_records",
     "sqlite_text",
 )
-_DIGEST_SIZE = 32
 _NAMES = ("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value", "read_fields")
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+# Processors that nearly all of a kind can stand in for, and what that asks of them, so that code that was kept in an
+# image runs wherever the image does. It is as fast as code for the very processor.
+_COMMON: dict[str, tuple[str, tuple[str, ...]]] = {
+    "x86_64": ("x86-64-v3", ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")),
+    "aarch64": ("generic", ()),
+    "arm64": ("generic", ()),
+}
 _lock = threading.Lock()
+_log = logging.getLogger("cytotable_dagster")
 
 
 def call(name: str, *arrays: np.ndarray) -> int:
@@ -59,28 +69,20 @@ def kernels() -> dict[str, Callable[[int], int]]:
 def load_kept() -> None:
     """Load the kernels now if an earlier process kept them; else the first call compiles them."""
     with _lock:
-        if not _bounds_are_checked() and _place()[1].exists():
+        if not _bounds_are_checked() and kept_in():
             _kernels()
 
 
 @functools.cache
 def _kernels() -> dict[str, Callable[[int], int]]:
-    if _bounds_are_checked():
-        from cytotable_dagster.core.kernels import checked_kernels
+    if not _bounds_are_checked():
+        machine, name = _place()
+        # A version of numba whose code cannot stand alone: let numba load it, in this process only.
+        with suppress(RuntimeError):
+            return _linked(machine, kept(name) or _compiled_and_kept(machine, name))
+    from cytotable_dagster.core.kernels import checked_kernels
 
-        return checked_kernels()
-    machine, path = _place()
-    code = _cached(path)
-    if code is None:
-        from cytotable_dagster.core.kernels import checked_kernels, machine_code
-
-        try:
-            code = machine_code(machine)
-        except RuntimeError:
-            # A version of numba whose code cannot stand alone: let numba load it, in this process only.
-            return checked_kernels()
-        _keep(path, code)
-    return _linked(machine, code)
+    return checked_kernels()
 
 
 def _bounds_are_checked() -> bool:
@@ -88,25 +90,41 @@ def _bounds_are_checked() -> bool:
 
 
 @functools.cache
-def _place() -> tuple[llvm.TargetMachine, Path]:
-    """What code is made for here, and the file that it is kept in."""
+def _place() -> tuple[llvm.TargetMachine, str]:
+    """What code is made for here, and the name that it is kept by."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
-    )
-    return machine, cache_folder() / f"kernels-{_fingerprint(machine.triple, llvm.get_host_cpu_name(), features)}.o"
+    has = llvm.get_host_cpu_features()
+    processor, features = llvm.get_host_cpu_name(), has.flatten()
+    common, needed = _COMMON.get(platform.machine(), (None, ()))
+    if common and all(has.get(feature) for feature in needed):
+        processor, features = common, ""
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=processor, features=features, opt=3, jit=True)
+    return machine, f"kernels-{_fingerprint(machine.triple, processor, features)}.o"
 
 
-def cache_folder() -> Path:
-    """Where compiled code is kept: NUMBA_CACHE_DIR if set, else below the user's cache folder."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    if given:
-        return Path(given) / "cytotable_dagster"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "cytotable_dagster"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cytotable_dagster"
+def kept_in() -> Path | None:
+    """The file that the kernels are loaded from; None where the next process compiles them."""
+    return where_kept(_place()[1])
+
+
+def _compiled_and_kept(machine: llvm.TargetMachine, name: str) -> bytes:
+    """The kernels' code, by this process or another that is at it; said in one line, as it takes a while."""
+    with turn() as folder:
+        if folder and (code := folder.code(name)):
+            return code
+        where = (
+            f"once on this machine, about 20 s (kept in {folder.path})"
+            if folder
+            else f"about 20 s in each process, as they can be kept nowhere: name a folder by {VARIABLE}"
+        )
+        _log.warning("compiling the readers, %s", where)
+        from cytotable_dagster.core.kernels import machine_code
+
+        code = machine_code(machine)
+        if folder:
+            folder.keep(name, code)
+        return code
 
 
 def _fingerprint(*machine: str) -> str:
@@ -117,27 +135,6 @@ def _fingerprint(*machine: str) -> str:
     for fact in (*machine, metadata.version("numba"), metadata.version("llvmlite")):
         digest.update(fact.encode() + b"\n")
     return digest.hexdigest()[:24]
-
-
-def _cached(path: Path) -> bytes | None:
-    """The code in a file, if it is there and whole: the file starts with the code's digest."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    code = data[_DIGEST_SIZE:]
-    return code if hashlib.sha256(code).digest() == data[:_DIGEST_SIZE] else None
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Store the code for the next process; where that cannot be, the next process compiles again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        Path(file.name).replace(path)
-    except OSError:
-        return
 
 
 def _linked(machine: llvm.TargetMachine, code: bytes) -> dict[str, Callable[[int], int]]:

@@ -75,14 +75,17 @@ def machine_code(target: Any) -> bytes:
     A kernel is `int32 name(int64 *status, void **error, int64 job)`, numba's calling convention.
 
     Raises:
-        RuntimeError: the code needs more than the C library.
+        RuntimeError: the code needs more than the C library, or its functions are called otherwise than is known.
     """
     module = None
     for name, function in KERNELS.items():
         callback = _callback(_SIGNATURE, error_model="numpy", _nrt=False)(function)
         part = llvm.parse_assembly(callback.inspect_llvm())
         # The wrapper that C would call handles Python exceptions; there are none, so the function inside will do.
-        inner = part.get_function(callback.native_name.removeprefix("cfunc."))
+        try:
+            inner = part.get_function(callback.native_name.removeprefix("cfunc."))
+        except NameError as error:
+            raise RuntimeError(f"compiled code has no function {callback.native_name}") from error
         inner.name = name
         if module is None:
             module = part

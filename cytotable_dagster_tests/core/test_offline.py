@@ -42,7 +42,7 @@ for number, source in enumerate(sources):
 
 def _environment(home: object) -> dict[str, str]:
     """A machine that DuckDB was never used on: no extension lies about."""
-    names = ("PATH", "LANG", "NUMBA_CACHE_DIR", "PYTHONPATH", "VIRTUAL_ENV")
+    names = ("PATH", "LANG", "CYTOTABLE_KERNEL_CACHE", "NUMBA_CACHE_DIR", "PYTHONPATH", "VIRTUAL_ENV")
     cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))  # noqa: PTH111
     return {name: os.environ[name] for name in names if name in os.environ} | {
         "HOME": str(home),

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cytotable_dagster.core import compiled
 from cytotable_dagster.core.errors import (
     DamagedSourceError,
     SchemaError,
@@ -342,29 +341,3 @@ def test_importing_the_reader_imports_neither_compiler_nor_arrow():
         "import sys, cytotable_dagster.core.sqlite_pages; sys.exit('numba' in sys.modules or 'pyarrow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_compiled_code_is_kept_outside_the_source_tree_and_spares_the_compiler(plate: Path, tmp_path: Path):
-    code = (
-        "import sys; from pathlib import Path; from cytotable_dagster.core.sqlite_pages import open_table\n"
-        f"print(open_table(Path({str(plate)!r}), 't').count(), 'numba' in sys.modules)"
-    )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_BOUNDSCHECK": "0"}
-    for compiles in (True, False):
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.split() == ["1000", str(compiles)]
-    (kept,) = (tmp_path / "cache").rglob("*.o")
-    assert compiled._cached(kept)
-
-
-def test_a_cache_that_cannot_be_written_or_is_damaged_is_done_without(tmp_path: Path):
-    # A file where the folder should be cannot be written into even by root.
-    (tmp_path / "file").touch()
-    compiled._keep(tmp_path / "file" / "kernels.o", b"code")
-    assert compiled._cached(tmp_path / "file" / "kernels.o") is None
-    kept = tmp_path / "kernels.o"
-    compiled._keep(kept, b"code")
-    assert compiled._cached(kept) == b"code"
-    kept.write_bytes(kept.read_bytes()[:-1])
-    assert compiled._cached(kept) is None
