@@ -127,13 +127,22 @@ def plate_remove(chosen: argparse.Namespace) -> None:
 
 def home(chosen: argparse.Namespace) -> None:
     """Set up the Dagster instance."""
-    from cytotable_dagster.home import set_pools, write_settings
+    from cytotable_dagster.home import merge_settings, set_pools, write_settings
 
     home = _dagster_home()
-    written = write_settings(home)
+    merged = None if write_settings(home) else merge_settings(home)
     with _instance() as instance:
         set_pools(instance)
-    print(f"{home}: " + ("dagster.yaml written, pools limited" if written else "has a dagster.yaml, which was left"))
+    if merged is None:
+        print(f"{home}: dagster.yaml written, pools limited")
+        return
+    added = f"was given {', '.join(merged.added)}" if merged.added else "was left as it is"
+    print(f"{home}: pools limited; dagster.yaml {added}")
+    for setting in merged.kept:
+        print(f"  kept as it is there: {setting}")
+    if merged.lacking:
+        print("  lacks these settings, which do not fit what is there; see docs/operating.md:")
+        print("".join(f"    {line}\n" for line in merged.lacking.splitlines()), end="")
 
 
 def _instance() -> Any:

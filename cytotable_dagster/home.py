@@ -1,8 +1,14 @@
 """What a Dagster instance needs to convert plates: its `dagster.yaml`, and how many steps may run at once."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.yaml_merge import Merged, lacking, merged
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -62,6 +68,45 @@ def write_settings(home: Path) -> bool:
     if file.exists():
         return False
     file.write_text(INSTANCE)
+    return True
+
+
+def merge_settings(home: Path) -> Merged:
+    """Put what it lacks into the `dagster.yaml` that is there, where Dagster takes it so.
+
+    Raises:
+        OptionError: the file cannot be read as settings, or cannot be written.
+    """
+    # Where it is a link, what it leads to.
+    file = (home / "dagster.yaml").resolve()
+    try:
+        text = file.read_text()
+        # Limits have other names too, and Dagster takes no two of them.
+        tries = (merged(text, INSTANCE), merged(text, INSTANCE, but=("concurrency",)))
+        found = next((found for found in tries if not found.added or _is_accepted(found.text)), None)
+        if found is None:
+            return Merged(text, kept=tries[0].kept, lacking=lacking(text, INSTANCE))
+        if not found.added:
+            return found
+        with whole_file(file) as temporary:
+            temporary.write_text(found.text)
+            shutil.copymode(file, temporary)
+    except OptionError as error:
+        raise OptionError(f"{file}: {error}") from error
+    except OSError as error:
+        raise OptionError(f"{file}: cannot be read and written ({error.strerror}); check its permissions") from error
+    return found
+
+
+def _is_accepted(settings: str) -> bool:
+    from dagster import DagsterInstance
+
+    with TemporaryDirectory() as trial:
+        (Path(trial) / "dagster.yaml").write_text(settings)
+        try:
+            DagsterInstance.from_config(trial).dispose()
+        except Exception:
+            return False
     return True
 
 
