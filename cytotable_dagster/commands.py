@@ -178,16 +178,9 @@ def _loaded_config(address: str | None) -> Any:
     """The parsl.Config at `module:name`, called if it is a function."""
     if address is None:
         return None
-    import importlib
+    from cytotable_dagster.loading import loaded
 
-    from cytotable_dagster.core.errors import OptionError
-
-    module, _, name = address.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise OptionError(f"--parsl-config {address}: cannot be loaded ({error}); write it as module:name") from error
-    return found() if callable(found) else found
+    return loaded(address, f"--parsl-config {address}", "write it as module:name")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.store import is_remote
 from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster.core.types import Plate
+from cytotable_dagster.loading import loaded
 from cytotable_dagster.plates import checked_name
 
 if TYPE_CHECKING:
@@ -172,7 +173,8 @@ class ParslCluster(dg.ConfigurableResource):
     executor: str | None = Field(
         default=None,
         description="threads; processes (a HighThroughputExecutor on this machine); or module:function, which "
-        "returns a parsl.Config, for a cluster. Default: CYTOTABLE_EXECUTOR, else threads.",
+        "returns a parsl.Config, for a cluster; the module is installed, or in the folder that Dagster was started in. "
+        "Default: CYTOTABLE_EXECUTOR, else threads.",
     )
     workers: int | None = Field(
         default=None, description="Threads or processes. Default: CYTOTABLE_WORKERS, else one a core."
@@ -184,14 +186,27 @@ class ParslCluster(dg.ConfigurableResource):
         with runner(self.config(scratch), scratch) as run:
             yield run
 
+    def check(self) -> None:
+        """See whether a kernel can be made of the settings, before a plate is fetched.
+
+        Raises:
+            OptionError: it cannot.
+        """
+        _workers(self.workers)
+        if self._chosen() not in ("threads", "processes"):
+            _loaded_config(self._chosen())
+
     def config(self, scratch: Path) -> "Config":
-        chosen = _setting(self.executor, "CYTOTABLE_EXECUTOR", "threads")
+        chosen = self._chosen()
         workers = _workers(self.workers)
         if chosen == "threads":
             return thread_config(workers)
         if chosen == "processes":
             return _process_config(workers, scratch)
         return _loaded_config(chosen)
+
+    def _chosen(self) -> str:
+        return _setting(self.executor, "CYTOTABLE_EXECUTOR", "threads")
 
 
 def _setting(configured: str | None, variable: str, default: str) -> str:
@@ -243,13 +258,9 @@ def _process_config(workers: int, scratch: Path) -> "Config":
 
 def _loaded_config(address: str) -> "Config":
     """What the user's function at `module:function` returns."""
-    import importlib
+    found = loaded(address, f"executor {address!r}", "give threads, processes or module:function")
+    from parsl import Config
 
-    module, _, name = address.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise OptionError(
-            f"executor {address!r}: cannot be loaded ({error}); give threads, processes or module:function"
-        ) from error
-    return function()
+    if not isinstance(found, Config):
+        raise OptionError(f"executor {address!r}: a parsl.Config is expected, not a {type(found).__name__}")
+    return found

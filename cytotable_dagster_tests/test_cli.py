@@ -88,6 +88,15 @@ def test_a_parsl_config_is_loaded_by_name(source, tmp_path):
     )
 
 
+def test_a_parsl_config_may_be_in_the_working_directory(source, tmp_path, capsys, monkeypatch):
+    (tmp_path / "config_of_this_lab.py").write_text("def config():\n    return {}['ACCOUNT']\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    address = "config_of_this_lab:config"
+    assert _run("convert", source, tmp_path / "out", "--parsl-config", address) == 1
+    assert capsys.readouterr().err == f"cytotable-dagster: --parsl-config {address}: failed (KeyError: 'ACCOUNT')\n"
+
+
 @pytest.mark.parametrize(
     "address", ["nowhere:config", "cytotable_dagster.core.executors:nothing", "cytotable_dagster", ":x", "os:sep"]
 )

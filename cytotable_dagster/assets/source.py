@@ -8,7 +8,7 @@ from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import plan_metadata
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.plates import SOURCE, source_of
-from cytotable_dagster.resources import Lake, PlateSource
+from cytotable_dagster.resources import Lake, ParslCluster, PlateSource
 
 plate_source = dg.AssetSpec(
     SOURCE,
@@ -34,9 +34,13 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         pool=FETCH_POOL,
     )
-    def plate_sqlite(context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake) -> dg.MaterializeResult:
+    def plate_sqlite(
+        context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
+    ) -> dg.MaterializeResult:
         name = context.partition_key
         with one_line_failures(context):
+            # What the steps that follow need, told before the hours of a download.
+            parsl_cluster.check()
             plate = plate_files.plate(name, source_of(context.instance, name))
             folder = lake.of(name)
             with folder.locked():

@@ -34,6 +34,14 @@ def two_threads() -> parsl.Config:
     return thread_config(2)
 
 
+def no_config() -> list[str]:
+    return []
+
+
+def failing() -> parsl.Config:
+    raise KeyError("SLURM_ACCOUNT")
+
+
 def test_configuration_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CYTOTABLE_LAKE", str(tmp_path / "environment"))
     assert Lake().of("P").path == tmp_path / "environment" / "P"
@@ -80,12 +88,38 @@ def test_an_executor_of_the_users_own(deployment: Deployment) -> None:
     assert result.success, failures(result)
 
 
-@pytest.mark.parametrize("executor", ["nothing", "no.such:thing", "cytotable_dagster:no_such"])
-def test_an_executor_that_cannot_be_loaded_is_named(deployment: Deployment, executor: str) -> None:
+@pytest.mark.parametrize(
+    ("executor", "reason"),
+    [
+        ("nothing", "cannot be loaded (No module named 'nothing'); give threads, processes or module:function"),
+        ("no.such:thing", "cannot be loaded (No module named 'no'); give"),
+        ("cytotable_dagster:no_such", "cannot be loaded (module 'cytotable_dagster' has no attribute 'no_such'); give"),
+        (f"{__name__}:no_config", "a parsl.Config is expected, not a list"),
+        (f"{__name__}:failing", "failed (KeyError: 'SLURM_ACCOUNT')"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_told_before_anything_is_fetched(
+    deployment: Deployment, executor: str, reason: str
+) -> None:
     name = f"Refused{len(executor)}"
     deployment.add(name)
-    (line,) = failures(deployment.convert(name, parsl_cluster=ParslCluster(executor=executor)))
-    assert line.startswith(f"executor {executor!r}: cannot be loaded")
+    result = deployment.convert(name, parsl_cluster=ParslCluster(executor=executor))
+    (line,) = failures(result)
+    assert line.startswith(f"executor {executor!r}: {reason}")
+    assert not deployment.lake(name).path.exists()
+
+
+def test_an_executor_in_the_folder_that_dagster_was_started_in(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cluster_of_this_lab.py").write_text(
+        f"from {thread_config.__module__} import thread_config\n\n\ndef two():\n    return thread_config(2)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    cluster = ParslCluster(executor="cluster_of_this_lab:two")
+    cluster.check()
+    assert cluster.config(tmp_path).executors[0].max_threads == 2
 
 
 def test_processes_convert_a_plate(deployment: Deployment) -> None:
