@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in MODULES if path.parent == PACKAGE / "core"]
 
 # What numba compiles, and what makes the pages of a SQLite file into tables.
-COMPILED = ("kernel", "parquet_thrift", "csv_fields")
+COMPILED = ("kernel", "parquet_thrift", "csv_fields", "csv_records")
 PAGES = ("sqlite_", *COMPILED)
 
 # From the vocabulary up: a module imports from its own row and the rows above it.
@@ -45,7 +45,7 @@ LAYERS = (
             "thrift_compact",
             "parquet_concat",
         ),
-        *("sqlite_file", "csv_parts", "npz_file"),
+        *("sqlite_file", "csv_cuts", "csv_header", "csv_parts", "npz_file"),
     ),
     ("csv_block", "csv_types"),
     ("csv_batch",),

@@ -27,6 +27,7 @@ _HERE = Path(__file__).parent
 _SOURCES = (
     "csv_fields",
     "csv_layout",
+    "csv_records",
     "kernels",
     "kernel_machine",
     "parquet_layout",
@@ -38,7 +39,10 @@ _SOURCES = (
     "sqlite_records",
     "sqlite_text",
 )
-_NAMES = ("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value", "read_fields")
+_NAMES = (
+    *("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value"),
+    *("read_fields", "find_records", "read_texts"),
+)
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 # Processors that nearly all of a kind can stand in for, and what that asks of them, so that code that was kept in an
 # image runs wherever the image does. It is as fast as code for the very processor.

@@ -102,7 +102,8 @@ class ConversionReport:
         without_cells: images without any row of `Cells`, or of the base where there are no `Cells`.
         joined_rows: rows of the joined table; None where the result is none.
         dropped_rows: rows of the base that `drop_null` left out of it.
-        skipped: files of the source that nothing was read from, and why.
+        skipped: files and records of the source that nothing was read from, and why.
+        skipped_rows: how many such records there are: ragged ones of CSV files.
         notes: what else is worth knowing.
     """
 
@@ -122,6 +123,7 @@ class ConversionReport:
     dropped_rows: int
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    skipped_rows: int = 0
 
     @property
     def coercions(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 # Every conversion needs these, so they come with the function and not while it runs.
 import numpy.ma  # noqa: F401
 import pyarrow.compute
-import pyarrow.csv
 import pyarrow.parquet  # noqa: F401
 
 from cytotable_dagster.core.cache import fetch, kept

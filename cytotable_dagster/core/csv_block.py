@@ -10,8 +10,10 @@ import numpy as np
 
 from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.compiled import call
+from cytotable_dagster.core.csv_cuts import lines_in
+from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_layout import CLASSES, FEW, HEAD, INTEGER, NULLS, ODD, REAL, SKIPPED, TEXT
-from cytotable_dagster.core.csv_parts import Header, Records
+from cytotable_dagster.core.csv_parts import Records
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,10 +87,7 @@ def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | 
     text = np.frombuffer(records.data, np.uint8)
     # A field and what ends it are one byte at the least.
     room = len(text) // len(kinds) if rows is None else rows
-    kept = kinds <= TEXT
-    lines = np.where(kept, np.cumsum(kept) - 1, -1)
-    cells = np.empty((max(int(kept.sum()), 1), HEAD + room + (room + _WORD - 1) // _WORD), np.int64)
-    cells[:, NULLS], cells[:, HEAD + room :] = 0, -1
+    lines, cells = _laid_out(kinds <= TEXT, room)
     counts = np.zeros((len(kinds), CLASSES), np.int64)
     rows = call("read_fields", np.array([room]), text, kinds, lines, counts, cells)
     if rows == ODD:
@@ -104,11 +103,25 @@ def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | 
     return replace(block, texts=texts)
 
 
-def block_of_texts(texts: "Mapping[str, pa.Array]") -> Block:
-    """A block of columns that are all text."""
-    rows, nothing = len(next(iter(texts.values()))), np.empty((1, HEAD), np.int64)
-    counts = np.zeros((len(texts), CLASSES), np.int64)
-    return Block(tuple(texts), rows, rows, np.full(len(texts), -1), nothing, texts, counts)
+def read_texts(records: Records, header: Header, kinds: np.ndarray) -> Block:
+    """Records of any kind as a block whose columns are all text, but for those that are SKIPPED; none may be ragged."""
+    text = np.frombuffer(records.data, np.uint8)
+    room = min(len(text) // len(kinds), lines_in(records.data))
+    kinds = np.where(kinds == SKIPPED, SKIPPED, TEXT)
+    lines, cells = _laid_out(kinds == TEXT, room)
+    out = np.empty(len(text), np.uint8)
+    rows = call("read_texts", np.array([room]), text, kinds, lines, cells, out)
+    assert rows != ODD
+    counts = np.zeros((len(kinds), CLASSES), np.int64)
+    block = Block(header.names, rows, room, np.full(len(kinds), -1), cells, {}, counts)
+    return replace(block, texts={header.names[at]: _texts(out, block, lines[at]) for at in np.flatnonzero(lines >= 0)})
+
+
+def _laid_out(kept: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """The line of each column that is kept, -1 for others, and `cells` with room for so many rows."""
+    cells = np.empty((max(int(kept.sum()), 1), HEAD + room + (room + _WORD - 1) // _WORD), np.int64)
+    cells[:, NULLS], cells[:, HEAD + room :] = 0, -1
+    return np.where(kept, np.cumsum(kept) - 1, -1), cells
 
 
 def _texts(text: np.ndarray, block: Block, line: int) -> "pa.Array":

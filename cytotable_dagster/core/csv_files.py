@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cytotable_dagster.core.csv_parts import plain_file, read_header
+from cytotable_dagster.core.csv_header import plain_file, read_header
 from cytotable_dagster.core.digests import crc32_of
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.leftovers import temporary_folder

@@ -1,4 +1,4 @@
-"""What Python and the compiled reader of CSV fields agree on; see `csv_fields`."""
+"""What Python and the compiled reader of CSV fields agree on; see `csv_fields` and `csv_records`."""
 
 # Classes of values, as in a profile of storage classes.
 MISSING, INTEGER, REAL, TEXT = range(4)
@@ -9,5 +9,7 @@ COUNTED, SKIPPED = 4, 5
 NULLS, HEAD = range(2)
 # Rows up to which Python is faster than what is made for many: a site often has one image.
 FEW = 8
+# The state of a text that ends within quotes; see `csv_records`.
+QUOTED = 3
 # The answer where records are not plain.
 ODD = -1

@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.csv_layout import SKIPPED
-from cytotable_dagster.core.csv_parts import Header, Part, Records, read_part, texts_of
+from cytotable_dagster.core.csv_header import Header
+from cytotable_dagster.core.csv_parts import Part, Records, read_part
 from cytotable_dagster.core.errors import SourceChangedError
 from cytotable_dagster.core.files import as_json, whole_file
 from cytotable_dagster.core.presets import TABLE_NUMBER
@@ -94,7 +94,7 @@ class CsvTable:
 
     def _block(self, number: int, asked: "Asked", kinds: "np.ndarray") -> "Block":
         """The records of a part, with those of the columns asked for that it has."""
-        from cytotable_dagster.core.csv_block import block_of_texts, read_block
+        from cytotable_dagster.core.csv_block import read_block, read_texts
 
         part = self.parts[number]
         header = self.headers[part.header]
@@ -104,8 +104,7 @@ class CsvTable:
 
         block = read_block(records(exact=False), header, kinds, part.rows)
         if block is None:
-            names = [name for name, kind in zip(header.names, kinds, strict=True) if kind != SKIPPED]
-            block = block_of_texts(texts_of(records(exact=True), header, names))
+            block = read_texts(records(exact=True), header, kinds)
         if block.rows != part.rows:
             raise SourceChangedError(f"{part.name}: changed while it was converted; convert it again")
         return block

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.columns import is_identity
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
+from cytotable_dagster.core.csv_header import Header, plain_file, read_header
 from cytotable_dagster.core.csv_layout import CLASSES, COUNTED, INTEGER, MISSING, REAL, TEXT
-from cytotable_dagster.core.csv_parts import (
-    Header,
-    Ragged,
-    parts_of,
-    plain_file,
-    ragged_records,
-    read_header,
-    read_part,
-    texts_of,
-)
+from cytotable_dagster.core.csv_parts import Ragged, parts_of, ragged_records, read_part
 from cytotable_dagster.core.csv_reader import CsvTable, TablePart, csv_table_path, save_table
 from cytotable_dagster.core.csv_types import classes, of_type, without_missing
 from cytotable_dagster.core.object_csv import with_split_objects
@@ -47,16 +39,17 @@ def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Foun
     exports = exports_in(root, preset)
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
-    exports, skipped = with_split_objects(exports, preset, encoding, folder / "csv")
+    splits = with_split_objects(exports, preset, encoding, folder / "csv")
+    skipped = [record for split in splits for record in split.skipped]
     for table in (*preset.metadata, *preset.compartments):
         survey = CsvSurvey(table, preset.keys_of(table), encoding, folder)
-        for export in exports:
+        for export in (split.export for split in splits):
             reason = survey.add(export, numbers.get(export.name))
             if reason is not None:
                 skipped.append((_label(export, table), reason))
         if survey.headers:
             tables[table] = survey
-    return Found(tables, tuple(skipped), notes)
+    return Found(tables, tuple(skipped), notes, sum(split.rows for split in splits))
 
 
 @dataclass
@@ -70,6 +63,7 @@ class CsvSurvey:
     headers: list[Header] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    rows_left_out: int = 0
     _files: list[TablePart] = field(default_factory=list)
     _known: CsvTable | None = None
     _profile: Any = None
@@ -89,12 +83,14 @@ class CsvSurvey:
         if not path.stat().st_size:
             return "empty (0 bytes, compressed)"
         header = read_header(path, self.encoding, str(file))
+        if not header.names:
+            return "no rows, only blank lines"
         if header not in self.headers:
             self.headers.append(header)
             self.notes.extend(f"{label}: {note}" for note in header.notes)
         at = self.headers.index(header)
         number = None if TABLE_NUMBER in header.names else table_number
-        parts = [TablePart(str(file), str(path), part, at, 0, number) for part in parts_of(path, header)]
+        parts = [TablePart(str(file), str(path), part, at, 0, number) for part in parts_of(path, header, str(file))]
         self._files.extend(parts)
         return None if parts else "no rows, only a header"
 
@@ -120,6 +116,7 @@ class CsvSurvey:
         self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
         self._profile = self._counted(parts, looked)
         self.left_out.extend(self._ragged(parts, looked))
+        self.rows_left_out = sum(look.left_out for look in looked)
         self.folder.mkdir(parents=True, exist_ok=True)
         save_table(self._known, csv_table_path(self.folder, self.table))
         rows = np.arange(sum(look.rows for look in looked))
@@ -157,20 +154,22 @@ class CsvSurvey:
         """The ragged records: their file and line, and what is wrong."""
         pairs = zip(parts, looked, strict=True)
         for name, own in itertools.groupby(pairs, key=lambda pair: pair[0].name):
-            found = [(part, look.ragged) for part, look in own]
-            first = found[0][0]
+            found = list(own)
+            first, _ = found[0]
             width = len(self.headers[first.header].names)
-            yield from ragged_records(Path(first.path), name, [(part.part, ragged) for part, ragged in found], width)
+            pieces = [(part.part, look.left_out, look.ragged) for part, look in found]
+            yield from ragged_records(Path(first.path), name, pieces, width)
 
 
 @dataclass(frozen=True)
 class _Look:
     """A part that was looked at: its rows, its keys, how many values of each column are of which class (see
-    `csv_types.classes`)."""
+    `csv_types.classes`), and the records that were left out."""
 
     rows: int
     keys: "tuple[pa.Array, ...]"
     counts: "np.ndarray"
+    left_out: int
     ragged: tuple[Ragged, ...]
 
 
@@ -185,14 +184,14 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np
     import numpy as np
     import pyarrow as pa
 
-    from cytotable_dagster.core.csv_block import block_of_texts, read_block
+    from cytotable_dagster.core.csv_block import read_block, read_texts
 
     header = table.headers[part.header]
     records = read_part(Path(part.path), part.part, header, table.encoding, part.name)
     block = read_block(records, header, kinds)
     if block is None:
         records = read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=True)
-        block = block_of_texts(texts_of(records, header, header.names))
+        block = read_texts(records, header, kinds)
     counts = block.counts.copy()
     for name, array in block.texts.items():
         counts[header.names.index(name)] = classes(array, name)
@@ -206,7 +205,7 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np
             keys.append(from_numpy(np.full(block.rows, part.table_number, np.int64)))
         else:
             keys.append(pa.nulls(block.rows, pa.int64()))
-    return _Look(block.rows, tuple(keys), counts, records.ragged)
+    return _Look(block.rows, tuple(keys), counts, records.left_out, records.ragged)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":

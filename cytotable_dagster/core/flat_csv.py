@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.arrays import from_numpy, from_texts
 from cytotable_dagster.core.csv_files import Export
-from cytotable_dagster.core.csv_parts import Header
+from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_reader import CsvTable, csv_table_path, load_table
 from cytotable_dagster.core.csv_survey import CsvSurvey
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
@@ -83,6 +83,10 @@ class FlatSurvey:
     @property
     def left_out(self) -> Sequence[tuple[str, str]]:
         return self.inner.left_out
+
+    @property
+    def rows_left_out(self) -> int:
+        return self.inner.rows_left_out
 
     def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
 

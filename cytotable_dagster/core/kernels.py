@@ -12,6 +12,7 @@ from llvmlite import binding as llvm
 from numba import types
 
 from cytotable_dagster.core.csv_fields import read_fields
+from cytotable_dagster.core.csv_records import find_records, read_texts
 from cytotable_dagster.core.kernel_machine import chars, longs, table
 from cytotable_dagster.core.parquet_thrift import move_groups, skip_value
 from cytotable_dagster.core.sqlite_decode import count_rows, decode_rows, profile_rows
@@ -54,6 +55,14 @@ def _read_fields(job):
     return read_fields(longs(job, 0), chars(job, 1), longs(job, 2), longs(job, 3), table(job, 4), table(job, 5))
 
 
+def _find_records(job):
+    return find_records(longs(job, 0), chars(job, 1), table(job, 2))
+
+
+def _read_texts(job):
+    return read_texts(longs(job, 0), chars(job, 1), longs(job, 2), longs(job, 3), table(job, 4), chars(job, 5))
+
+
 def _skip_value(job):
     return skip_value(longs(job, 0), chars(job, 1), table(job, 2), longs(job, 3)[0])
 
@@ -66,6 +75,8 @@ KERNELS: dict[str, Callable[[Any], Any]] = {
     "move_groups": _move_groups,
     "skip_value": _skip_value,
     "read_fields": _read_fields,
+    "find_records": _find_records,
+    "read_texts": _read_texts,
 }
 
 

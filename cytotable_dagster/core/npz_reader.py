@@ -60,6 +60,7 @@ class NpzTable:
     reader = "npz"
     reason = ""
     left_out = ()
+    rows_left_out = 0
 
     @cached_property
     def metadata(self) -> tuple[str, ...]:

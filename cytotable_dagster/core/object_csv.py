@@ -7,67 +7,73 @@ with fewer objects has blank fields at the end. Each compartment becomes a CSV f
 """
 
 import csv
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.csv_files import OBJECT, Export
-from cytotable_dagster.core.csv_parts import (
-    Header,
-    parts_of,
-    plain_file,
-    ragged_records,
-    read_header,
-    read_part,
-)
+from cytotable_dagster.core.csv_header import Header, first_record, plain_file
+from cytotable_dagster.core.csv_layout import TEXT
+from cytotable_dagster.core.csv_parts import Records, parts_of, ragged_records, read_part
 from cytotable_dagster.core.presets import IMAGE, Preset
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # What CellProfiler calls an object's number; the first compartment has it as ObjectNumber too.
 _NUMBER = "Number_Object_Number"
 
-Skipped = list[tuple[str, str]]
+
+@dataclass(frozen=True)
+class Split:
+    """An export with a file for each compartment, what of the one for all of them was left out and why, and how many of
+    its records were."""
+
+    export: Export
+    skipped: tuple[tuple[str, str], ...] = ()
+    rows: int = 0
 
 
-def with_split_objects(
-    exports: Sequence[Export], preset: Preset, encoding: str, folder: Path
-) -> tuple[tuple[Export, ...], Skipped]:
-    """The exports with a file for each compartment, made in `folder` where there is but one for all of them; and what
-    of that was left out, and why.
+def with_split_objects(exports: Sequence[Export], preset: Preset, encoding: str, folder: Path) -> Sequence[Split]:
+    """The exports with a file for each compartment, made in `folder` where there is but one for all of them.
 
     Raises:
         SourceFormatError: one is no CSV file, or bytes of it are no text in this encoding.
     """
 
-    def split(numbered: tuple[int, Export]) -> tuple[Export, Skipped]:
+    def split(numbered: tuple[int, Export]) -> Split:
         number, export = numbered
         if OBJECT not in export.files:
-            return export, []
+            return Split(export)
         return _split(export, preset, encoding, folder / f"objects-{number}")
 
     if not any(OBJECT in export.files for export in exports):
-        return tuple(exports), []
+        return [Split(export) for export in exports]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(split, enumerate(exports)))
-    return tuple(export for export, _ in found), [record for _, skipped in found for record in skipped]
+        return list(pool.map(split, enumerate(exports)))
 
 
-def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> tuple[Export, Skipped]:
+def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> Split:
     files = dict(export.files)
     file = files.pop(OBJECT)
     rest = replace(export, files=files)
+
+    def left_out(reason: str) -> Split:
+        return Split(rest, ((str(file), reason),))
+
     there = [compartment for compartment in preset.compartments if compartment in files]
     if there:
-        return rest, [(str(file), f"{files[there[0]].name} is there, whose rows it would repeat")]
+        return left_out(f"{files[there[0]].name} is there, whose rows it would repeat")
     if not file.stat().st_size:
-        return rest, [(str(file), "empty (0 bytes)")]
+        return left_out("empty (0 bytes)")
     path = plain_file(file, folder)
     owners, header = _two_rows(path, encoding, str(file))
     compartments = [name for name in preset.compartments if name in owners]
     if not compartments or len(owners) != len(header.names):
-        return rest, [(str(file), "its first row does not name the compartment of each column")]
+        return left_out("its first row does not name the compartment of each column")
     folder.mkdir(parents=True, exist_ok=True)
     columns = {name: _columns_of(name, owners, header, preset) for name in compartments}
     for name in compartments:
@@ -75,25 +81,22 @@ def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> tuple
         with files[name].open("w", encoding=encoding, newline="") as made:
             csv.writer(made, lineterminator="\n").writerow([column for column, _ in columns[name]])
     found = []
-    for part in parts_of(path, header):
+    for part in parts_of(path, header, str(file)):
         records = read_part(path, part, header, encoding, str(file), exact=True)
-        found.append((part, records.ragged))
+        found.append((part, records.left_out, records.ragged))
+        frame = _frame(records, header)
         for name in compartments:
             own = [place for _, place in columns[name] if owners[place] == name]
-            if records.data:
-                _append(files[name], columns[name], own, records.data, encoding)
-    return replace(export, files=files), list(ragged_records(path, file, found, len(owners)))
+            _append(files[name], columns[name], own, frame, encoding)
+    skipped = tuple(ragged_records(path, str(file), found, len(owners)))
+    return Split(replace(export, files=files), skipped, sum(count for _, count, _ in found))
 
 
 def _two_rows(path: Path, encoding: str, where: str) -> tuple[list[str], Header]:
     """The compartment of each column, and the header that their names and the end of both rows make."""
-    first = read_header(path, encoding, where)
-    with path.open("rb") as file:
-        head = file.read(first.size)
-        names = file.readline()
-    owners = next(csv.reader(io.StringIO(head.decode(encoding).removeprefix("\ufeff"))), [])
-    own = next(csv.reader(io.StringIO(names.decode(encoding))), [])
-    return [owner.strip() for owner in owners], Header(tuple(own), first.size + len(names))
+    owners, end = first_record(path, encoding, where)
+    names, end = first_record(path, encoding, where, end)
+    return [owner.strip() for owner in owners], Header(names, end)
 
 
 def _columns_of(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> list[tuple[str, int]]:
@@ -109,12 +112,25 @@ def _columns_of(compartment: str, owners: Sequence[str], header: Header, preset:
     return [*image, *numbers, *own]
 
 
-def _append(path: Path, columns: Sequence[tuple[str, int]], own: Sequence[int], data: bytes, encoding: str) -> None:
+def _frame(records: Records, header: Header) -> "pl.DataFrame":
+    """Records as columns of text, called by their places."""
+    import numpy as np
+    import polars as pl
+
+    from cytotable_dagster.core.csv_block import read_texts
+
+    places = replace(header, names=tuple(str(place) for place in range(len(header.names))))
+    block = read_texts(records, places, np.full(len(places.names), TEXT))
+    return pl.DataFrame({name: pl.from_arrow(array) for name, array in block.texts.items()})
+
+
+def _append(
+    path: Path, columns: Sequence[tuple[str, int]], own: Sequence[int], frame: "pl.DataFrame", encoding: str
+) -> None:
     """Write the records that have a value in the compartment's own columns."""
     import polars as pl
 
-    frame = pl.read_csv(data, has_header=False, infer_schema=False, null_values="")
-    kept = frame.filter(pl.any_horizontal(pl.col(frame.columns[place]).is_not_null() for place in own))
+    kept = frame.filter(pl.any_horizontal(pl.col(str(place)).is_not_null() for place in own))
     chosen = kept.select(kept[:, place].alias(str(number)) for number, (_, place) in enumerate(columns))
     with path.open("ab") as file:
         file.write(chosen.write_csv(include_header=False).encode(encoding))

@@ -89,7 +89,7 @@ class TablePlan:
 class Plan:
     """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
     the joined table has one row for, `partners` are those joined to it beside the images. `skipped` are files that
-    were left out, and why; `notes` what else was odd in the source."""
+    were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source."""
 
     folder: Path
     fingerprint: str
@@ -104,6 +104,7 @@ class Plan:
     batches: tuple[tuple[int, ...], ...]
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    skipped_rows: int = 0
 
     @property
     def compartments(self) -> tuple[str, ...]:

@@ -148,6 +148,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         batches=chunks.cut_batches(orders, bounds, batch_size),
         skipped=files.all_skipped() if files else (),
         notes=files.all_notes() if files else (),
+        skipped_rows=files.skipped_rows() if files else 0,
     )
     save_plan(plan)
     return plan

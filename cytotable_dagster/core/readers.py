@@ -47,7 +47,8 @@ class TableReader(BatchReader, Protocol):
 
 
 class FilesReader(TableReader, Protocol):
-    """A table that lies in many files: `notes` tell what was odd in them, `left_out` what was not read and why."""
+    """A table that lies in many files: `notes` tell what was odd in them, `left_out` what was not read and why,
+    `rows_left_out` how many rows that were."""
 
     @property
     def notes(self) -> Sequence[str]: ...
@@ -55,14 +56,19 @@ class FilesReader(TableReader, Protocol):
     @property
     def left_out(self) -> Sequence[tuple[str, str]]: ...
 
+    @property
+    def rows_left_out(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class Found:
-    """The files of a plate: their tables by name, files that were left out and why, and what else is to be told."""
+    """The files of a plate: their tables by name, files that were left out and why, what else is to be told, and how
+    many rows were left out of what the tables are made of."""
 
     tables: Mapping[str, FilesReader]
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    rows: int = 0
 
     def all_notes(self) -> tuple[str, ...]:
         """With those of the tables that were looked through."""
@@ -71,3 +77,7 @@ class Found:
     def all_skipped(self) -> tuple[tuple[str, str], ...]:
         """With the records that were left out of the tables that were looked through."""
         return (*self.skipped, *(record for table in self.tables.values() for record in table.left_out))
+
+    def skipped_rows(self) -> int:
+        """How many rows were left out of files that were read."""
+        return self.rows + sum(table.rows_left_out for table in self.tables.values())

@@ -49,6 +49,7 @@ def planned_report(plan: Plan) -> ConversionReport:
         dropped_rows=0,
         skipped=plan.skipped,
         notes=plan.notes,
+        skipped_rows=plan.skipped_rows,
     )
 
 

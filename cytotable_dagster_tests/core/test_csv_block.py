@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cytotable_dagster.core.csv_block import read_block
+from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_layout import COUNTED, INTEGER, MISSING, REAL, SKIPPED, TEXT
-from cytotable_dagster.core.csv_parts import Header, Records
+from cytotable_dagster.core.csv_parts import Records
 from cytotable_dagster.core.csv_types import MISSING as MISSING_TEXTS
 from cytotable_dagster.core.values import number_type
 
@@ -29,7 +30,7 @@ ODDITIES = (
 def block_of(rows: list[list[str]], kinds: list[int], end: str = "\n", room: int | None = None):
     data = "".join(",".join(row) + end for row in rows).encode()
     header = Header(tuple(f"c{place}" for place in range(len(kinds))), 0)
-    return read_block(Records(data, ()), header, np.array(kinds), room)
+    return read_block(Records(data), header, np.array(kinds), room)
 
 
 def field(chance: random.Random) -> str:
@@ -130,7 +131,7 @@ def test_records_are_those_of_the_csv_module_or_refused(seed):
     alphabet = chance.choice(["01a,\n", '0,"\n', '0,"\r\n', "a,,\n\n", '"a",\n'])
     data = "".join(chance.choice(alphabet) for _ in range(chance.randrange(1, 40))) + "\n"
     header = Header(tuple("xyz"[:width]), 0)
-    block = read_block(Records(data.encode(), ()), header, np.full(width, TEXT))
+    block = read_block(Records(data.encode()), header, np.full(width, TEXT))
     if block is None:
         return
     expected = [row for row in csv.reader(io.StringIO(data, newline="")) if row]
@@ -151,7 +152,7 @@ def test_plain_records_are_not_refused():
     "data", ["1,2,3\n", "1\n", '1,"a""b"\n', '1,a"b\n', '1,"ab\n', "1,a\rb\n", '"1"2,3\n', "1,2\n3,4\n5\n"]
 )
 def test_what_is_not_plain_is_left_to_others(data):
-    assert read_block(Records(data.encode(), ()), Header(("x", "y"), 0), np.array([REAL, TEXT])) is None
+    assert read_block(Records(data.encode()), Header(("x", "y"), 0), np.array([REAL, TEXT])) is None
 
 
 def test_more_records_than_there_is_room_for_are_refused():
@@ -160,7 +161,7 @@ def test_more_records_than_there_is_room_for_are_refused():
 
 def test_columns_with_other_values_are_text_too():
     header = Header(("x", "y", "z"), 0)
-    block = read_block(Records(b"007,1,1\nnan,2,2\n7.0,x,3\n", ()), header, np.array([INTEGER, COUNTED, SKIPPED]))
+    block = read_block(Records(b"007,1,1\nnan,2,2\n7.0,x,3\n"), header, np.array([INTEGER, COUNTED, SKIPPED]))
     assert block is not None
     assert {name: array.to_pylist() for name, array in block.texts.items()} == {
         "x": ["007", "nan", "7.0"],
