@@ -234,7 +234,8 @@ def _coercions(coercions: Sequence[Coercion]) -> Metadata:
     shown = [
         {
             "column": item.column,
-            "values made null": item.count,
+            "values made null": item.count - item.rounded,
+            "rounded": item.rounded,
             "for example": item.example,
             "source table": item.table,
             "source column": item.source,

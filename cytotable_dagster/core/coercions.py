@@ -1,4 +1,4 @@
-"""Values that became null for not being of their column's type: added up by column, and told in a file's footer."""
+"""Values that are not of their column's type: added up by column, and told in a file's footer."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,16 @@ def merged(coercions: Sequence[Coercion]) -> tuple[Coercion, ...]:
     for item in coercions:
         column = (item.column, item.table, item.source)
         first = totals.get(column)
-        totals[column] = replace(first, count=first.count + item.count) if first else item
+        if first:
+            item = replace(first, count=first.count + item.count, rounded=first.rounded + item.rounded)
+        totals[column] = item
     return tuple(totals.values())
 
 
 def as_facts(coercions: Sequence[Coercion]) -> dict[str, str]:
     """The fact of a footer that tells of them; no fact where there are none."""
-    return {_ENTRY: json.dumps([astuple(item) for item in coercions], separators=(",", ":"))} if coercions else {}
+    told = [astuple(item) if item.rounded else astuple(item)[:-1] for item in coercions]
+    return {_ENTRY: json.dumps(told, separators=(",", ":"))} if told else {}
 
 
 def in_facts(facts: Mapping[str, str]) -> tuple[Coercion, ...]:

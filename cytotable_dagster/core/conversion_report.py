@@ -56,7 +56,7 @@ class CompartmentReport:
         rows_written: rows of its own file or folder; None where the result is a joined table.
         without_image: its rows whose image is not in the image table; None where there is no image table.
         images_without: images of the image table that none of its rows is of; None as above.
-        coercions: values of the result that became null because they are not of their column's type.
+        coercions: values that became null in the result, or were rounded, because they are not of their column's type.
         added, dropped: columns of the result that the source has not, and of the source that the result has not.
         widened: columns of another type than declared, because of their values.
     """
@@ -128,12 +128,7 @@ class ConversionReport:
     @property
     def coercions(self) -> tuple[str, ...]:
         """A line for each column with values that are not of its type."""
-        return tuple(
-            f"{c.table or part.table}: {c.count} values of {c.source or c.column} are not of its type and became null "
-            f"in {c.column}, such as {c.example}"
-            for part in self.compartments
-            for c in part.coercions
-        )
+        return tuple(_coerced(part.table, coercion) for part in self.compartments for coercion in part.coercions)
 
     @property
     def mismatches(self) -> tuple[str, ...]:
@@ -230,6 +225,14 @@ def write_json(text: str, path: str | Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _coerced(table: str, found: Coercion) -> str:
+    source, nulls = found.source or found.column, found.count - found.rounded
+    parts = [f"{nulls} values of {source} are not of its type and became null"] if nulls else []
+    if found.rounded:
+        parts.append(f"{found.rounded} whole numbers of {source} have too many digits for its type and were rounded")
+    return f"{found.table or table}: {' and '.join(parts)} in {found.column}, such as {found.example}"
 
 
 def _number(count: int | None) -> str:

@@ -1,6 +1,6 @@
 """What can go wrong, as a small tree: each error is also the builtin that a caller would expect.
 
-A message is one line: what is wrong, where, and what to do about it. No password of an address is in it.
+A message is one line that prints: what is wrong, where, and what to do about it. No password of an address is in it.
 """
 
 from cytotable_dagster.core.shown import one_line, shown

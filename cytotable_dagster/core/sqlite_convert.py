@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from cytotable_dagster.core.arrays import to_numpy, valid_mask
+from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.compiled import call
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.sqlite_layout import (
@@ -22,7 +23,7 @@ from cytotable_dagster.core.sqlite_layout import (
     WHOLE_REAL,
 )
 from cytotable_dagster.core.types import Coercion
-from cytotable_dagster.core.values import typed_array
+from cytotable_dagster.core.values import as_example, typed_array
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _convert_events(column: Decoded) -> Coercion | None:
     events, values = column.events, column.values
     assert values is not None
     done = _plain_numbers(events, values)
+    rounded = done & (events[:, 2] == INTEGER) & _inexact(events[:, 3], values.dtype)
     # A real that is left is one that no int64 equals.
     lost = ~done & (events[:, 2] == REAL)
     _clear(column.valid, events[lost, 1])
@@ -96,10 +98,20 @@ def _convert_events(column: Decoded) -> Coercion | None:
     missing = ~valid_mask(array)
     _clear(column.valid, rest[missing, 1])
     values[rest[~missing, 1]] = to_numpy(array)[~missing]
-    if not lost.any():
-        return coercion
-    example = repr(_python_value(events[lost][0], column.heap))
-    return Coercion(column.name, int(lost.sum()) + (coercion.count if coercion else 0), example)
+    found = [coercion] if coercion else []
+    if lost.any():
+        example = as_example(_python_value(events[lost][0], column.heap))
+        found.insert(0, Coercion(column.name, int(lost.sum()), example))
+    if rounded.any():
+        example, count = as_example(int(events[rounded][0, 3])), int(rounded.sum())
+        found.append(Coercion(column.name, count, example, rounded=count))
+    return merged(found)[0] if found else None
+
+
+def _inexact(numbers: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """Which integers are not equal to their value as a number of a kind."""
+    with np.errstate(invalid="ignore"):
+        return numbers.astype(kind).astype(np.int64) != numbers
 
 
 def _plain_numbers(events: np.ndarray, values: np.ndarray) -> np.ndarray:

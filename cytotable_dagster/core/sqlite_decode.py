@@ -60,6 +60,17 @@ from cytotable_dagster.core.sqlite_text import read_number
 
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0], dtype=np.int64)
 _INFINITE, _FRACTION = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
+# The largest whole number up to which doubles are all whole numbers.
+_EXACT = 2**53
+
+
+@helper
+def _is_rounded(value):
+    """Whether no double equals an integer: its digits from the first to the last one in base 2 are too many."""
+    if -_EXACT <= value <= _EXACT:
+        return False
+    digits = value // (value & -value)
+    return digits > _EXACT or digits < -_EXACT
 
 
 @helper
@@ -129,9 +140,9 @@ def _put(arena, block, r, column, serial, size, body, plan, tile, valid, events,
     place = r * task[NUMBERS] + slot
     if kind == NULL:
         _clear(valid, task, slot, position)
-    elif target == TO_FLOAT and kind != REAL:
+    elif target == TO_FLOAT and kind != REAL and not (kind == INTEGER and _is_rounded(value)):
         tile[place] = real_bits(value)
-    elif target == TO_FLOAT or (target == TO_INT and kind != REAL):
+    elif (target == TO_FLOAT and kind == REAL) or (target == TO_INT and kind != REAL):
         tile[place] = value
     elif not _note(events, task, slot, position, kind, value, 0):
         return NEED_EVENTS
@@ -161,7 +172,7 @@ def _decode_row(arena, block, r, plan, tile, valid, events, heap, task):
                     tile[line + slot] = bits
                     at, body = at + 1, body + 8
                     continue
-            elif 0 < serial < 7:
+            elif 0 < serial < 7 and (serial < 6 or target != TO_FLOAT):
                 size = _SIZES[serial]
                 value = load_be64(arena, body) >> (64 - 8 * size)
                 if target == TO_FLOAT:

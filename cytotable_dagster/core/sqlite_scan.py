@@ -17,7 +17,7 @@ from cytotable_dagster.core.errors import DamagedSourceError, SourceChangedError
 from cytotable_dagster.core.schema import BLOB, INTEGER, NULL, REAL, TEXT
 from cytotable_dagster.core.sqlite_file import connection, quoted
 from cytotable_dagster.core.types import Coercion, SourceColumn
-from cytotable_dagster.core.values import fitted, typed_array
+from cytotable_dagster.core.values import as_example, fitted, typed_array
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _CLASSES = {"null": NULL, "integer": INTEGER, "real": REAL, "text": TEXT, "blob": BLOB}
 # Result types that the scanner's own types become without a look at the values.
 _SCANNED = {("BIGINT", "int64"), ("BIGINT", "double"), ("DOUBLE", "double"), ("VARCHAR", "string")}
-# A value that did not fit: the row's number, the column, the value.
-_Unfit = tuple[int, str, Any]
+# A value that did not fit: the row's number, the column, the value, and whether it was rounded.
+_Unfit = tuple[int, str, Any, bool]
 # Tables of a scan, in key order, with what did not fit in each.
 _Stream = Iterator[tuple[Any, list[_Unfit]]]
 # The scanner sorts what it reads; past this it uses the scratch folder.
@@ -165,9 +165,10 @@ class ScanTable:
                 arrays: list[pa.Array] = []
                 unfit: list[_Unfit] = []
                 for values, name, type in zip(zip(*rows, strict=True), columns, types, strict=True):
-                    array, positions = fitted(values, type)
+                    array, nulled, rounded = fitted(values, type)
                     arrays.append(array)
-                    unfit.extend((start + position, name, values[position]) for position in positions)
+                    for positions, kept in ((nulled, False), (rounded, True)):
+                        unfit.extend((start + position, name, values[position], kept) for position in positions)
                 yield pa.Table.from_arrays(arrays, names=list(columns)), unfit
                 start += len(rows)
 
@@ -202,12 +203,17 @@ def _coercions(unfit: Sequence[_Unfit], rows: "np.ndarray") -> tuple[Coercion, .
         return ()
     times = Counter(rows.tolist())
     totals: Counter[str] = Counter()
-    examples: dict[str, Any] = {}
-    for row, name, value in unfit:
+    rounded: Counter[str] = Counter()
+    examples: dict[str, tuple[bool, Any]] = {}
+    for row, name, value, kept in unfit:
         if times[row]:
             totals[name] += times[row]
-            examples.setdefault(name, value)
-    return tuple(Coercion(name, count, repr(examples[name])) for name, count in totals.items())
+            rounded[name] += times[row] * kept
+            if examples.setdefault(name, (kept, value))[0] and not kept:
+                examples[name] = kept, value
+    return tuple(
+        Coercion(name, count, as_example(examples[name][1]), rounded=rounded[name]) for name, count in totals.items()
+    )
 
 
 def _text_or_bytes(data: bytes) -> str | bytes:

@@ -60,8 +60,9 @@ class SourceTable:
 
 @dataclass(frozen=True)
 class Coercion:
-    """Values of one column that did not fit its type and became null: how many, and one of them.
+    """Values of one column that did not fit its type: how many, and one of them.
 
+    They became null; `rounded` of them are whole numbers that became the nearest number of the type.
     A reader knows a column by its source's name; what comes of a plan has the result's name as `column`, and `table`
     and `source` for where its values are from.
     """
@@ -71,6 +72,7 @@ class Coercion:
     example: str
     table: str = ""
     source: str = ""
+    rounded: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,17 @@ from cytotable_dagster.core.types import Coercion
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Foreign text may be of any length: no pattern has two ways to read a part of it, so that each takes one pass.
 _FLAGS = re.IGNORECASE | re.ASCII
-_MISSING = re.compile(r"\s*([+-]?nan|null|)\s*", _FLAGS)
-_NUMBER = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)\s*", _FLAGS)
-# int() refuses thousands of digits, float() takes any number of them; int64 has 19.
-_WHOLE = re.compile(r"\s*[+-]?\d{1,30}\s*", _FLAGS)
+_MISSING = re.compile(r"([+-]?nan|null|)", _FLAGS)
+_NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?)", _FLAGS)
+_WHOLE = re.compile(r"[+-]?(\d+)", _FLAGS)
+_SPACE = " \t\n\r\v\f"
+# int() refuses thousands of digits, float() takes any number of them; the largest double has 309.
+_MOST_DIGITS, _TOO_LARGE = 309, 10**309
 _INT64 = range(-(2**63), 2**63)
+# Of a value that is told as an example.
+_SHOWN = 100
 
 
 class _Unfit(Exception):
@@ -25,21 +30,26 @@ def typed_array(values: Sequence[Any], column: str, type: "pa.DataType") -> "tup
     """Values as SQLite gives them (None, int, float, str, bytes) as an array of int64, float64, string or binary.
 
     In a numeric column `nan`, `null` and blank text are missing and `inf` is infinite; any other text, a blob, or
-    a real that is no int64 becomes null and is counted.
+    a real that is no int64 becomes null and is counted. A whole number that no double equals, be it an integer or
+    digits, becomes the nearest one in a column of doubles and is counted too.
     """
-    array, unfit = fitted(values, type)
-    return array, Coercion(column, len(unfit), repr(values[unfit[0]])) if unfit else None
+    array, unfit, rounded = fitted(values, type)
+    if not (unfit or rounded):
+        return array, None
+    return array, Coercion(
+        column, len(unfit) + len(rounded), as_example(values[(unfit or rounded)[0]]), rounded=len(rounded)
+    )
 
 
-def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[int]]":
-    """As `typed_array`, with the positions of the values that became null for not fitting."""
+def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[int], list[int]]":
+    """As `typed_array`, with the positions of the values that became null for not fitting, and of those rounded."""
     import pyarrow as pa
 
     try:
         # Arrow cuts a real's fraction off without a word.
         if not (pa.types.is_integer(type) and any(isinstance(value, float) for value in values)):
-            return pa.array(values, type), []
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeDecodeError):
+            return pa.array(values, type), [], []
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
         pass
     convert = {"int64": _whole, "double": _real, "string": _text, "binary": _bytes}[str(type)]
     result, unfit = [], []
@@ -49,22 +59,55 @@ def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[
         except _Unfit:
             result.append(None)
             unfit.append(position)
-    return pa.array(result, type), unfit
+    rounded = []
+    if pa.types.is_floating(type):
+        rounded = [position for position, value in enumerate(values) if is_rounded(value)]
+    return pa.array(result, type), unfit, rounded
+
+
+def is_rounded(value: Any) -> bool:
+    """Whether a value is a whole number, an integer or written in digits alone, that no double equals."""
+    number = _written(value.strip(_SPACE)) if isinstance(value, str) else value
+    if not isinstance(number, int):
+        return False
+    try:
+        return int(float(number)) != number
+    except OverflowError:
+        return True
+
+
+def as_example(value: Any) -> str:
+    """A value as an example: its repr, cut off where it is long."""
+    text = repr(value[: 2 * _SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def number_type(text: str) -> type:
     """int for text that is an int64, float for any other number, str for what is none."""
-    if _WHOLE.fullmatch(text) and int(text) in _INT64:
+    text = text.strip(_SPACE)
+    number = _written(text)
+    if number is not None and number in _INT64:
         return int
     return float if _NUMBER.fullmatch(text) else str
 
 
+def _written(text: str) -> int | None:
+    """The number that a text of digits writes, `_TOO_LARGE` where no double is near it; None for other text."""
+    found = _WHOLE.fullmatch(text)
+    if found is None:
+        return None
+    digits = found[1].lstrip("0")
+    number = int(digits or 0) if len(digits) <= _MOST_DIGITS else _TOO_LARGE
+    return -number if text[0] == "-" else number
+
+
 def _real(value: int | float | str | bytes) -> float | None:
     if isinstance(value, str):
-        if _MISSING.fullmatch(value):
+        text = value.strip(_SPACE)
+        if _MISSING.fullmatch(text):
             return None
-        if _NUMBER.fullmatch(value):
-            return float(value)
+        if _NUMBER.fullmatch(text):
+            return float(text)
     elif not isinstance(value, bytes):
         return float(value)
     raise _Unfit
@@ -72,11 +115,13 @@ def _real(value: int | float | str | bytes) -> float | None:
 
 def _whole(value: int | float | str | bytes) -> int | None:
     if isinstance(value, str):
-        if _MISSING.fullmatch(value):
+        text = value.strip(_SPACE)
+        if _MISSING.fullmatch(text):
             return None
-        if not _NUMBER.fullmatch(value):
+        if not _NUMBER.fullmatch(text):
             raise _Unfit
-        value = int(value) if _WHOLE.fullmatch(value) else float(value)
+        number = _written(text)
+        value = float(text) if number is None else number
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and value in _INT64:

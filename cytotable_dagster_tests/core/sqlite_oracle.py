@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 import pyarrow as pa
 
@@ -12,11 +13,17 @@ _UNFIT = object()
 
 
 def converted(values: Sequence[object], kind: pa.DataType) -> tuple[pa.Array, int]:
-    """The array, and how many values did not fit."""
+    """The array, and how many values did not fit: those that became null, and whole numbers that were rounded."""
     rule = {"int64": _to_int, "double": _to_float, "string": _to_string, "binary": _to_binary}[str(kind)]
     result = [None if value is None else rule(value) for value in values]
     unfit = sum(value is _UNFIT for value in result)
+    if rule is _to_float:
+        unfit += sum(Fraction(value) != Fraction(result[i]) for i, value in enumerate(values) if _is_whole(value))
     return pa.array([None if value is _UNFIT else value for value in result], kind), unfit
+
+
+def _is_whole(value):
+    return isinstance(value, int) or (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value.strip(_SPACE)))
 
 
 def _to_float(value):

@@ -167,3 +167,11 @@ def test_an_error_in_a_worker_of_another_process_comes_back_as_itself():
             copy = pickle.loads(pickle.dumps(kind("broken: here")))
             assert type(copy) is kind
             assert str(copy) == "broken: here"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r\nb\n", "a b\n", "a\u2028b", "a\x1b[2Jb", "a\tb", "a\0b", "a\udcffb"])
+def test_whatever_is_in_a_name_the_message_is_one_line_that_prints(name):
+    message = str(SourceNotFoundError(f"{name}: größer, 細胞"))
+    assert message.isprintable()
+    assert message.startswith("a")
+    assert message.endswith(": größer, 細胞")

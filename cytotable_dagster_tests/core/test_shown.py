@@ -30,7 +30,7 @@ def test_an_address_is_shown_without_user_and_password(text, wanted):
 
 
 def test_a_text_is_one_line_of_a_length():
-    assert one_line("a\r\n\r\n b\x85c\u2028d\0") == "a / b / c / d\\0"
+    assert one_line("a\r\n\r\n b\x85c\u2028d\0") == "a / b / c / d\\x00"
     assert one_line("a  b") == "a  b"
     assert one_line("x" * 50, 10) == "x" * 10 + "..."
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,9 @@ def test_texts_become_the_nearest_doubles(tmp_path: Path):
     link.close()
     table = open_table(path, "t")
     (found,), coercions = table.read(table.keys([])[0], ["a"], [pa.float64()])
-    assert coercions == ()
+    whole = [text for text in texts if text.strip(" +-").isdigit()]
+    rounded = sum(Fraction(text) != Fraction(float(text)) for text in whole)
+    assert [(coercion.count, coercion.rounded) for coercion in coercions] == [(rounded, rounded)]
     expected = np.array([float(text) for text in texts])
     np.testing.assert_array_equal(np.asarray(found).view(np.int64), expected.view(np.int64))
 

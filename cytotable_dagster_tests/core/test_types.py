@@ -2,18 +2,29 @@
 
 import math
 import sqlite3
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.errors import OptionError, SchemaError
+from cytotable_dagster.core.coercions import in_facts
+from cytotable_dagster.core.errors import OptionError, SchemaError, StrictError
+from cytotable_dagster.core.parquet import facts_in
 from cytotable_dagster.core.schema import affinity
 from cytotable_dagster.core.values import typed_array
 from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, JUMP, Table, plate, sites
 
 BIG = 2**53 + 1
+# Of 5 rows: what no double is; of the texts the one of a fraction is near enough.
+ROUNDED = {
+    "integers": ("INTEGER", [0.5, BIG, -BIG, 2**53, -(2**63)], 2, BIG),
+    "largest": ("NUMERIC", [0.5, 2**63 - 1, 2**62, 2**62 + 2**10, 2**62 + 2**9], 2, 2**63 - 1),
+    "texts": ("", [0.5, f" {BIG} ", str(2**53), "0.10000000000000000555", f"{BIG}.0"], 1, f" {BIG} "),
+    "long_texts": ("", [0.5, "1" * 40, "00012", str(-BIG), 10**17 + 1], 3, "1" * 40),
+}
 
 
 # name: declared type, values, the type they decide, the values as they come out
@@ -227,3 +238,51 @@ def test_odd_values_convert_or_are_counted(type, values, result, count):
     array, coercion = typed_array(values, "X", type)
     assert array.to_pylist() == result
     assert (coercion.count if coercion else 0) == count
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_whole_numbers_that_no_double_equals_are_counted_as_rounded(make_plate, tmp_path, storage, name):
+    declared, values, count, example = ROUNDED[name]
+    tables = plate(JUMP)
+    tables["Cells"].add_column("Cells_X", declared, values)
+    result = convert(make_plate(tables, **storage), tmp_path / "out", targets=["cells"])
+    (found,) = result.outputs[0].coercions
+    assert (found.count, found.rounded) == (count, count)
+    assert found.example.strip("' ") == str(example).strip()
+    assert pq.read_table(result)["Cells_X"].to_pylist() == [float(value) for value in values]
+    assert f"{count} whole numbers of Cells_X have too many digits for its type and were rounded" in str(result.report)
+    with pytest.raises(StrictError, match="rounded"):
+        convert(result.source.path, tmp_path / "strict", targets=["cells"], strict=True)
+
+
+def test_a_column_of_nulls_and_rounded_numbers_tells_both(make_plate, tmp_path, storage):
+    tables = plate(JUMP)
+    tables["Cells"].add_column("Cells_X", "INTEGER", [BIG, 0.5, "n/a", -BIG, "x"])
+    result = convert(make_plate(tables, **storage), tmp_path / "out", targets=["cells"])
+    (line,) = result.report.coercions
+    assert line == (
+        "Cells: 2 values of Cells_X are not of its type and became null and 2 whole numbers of Cells_X have too many "
+        "digits for its type and were rounded in Cells_X, such as 'n/a'"
+    )
+    assert in_facts(facts_in(pq.read_metadata(result.path)))[0].rounded == 2
+
+
+def test_text_of_any_length_is_read_in_one_pass():
+    code = """if True:
+        import pyarrow as pa
+        from cytotable_dagster.core.values import number_type, typed_array
+        size = 1_000_000
+        digits, spaces = "9" * size, " " * size
+        texts = [digits + "x", "." + digits + "x", digits + "e" + digits + "x", spaces + "x" + spaces + "x",
+                 spaces, "+" + digits, digits + "." + digits + ".", "0" * size + "7", "-" + digits]
+        for text in texts:
+            number_type(text)
+        for kind in (pa.int64(), pa.float64()):
+            array, coercion = typed_array(texts, "X", kind)
+            print(array.to_pylist(), coercion.count, coercion.rounded, len(coercion.example))
+    """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert ran.stdout.splitlines() == [
+        "[None, None, None, None, None, None, None, 7, None] 7 0 103",
+        "[None, None, None, None, None, inf, None, 7.0, -inf] 7 2 103",
+    ]
