@@ -1,4 +1,4 @@
-"""The command line: `cytotable-dagster convert | inspect | dataset | plate | home | demo`.
+"""The command line: `cytotable-dagster convert | inspect | dataset | plate | home | doctor | demo`.
 
 Exit status: 0 done, 1 the work failed (one line says why), 2 the command was not understood.
 """
@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_dataset(_command(among, "dataset", None, "add plates to a dataset of many, list or remove them, align"))
     _add_plate(_command(among, "plate", None, "add, list or remove plates of the Dagster instance"))
     _command(among, "home", commands.home, "set up the Dagster instance of DAGSTER_HOME: dagster.yaml, pools")
+    doctor = _command(among, "doctor", commands.doctor, "show what state the installation and its folders are in")
+    doctor.add_argument("--compile", action="store_true", help="compile the readers first, as for a container's image")
     _add_demo(
         _command(among, "demo", commands.demo, "make a plate, serve it on loopback, convert it in the Dagster web UI")
     )

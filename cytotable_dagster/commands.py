@@ -145,6 +145,22 @@ def home(chosen: argparse.Namespace) -> None:
         print("".join(f"    {line}\n" for line in merged.lacking.splitlines()), end="")
 
 
+def doctor(chosen: argparse.Namespace) -> None:
+    """Show what state things are in."""
+    from cytotable_dagster import doctor
+    from cytotable_dagster.core.compiled import kernels
+    from cytotable_dagster.core.errors import OptionError
+
+    if chosen.compile:
+        kernels()
+    found = doctor.findings()
+    width = max(len(finding.what) for finding in found)
+    for finding in found:
+        print(f"{finding.state:5}  {finding.what:{width}}  {finding.detail}")
+    if wrong := [finding.what for finding in found if finding.state == doctor.WRONG]:
+        raise OptionError(f"to be mended: {', '.join(wrong)}")
+
+
 def _instance() -> Any:
     """The Dagster instance of DAGSTER_HOME."""
     _dagster_home()

@@ -144,7 +144,7 @@ class ScanTable:
         import pyarrow as pa
 
         schema = pa.schema(list(zip(columns, types, strict=True)))
-        with _duckdb(self.scratch) as duck:
+        with scanner(self.scratch) as duck:
             duck.execute(f"ATTACH '{str(self.path).replace(chr(39), chr(39) * 2)}' AS source (TYPE sqlite, READ_ONLY)")
             names = ", ".join(map(quoted, columns))
             query = f"SELECT {names} FROM source.{quoted(self.table)} ORDER BY {self._order()}"
@@ -233,7 +233,7 @@ def _scanner_type(column: SourceColumn) -> str:
     return "VARCHAR" if column.affinity == "TEXT" and "BLOB" not in declared else "other"
 
 
-def _duckdb(scratch: Path) -> "duckdb.DuckDBPyConnection":
+def scanner(scratch: Path) -> "duckdb.DuckDBPyConnection":
     """A connection with the scanner loaded from its Python package: nothing is fetched from the network."""
     import duckdb
     import duckdb_extension_sqlite_scanner as package
