@@ -38,6 +38,7 @@ def findings() -> list[Finding]:
         ("temporary folder", lambda: _folder("temporary folder", Path(tempfile.gettempdir()))),
         ("cache", _cache),
         ("lake", _lake),
+        ("plans and chunks", _work),
         ("dataset", _dataset),
     ]
     return [finding for what, look in looked_at for finding in _looked(what, look)]
@@ -67,7 +68,9 @@ def _readers() -> Finding:
     place = next((folder.path for folder in folders() if folder.can_be_written()), None)
     if place is None:
         return Finding("readers", WRONG, f"compiled by every process anew: name a folder to keep them by {VARIABLE}")
-    return Finding("readers", NOTE, f"not compiled; the first conversion does so (or --compile), and keeps them in {place}")
+    return Finding(
+        "readers", NOTE, f"not compiled; the first conversion does so (or --compile), and keeps them in {place}"
+    )
 
 
 def _duckdb() -> Finding:
@@ -87,7 +90,9 @@ def _parsl() -> Finding:
     scripts = Path(sys.executable).parent
     missing = [name for name in ("interchange.py", "process_worker_pool.py") if not shutil.which(name, path=scripts)]
     if missing:
-        return Finding("Parsl", WRONG, f"{', '.join(missing)} not in {scripts}; CYTOTABLE_EXECUTOR=processes needs them")
+        return Finding(
+            "Parsl", WRONG, f"{', '.join(missing)} not in {scripts}; CYTOTABLE_EXECUTOR=processes needs them"
+        )
     if shutil.which("setpriv") is None:
         return Finding("Parsl", NOTE, "workers of a killed run stay for minutes: install setpriv (util-linux)")
     return Finding("Parsl", OK, f"its programs are in {scripts}")
@@ -109,13 +114,18 @@ def _cache() -> Finding:
     return _folder("cache", cache_folder(PlateSource().cloud()))
 
 
-def _lake() -> list[Finding]:
+def _lake() -> Finding:
     from cytotable_dagster.resources import Lake
 
     folder = Lake().of("doctor")
-    if folder.store is None:
-        return [_folder("lake", folder.path.parent)]
-    return [_destination("lake", folder.store), _folder("plans and chunks", folder.path.parent)]
+    return _destination("lake", folder.store or LocalDestination(folder.path.parent))
+
+
+def _work() -> list[Finding]:
+    from cytotable_dagster.resources import Lake
+
+    folder = Lake().of("doctor")
+    return [] if folder.store is None else [_folder("plans and chunks", folder.path.parent)]
 
 
 def _dataset() -> Finding:

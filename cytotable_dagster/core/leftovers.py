@@ -85,13 +85,16 @@ def _made(place: Path, name: str, *, folder: bool) -> tuple[Path, int]:
         if folder:
             path.mkdir(0o700)
             owner = path / _OWNER
-        with suppress(FileNotFoundError):
+        try:
             descriptor = os.open(owner, _OPEN | os.O_CREAT, 0o666)
-            if _locked(descriptor, if_unknown=True) and _is_at(descriptor, owner):
-                return path, descriptor
-            os.close(descriptor)
-        if not place.is_dir():
-            raise FileNotFoundError(f"{place}: the folder is gone")
+        except FileNotFoundError:
+            # Only a folder can have been taken meanwhile: where a new file is not found, none can be (/proc).
+            if not folder or not place.is_dir():
+                raise
+            continue
+        if _locked(descriptor, if_unknown=True) and _is_at(descriptor, owner):
+            return path, descriptor
+        os.close(descriptor)
 
 
 def _swept(path: Path) -> bool:

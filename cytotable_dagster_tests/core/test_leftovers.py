@@ -161,3 +161,9 @@ def test_the_longest_name_has_a_temporary_one_too(tmp_path):
 def test_a_folder_that_is_gone_is_said_so(tmp_path):
     with pytest.raises(FileNotFoundError), owned_file(tmp_path / "gone", "x"):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux has a folder that takes no files")
+def test_a_folder_that_takes_no_files_is_said_so():
+    with pytest.raises(FileNotFoundError), owned_file(Path("/proc"), "x"):
+        pass

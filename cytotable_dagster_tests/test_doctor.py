@@ -1,0 +1,86 @@
+"""What the doctor says of an installation and its folders, and its exit status."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cytotable_dagster.cli import main
+from cytotable_dagster.core.code_cache import VARIABLE
+from cytotable_dagster.home import write_settings
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder, and no setting."""
+    for name in [name for name in os.environ if name.startswith("CYTOTABLE_") and name != VARIABLE]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _said(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, str], dict[str, str]]:
+    """The status, and of each thing its state and what is told of it."""
+    status = main(["doctor", *options])
+    lines = capsys.readouterr().out.splitlines()
+    named = {line[7:].split("  ")[0]: line for line in lines}
+    return status, {what: line.split()[0] for what, line in named.items()}, named
+
+
+def test_all_is_well_where_nothing_is_set(in_folder: Path, capsys):
+    status, states, said = _said(capsys, "--compile")
+    assert status == 0
+    assert states.pop("Dagster") == "note"
+    assert set(states.values()) == {"ok"}
+    assert "compiled, in" in said["readers"]
+    assert f"{in_folder}/lake: will be made" in said["lake"]
+    assert list(in_folder.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_wrong(in_folder: Path, capsys, monkeypatch):
+    (in_folder / "file").touch()
+    for name in ("CYTOTABLE_CACHE", "CYTOTABLE_LAKE", "CYTOTABLE_DATASET"):
+        monkeypatch.setenv(name, str(in_folder / "file" / "below"))
+    monkeypatch.setenv("DAGSTER_HOME", str(in_folder))
+    status, states, _ = _said(capsys)
+    assert status == 1
+    assert {what for what, state in states.items() if state == "wrong"} == {"Dagster", "cache", "lake", "dataset"}
+    write_settings(in_folder)
+    assert _said(capsys)[1]["Dagster"] == "ok"
+
+
+def test_what_is_wrong_is_one_line_on_stderr(in_folder: Path, capsys, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(in_folder / "none"))
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err.splitlines() == ["cytotable-dagster: to be mended: Dagster"]
+
+
+def test_a_store_is_asked_and_its_error_told(in_folder: Path, capsys, monkeypatch, results_server):
+    monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", results_server.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("CYTOTABLE_LAKE", "s3://results/lake")
+    monkeypatch.setenv("CYTOTABLE_DATASET", "s3://no-such-bucket/dataset")
+    status, states, said = _said(capsys)
+    assert (status, states["lake"], states["dataset"]) == (1, "ok", "wrong")
+    assert "no-such-bucket" in said["dataset"]
+    assert f"{in_folder}/plate_work" in said["plans and chunks"]
+
+
+def test_readers_that_are_not_compiled_are_told_and_where_they_would_be(in_folder: Path, capsys, monkeypatch):
+    (in_folder / "home").touch()
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(in_folder / "home"))
+    monkeypatch.setenv(VARIABLE, str(in_folder / "kernels"))
+    monkeypatch.setattr("tempfile.tempdir", str(in_folder))
+    _, states, said = _said(capsys)
+    assert states["readers"] == "note"
+    assert str(in_folder / "kernels") in said["readers"]
+    # Nor in the temporary folder.
+    monkeypatch.setenv(VARIABLE, str(in_folder / "home" / "below"))
+    (in_folder / f"cytotable_dagster-{os.geteuid()}").touch()
+    status, states, said = _said(capsys)
+    assert (status, states["readers"]) == (1, "wrong")
+    assert VARIABLE in said["readers"]
