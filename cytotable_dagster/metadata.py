@@ -142,6 +142,7 @@ def dataset_metadata(update: Update) -> Metadata:
         "replaced": _names(update.replaced),
         "removed": _names(update.removed),
         "schema drift": _lines("drift", update.drift.lines),
+        **({"left out": _lines("plate", [": ".join(told) for told in update.left_out])} if update.left_out else {}),
     }
 
 

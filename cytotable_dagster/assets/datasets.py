@@ -4,10 +4,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import CODE_VERSION, COMPARTMENTS, OWNERS, compartment_key, one_line_failures
+from cytotable_dagster.assets.common import (
+    CODE_VERSION,
+    COMPARTMENTS,
+    OWNERS,
+    compartment_key,
+    one_line_failures,
+    passes,
+)
 from cytotable_dagster.core.dataset import open_table
+from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.lake import table_number
 from cytotable_dagster.core.lake_dataset import behind, update_table
+from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.work import SINGLE_CELLS
 from cytotable_dagster.metadata import dataset_metadata, dataset_version
 from cytotable_dagster.plates import chosen_plates
@@ -15,6 +24,8 @@ from cytotable_dagster.resources import Dataset, Lake, PlateSource
 
 # Table -> the asset of its plates' files.
 TABLES = {name: compartment_key(name) for name in (*COMPARTMENTS, SINGLE_CELLS)}
+# Plates left out of which a run's log tells; the asset's metadata tells of more.
+_TOLD = 20
 
 
 def dataset_key(table: str) -> dg.AssetKey:
@@ -44,21 +55,38 @@ def dataset_assets() -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         names = chosen_plates(context.instance, dataset.chosen())
         folders = lake.folders(names)
+        failed: list[Exception] = []
+        in_vain: dict[str, Exception] = {}
+
+        def number_of(plate: str, plan: Plan) -> int:
+            if plate in in_vain:
+                raise in_vain[plate]
+            try:
+                return table_number(plan, folders[plate], plate_files.cloud())
+            except (CytoTableError, OSError) as error:
+                # Asked for once, not for each table.
+                in_vain[plate] = error
+                raise
+
         for table in TABLES:
             if dataset_key(table) not in context.selected_asset_keys:
                 continue
-            with one_line_failures(context):
-                update = update_table(
-                    dataset.destination(),
-                    table,
-                    folders,
-                    lambda plate, plan: table_number(plan, folders[plate], plate_files.cloud()),
-                )
+            try:
+                update = update_table(dataset.destination(), table, folders, number_of)
+            except (CytoTableError, OSError) as error:
+                # The other tables need not wait for this one.
+                failed.append(error)
+                continue
+            for plate, reason in update.left_out[:_TOLD]:
+                context.log.warning(f"{table}: plate {plate} was left out: {reason}")
             yield dg.MaterializeResult(
                 asset_key=dataset_key(table),
                 metadata=dataset_metadata(update),
                 data_version=dg.DataVersion(dataset_version(update.table)),
             )
+        with one_line_failures(context):
+            for error in sorted(failed, key=passes)[:1]:
+                raise error
 
     return datasets
 

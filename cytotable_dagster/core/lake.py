@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.parquet import facts_in
-from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan
+from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan, save_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.reporting import keep_report, kept_report, planned_report
@@ -60,10 +61,16 @@ def _planned(source: Source, folder: PlateFolder, preset: str | None, options: O
         wanted = fingerprint(source, chosen, options)
         if (plan.fingerprint, plan.source, plan.folder) == (wanted, source, folder.plan):
             kept_report(folder.plan)
+            if plan.number is None:
+                plan = replace(plan, number=_number(plan, folder))
+                save_plan(plan)
             return plan
     # Removed first and written last, plan.json vouches for what lies beside it.
     shutil.rmtree(folder.plan, ignore_errors=True)
-    plan = make_plan(source, chosen, options, folder.plan)
+    # Reading the file through takes about as long as looking through it.
+    with ThreadPoolExecutor(1) as beside:
+        number = beside.submit(content_crc32, source.path)
+        plan = make_plan(source, chosen, options, folder.plan, number)
     keep_report(planned_report(plan), folder.plan)
     return plan
 
@@ -101,22 +108,44 @@ def plan_report(plan: Plan) -> ConversionReport:
 
 
 def table_number(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> int:
-    """What tells a plate from others (see `content.content_crc32`); computed once, from the source.
+    """What tells a plate from others (see `content.content_crc32`). Plans of earlier versions have none: then it is
+    computed, once, from the source.
 
     Raises:
         SourceChangedError: the source is another one now.
+        SourceNotFoundError, SourceAccessError, DownloadError: it is gone or cannot be had.
     """
-    record = folder.path / ".table_number.json"
-    with suppress(OSError, ValueError, LookupError):
-        known = json.loads(record.read_text())
-        if known["source"] == plan.source.fingerprint:
-            return int(known["number"])
+    if plan.number is not None:
+        return plan.number
+    known = _recorded_number(plan, folder)
+    if known is not None:
+        return known
     with kept(plan.source.uri, cloud):
         check_source(plan, folder, cloud)
-        number = content_crc32(plan.source.path)
-    with whole_file(record) as temporary:
+        return _number(plan, folder)
+
+
+def _number(plan: Plan, folder: PlateFolder) -> int:
+    """The same, of a source that is on this machine."""
+    known = _recorded_number(plan, folder)
+    if known is not None:
+        return known
+    number = content_crc32(plan.source.path)
+    with whole_file(_number_record(folder)) as temporary:
         temporary.write_text(json.dumps({"source": plan.source.fingerprint, "number": number}))
     return number
+
+
+def _recorded_number(plan: Plan, folder: PlateFolder) -> int | None:
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        known = json.loads(_number_record(folder).read_text())
+        if known["source"] == plan.source.fingerprint:
+            return int(known["number"])
+    return None
+
+
+def _number_record(folder: PlateFolder) -> Path:
+    return folder.path / ".table_number.json"
 
 
 def check_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from cytotable_dagster.core.dataset import (
 )
 from cytotable_dagster.core.destination import Destination, Stored
 from cytotable_dagster.core.drift import Columns, Drift, unified
+from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceChangedError
 from cytotable_dagster.core.parquet_columns import Constant, Fill, Renamed
 from cytotable_dagster.core.plan import ADDED_PLATE, ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER, Plan, load_plan
 from cytotable_dagster.core.plate_folder import PlateFolder, stored_results
@@ -27,13 +28,25 @@ from cytotable_dagster.core.work import SINGLE_CELLS
 
 @dataclass(frozen=True)
 class Update:
-    """What an update did: the table as it is now, and the plates that came, changed and went."""
+    """What an update did: the table as it is now, and the plates that came, changed and went. `left_out` are those that
+    should have come or changed and could not, each with the reason; what was there of them stays."""
 
     table: Table
     drift: Drift
     added: tuple[str, ...]
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A plate's file on its way into a table: what is in it, the columns that it is to have among others', and how
+    those come about that it has not."""
+
+    content: Content
+    columns: Columns
+    fills: Mapping[str, Fill]
 
 
 @dataclass(frozen=True)
@@ -64,36 +77,39 @@ def behind(table: Table, plates: Mapping[str, PlateFolder]) -> Behind:
 def update_table(
     dest: Destination, name: str, plates: Mapping[str, PlateFolder], number_of: Callable[[str, Plan], int]
 ) -> Update:
-    """Bring a table up to the lake's plates. The work is that of the plates that differ.
+    """Bring a table up to the lake's plates. The work is that of the plates that differ; one that cannot be put in does
+    not stop the others.
 
     Args:
         name: `Cells`, ..., or `single_cells`.
         plates: all that are to be in it; those without such a file are not.
-        number_of: the TableNumber of a plate.
+        number_of: the TableNumber of a plate whose files do not tell it, as those of earlier versions.
 
     Raises:
         SchemaError: a column has different types on two plates; nothing was changed.
     """
     table = open_table(dest, name)
     differs = behind(table, plates)
-    new = (*differs.missing, *differs.older)
-    fitting = {plate: _fitting(plate, plates[plate], name, number_of) for plate in new}
+    looked = {plate: _looked_at(plate, plates[plate], name, number_of) for plate in (*differs.missing, *differs.older)}
+    left_out = tuple((plate, reason) for plate, reason in looked.items() if isinstance(reason, str))
+    new = {plate: fitting for plate, fitting in looked.items() if isinstance(fitting, _Fitting)}
     columns = {plate: member.content.columns for plate, member in table.members.items() if plate not in differs.gone}
-    columns |= {plate: wanted for plate, (_, wanted, _) in fitting.items()}
+    columns |= {plate: fitting.columns for plate, fitting in new.items()}
     drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set(new)))
     try:
         table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
-        for plate, (content, _, fills) in fitting.items():
+        for plate, own in new.items():
             folder = plates[plate]
-            stored = folder.stored(name)
+            state = _state(stored) if (stored := folder.stored(name)) else ""
             with folder.open(name) if folder.store else nullcontext(folder.result(name)) as file:
-                table = put_plate(table, plate, file, content, drift.columns, fills, _state(stored) if stored else "")
+                table = put_plate(table, plate, file, own.content, drift.columns, own.fills, state)
         for plate in differs.gone:
             table = drop_plate(table, plate)
     finally:
         if not differs.none:
             save_index(table)
-    return Update(table, drift, differs.missing, differs.older, differs.gone)
+    added, replaced = (tuple(plate for plate in some if plate in new) for some in (differs.missing, differs.older))
+    return Update(table, drift, added, replaced, differs.gone, left_out)
 
 
 def _state(stored: Stored) -> str:
@@ -101,27 +117,43 @@ def _state(stored: Stored) -> str:
     return f"{stored.stamp}-{stored.size}"
 
 
-def _fitting(
-    plate: str, folder: PlateFolder, name: str, number_of: Callable[[str, Plan], int]
-) -> tuple[Content, Columns, dict[str, Fill]]:
-    """What is in a plate's file, the columns that it is to have among others', and how those come about that it has
-    not."""
-    plan = load_plan(folder.plan)
-    with folder.open(name) as file:
-        content = content_of(file)
-    named = {column.name for part in plan.tables for column in part.columns}
+def _looked_at(plate: str, folder: PlateFolder, name: str, number_of: Callable[[str, Plan], int]) -> "_Fitting | str":
+    """How a plate's file fits in, or why it cannot be told.
+
+    Raises:
+        DownloadError, SourceAccessError: the lake cannot be read, which is no fault of the plate.
+    """
+    import pyarrow as pa
+
+    try:
+        with folder.open(name) as file:
+            content = content_of(file)
+    except (DownloadError, SourceAccessError):
+        raise
+    except (OSError, pa.ArrowInvalid) as error:
+        return f"{folder.address(name)}: not there or not whole ({error}); convert the plate again"
+    if "table_number" in content.facts:
+        return _fitting(plate, content, name, int(content.facts["table_number"]), content.facts["names_plate"] == "yes")
+    try:
+        plan = load_plan(folder.plan)
+        return _fitting(plate, content, name, number_of(plate, plan), plan.names_plate)
+    except (OSError, ValueError, SourceChangedError) as error:
+        return f"its files, of an earlier version, tell no TableNumber, for which its source is needed once: {error}"
+
+
+def _fitting(plate: str, content: Content, name: str, number: int, names_plate: bool) -> _Fitting:
     fills: dict[str, Fill] = {}
     columns = dict(content.columns)
     if ADDED_TABLE_NUMBER in columns:
         columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in content.columns}
         fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
-    fills[ADDED_TABLE_NUMBER] = Constant(number_of(plate, plan))
+    fills[ADDED_TABLE_NUMBER] = Constant(number)
     columns = {ADDED_TABLE_NUMBER: "int64", **columns}
-    if ADDED_PLATE not in named:
+    if not names_plate:
         fills[ADDED_PLATE] = Constant(plate)
         columns = {ADDED_PLATE: "string", **columns}
     names = joined_order(columns) if name == SINGLE_CELLS else list(columns)
-    return content, tuple((key, columns[key]) for key in names), fills
+    return _Fitting(content, tuple((key, columns[key]) for key in names), fills)
 
 
 def _is_empty(table: Table, plates: Mapping[str, PlateFolder], plate: str, column: str, new: set[str]) -> bool:

@@ -89,7 +89,9 @@ class TablePlan:
 class Plan:
     """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
     the joined table has one row for, `partners` are those joined to it beside the images. `skipped` are files that
-    were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source."""
+    were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
+    `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
+    results, None where they never will be."""
 
     folder: Path
     fingerprint: str
@@ -105,6 +107,7 @@ class Plan:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     skipped_rows: int = 0
+    number: int | None = None
 
     @property
     def compartments(self) -> tuple[str, ...]:
@@ -176,10 +179,14 @@ class Plan:
     @property
     def added(self) -> dict[str, int | str]:
         """Columns that are not the source's, with their one value."""
-        own = {column.name for part in self.tables for column in part.columns}
         number, plate = self.options.table_number, self.options.plate_name
-        added = {ADDED_TABLE_NUMBER: number, ADDED_PLATE: None if ADDED_PLATE in own else plate}
+        added = {ADDED_TABLE_NUMBER: number, ADDED_PLATE: None if self.names_plate else plate}
         return {name: value for name, value in added.items() if value is not None}
+
+    @property
+    def names_plate(self) -> bool:
+        """Whether a table of the source has a column `Metadata_Plate`."""
+        return any(column.name == ADDED_PLATE for part in self.tables for column in part.columns)
 
     def facts(self) -> dict[str, str]:
         """What the footer of every file tells of its origin."""
@@ -193,6 +200,9 @@ class Plan:
             "compartments": ",".join(self.compartments),
             "options": as_json(self.options),
             "fingerprint": self.fingerprint,
+            # All that a dataset needs to know of the source, which may be gone by then.
+            "table_number": None if self.number is None else str(self.number),
+            "names_plate": None if self.number is None else ("yes" if self.names_plate else "no"),
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -1,6 +1,7 @@
 """Making a plan: one look through a plate decides tables, types, order and chunks."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,8 +96,13 @@ def _given(preset: Preset | str) -> Preset:
     return read_preset(Path(preset)) if preset.endswith(ENDING) else preset_named(preset)
 
 
-def make_plan(source: Source, preset: Preset, options: Options, folder: Path) -> Plan:
+def make_plan(
+    source: Source, preset: Preset, options: Options, folder: Path, number: "Future[int] | None" = None
+) -> Plan:
     """Look through a plate and decide how it is converted; the plan is kept in `folder`.
+
+    Args:
+        number: what becomes the plan's `number`, waited for at the end.
 
     Raises:
         SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
@@ -149,6 +155,7 @@ def make_plan(source: Source, preset: Preset, options: Options, folder: Path) ->
         skipped=files.all_skipped() if files else (),
         notes=files.all_notes() if files else (),
         skipped_rows=files.skipped_rows() if files else 0,
+        number=number.result() if number else None,
     )
     save_plan(plan)
     return plan
