@@ -101,10 +101,12 @@ def dataset_align(chosen: argparse.Namespace) -> None:
 def plate_add(chosen: argparse.Namespace) -> None:
     """Make a plate known to the Dagster instance."""
     from cytotable_dagster import plates
+    from cytotable_dagster.home import LOCATION
 
     with _instance() as instance:
         plates.add(instance, chosen.name, chosen.source)
-    print(f"added plate {chosen.name}; convert it: dg launch --job convert_plate --partition {chosen.name}")
+    print(f"added plate {chosen.name}; convert it in the web UI, or here and now:")
+    print(f"""dagster job execute -m {LOCATION} -j convert_plate --tags '{{"dagster/partition": "{chosen.name}"}}'""")
 
 
 def plate_list(chosen: argparse.Namespace) -> None:
@@ -164,9 +166,9 @@ def doctor(chosen: argparse.Namespace) -> None:
 def _instance() -> Any:
     """The Dagster instance of DAGSTER_HOME."""
     _dagster_home()
-    from dagster import DagsterInstance
+    from cytotable_dagster.home import open_instance
 
-    return DagsterInstance.get()
+    return open_instance()
 
 
 def _dagster_home() -> Any:

@@ -61,6 +61,12 @@ retention:
 # How many runs may fetch, and how many convert: one plate comes while another is worked at, on all cores.
 POOLS: Mapping[str, int] = {"fetch": 2, "parsl": 2}
 
+# What to do about a package that is missing.
+_ADVICE = {
+    "module dagster_postgres": "; pip install 'cytotable-dagster[postgres]'",
+    "'psycopg'": "; give postgresql+psycopg2:// in postgres_url, or scheme: postgresql+psycopg2 in postgres_db",
+}
+
 
 def write_settings(home: Path) -> bool:
     """Write `dagster.yaml` unless there is one; whether it was written."""
@@ -116,3 +122,21 @@ def set_pools(instance: "DagsterInstance") -> None:
     for name, limit in POOLS.items():
         if name not in limited:
             instance.event_log_storage.set_concurrency_slots(name, limit)
+
+
+def open_instance() -> "DagsterInstance":
+    """The instance of DAGSTER_HOME.
+
+    Raises:
+        OptionError: its settings lead to none: Dagster refuses them, a package is missing, a database does not answer.
+    """
+    from dagster import DagsterInstance
+
+    try:
+        return DagsterInstance.get()
+    except Exception as error:
+        reason: BaseException = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        advice = next((advice for missing, advice in _ADVICE.items() if missing in str(reason)), "")
+        raise OptionError(f"the Dagster instance of DAGSTER_HOME cannot be opened: {reason}{advice}") from error
