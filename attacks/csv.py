@@ -22,7 +22,7 @@ from cytotable_dagster.core.conversion_report import CompartmentReport
 
 _BLANKS = " \t\n\r\f\v"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
-_WHOLE = re.compile(r"[+-]?\d{1,30}", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _MISSING = ("", "nan", "+nan", "-nan", "null")
 _TABLES = ("Image", "Cells", "Cytoplasm", "Nuclei")
 
@@ -129,11 +129,15 @@ def _typed(text: str, type: pa.DataType) -> tuple[object, bool]:
     if not _NUMBER.fullmatch(bare):
         return None, True
     if type == pa.float64():
-        return float(bare), False
-    value = int(bare) if _WHOLE.fullmatch(bare) else float(bare)
+        return float(bare), bool(_WHOLE.fullmatch(bare)) and not _is_double(bare)
+    value = int(bare) if _WHOLE.fullmatch(bare) and len(bare) < 400 else float(bare)
     whole = value == value and abs(value) != float("inf") and value == int(value)
     fits = whole and -(2**63) <= int(value) < 2**63
     return (int(value), False) if fits else (None, True)
+
+
+def _is_double(digits: str) -> bool:
+    return float(digits) != float("inf") and int(float(digits)) == int(digits)
 
 
 def _read(root: Path) -> tuple[dict[str, _Expected], int]:

@@ -11,7 +11,7 @@ from cytotable_dagster.core.arrays import from_numpy, repeated, to_numpy, valid_
 from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.csv_block import Block, kind_of
 from cytotable_dagster.core.csv_layout import INTEGER, SKIPPED, TEXT
-from cytotable_dagster.core.csv_types import of_type, without_missing
+from cytotable_dagster.core.csv_types import may_be_rounded, of_type, without_missing
 from cytotable_dagster.core.types import Coercion
 from cytotable_dagster.core.values import typed_array
 
@@ -119,7 +119,7 @@ class Batch:
         column = self.asked.numbers[number]
         type = self.asked.types[column]
         texts = without_missing(array)
-        found = of_type(texts, type)
+        found = texts if may_be_rounded(texts, type) else of_type(texts, type)
         if found is texts:
             found, coercion = typed_array(texts.to_pylist(), self._names[number], type)
             self._coercions += [coercion] if coercion else []

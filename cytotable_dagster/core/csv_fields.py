@@ -16,7 +16,7 @@ import numpy as np
 
 from cytotable_dagster.core.csv_layout import COUNTED, HEAD, INTEGER, MISSING, NULLS, ODD, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.kernel_machine import byte_at, helper, load_le64, real_bits, trailing_zeros
-from cytotable_dagster.core.sqlite_decimal import nearest_bits
+from cytotable_dagster.core.sqlite_decimal import is_rounded, nearest_bits
 from cytotable_dagster.core.sqlite_text import read_number
 
 _COMMA, _NEWLINE, _RETURN, _QUOTE = 44, 10, 13, 34
@@ -230,6 +230,9 @@ def read_fields(task, text, kinds, lines, counts, cells):
             at = end
         if at == ODD:
             return np.int64(ODD)
+        if found == INTEGER and kind == REAL and is_rounded(word):
+            # Told by those who read texts.
+            found = TEXT
         counts[column, found] += 1
         if line >= 0:
             if found == INTEGER and kind == REAL:

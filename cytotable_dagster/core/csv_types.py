@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # As pandas and R write a number that is missing.
 MISSING = ("", "nan", "NaN", "NAN", "Nan", "-nan", "-NaN", "null", "NULL", "Null")
+# A whole number of so many digits may lie between two doubles.
+_LONG = r"^\s*[+-]?\d{16,}\s*$"
 _CLASSES = {int: INTEGER, float: REAL, str: TEXT}
 
 
@@ -86,3 +88,11 @@ def of_type(array: "pa.Array", type: "pa.DataType") -> "pa.Array":
         if pa.types.is_integer(type) and pc.any(pc.match_substring(array, "x", ignore_case=True)).as_py()
         else found
     )
+
+
+def may_be_rounded(array: "pa.Array", type: "pa.DataType") -> bool:
+    """Whether a column of text may hold whole numbers that become others in this type."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pa.types.is_floating(type) and pc.any(pc.match_substring_regex(array, _LONG)).as_py() is True

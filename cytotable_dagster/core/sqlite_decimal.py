@@ -39,6 +39,8 @@ _UNDECIDED = np.uint64(0x1FF)
 _TOP = np.uint64(63)
 _KEPT = np.uint64(9)
 _ONE = np.uint64(2**52)
+# The largest whole number up to which all are doubles.
+_EXACT = 2**53
 
 
 @helper
@@ -71,6 +73,15 @@ def nearest_bits(digits, q):
         mantissa = _ONE
         exponent += 1
     return np.int64(mantissa - _ONE) | (exponent << 52)
+
+
+@helper
+def is_rounded(value):
+    """Whether no double equals an integer: its digits from the first to the last one in base 2 are too many."""
+    if -_EXACT <= value <= _EXACT:
+        return False
+    digits = value // (value & -value)
+    return digits > _EXACT or digits < -_EXACT
 
 
 @helper

@@ -5,6 +5,7 @@ import numpy as np
 
 from cytotable_dagster.core.kernel_machine import copy_bytes, helper, load_be64, real_bits
 from cytotable_dagster.core.sqlite_btree import advance, find, varint
+from cytotable_dagster.core.sqlite_decimal import is_rounded
 from cytotable_dagster.core.sqlite_layout import (
     ABSENT,
     BAD_HEADER,
@@ -60,17 +61,6 @@ from cytotable_dagster.core.sqlite_text import read_number
 
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0], dtype=np.int64)
 _INFINITE, _FRACTION = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
-# The largest whole number up to which doubles are all whole numbers.
-_EXACT = 2**53
-
-
-@helper
-def _is_rounded(value):
-    """Whether no double equals an integer: its digits from the first to the last one in base 2 are too many."""
-    if -_EXACT <= value <= _EXACT:
-        return False
-    digits = value // (value & -value)
-    return digits > _EXACT or digits < -_EXACT
 
 
 @helper
@@ -140,7 +130,7 @@ def _put(arena, block, r, column, serial, size, body, plan, tile, valid, events,
     place = r * task[NUMBERS] + slot
     if kind == NULL:
         _clear(valid, task, slot, position)
-    elif target == TO_FLOAT and kind != REAL and not (kind == INTEGER and _is_rounded(value)):
+    elif target == TO_FLOAT and kind != REAL and not (kind == INTEGER and is_rounded(value)):
         tile[place] = real_bits(value)
     elif (target == TO_FLOAT and kind == REAL) or (target == TO_INT and kind != REAL):
         tile[place] = value

@@ -1,6 +1,8 @@
 """Plates of CSV files: one export or one for each site, clean or not, compared with what was written."""
 
+import csv
 import gzip
+import io
 import random
 import shutil
 import subprocess
@@ -194,6 +196,15 @@ def test_text_among_numbers_becomes_null_and_is_counted(tmp_path):
     assert (coercion.count, coercion.example) == (1, "'oops'")
 
 
+def test_whole_numbers_that_no_double_equals_are_told(tmp_path):
+    rows = ["9007199254740993", "0.5", "9007199254740992", '" 18446744073709551617"']
+    cells(tmp_path / "P1", "ImageNumber,ObjectNumber,X", *(f"1,{number},{row}" for number, row in enumerate(rows)))
+    result = convert(tmp_path / "P1", tmp_path / "out")
+    assert [row["Cells_X"] for row in read(tmp_path / "out")] == [2.0**53, 0.5, 2.0**53, 2.0**64]
+    (coercion,) = result.outputs[0].coercions
+    assert (coercion.count, coercion.rounded, coercion.example) == (2, 2, "'9007199254740993'")
+
+
 @pytest.mark.parametrize("word", ["plain", 'a ""quoted"" word'], ids=["plain", "quoted"])
 def test_words_for_a_missing_number_are_words_in_a_column_of_text(tmp_path, word):
     """And missing in a column of numbers, be it one that names things."""
@@ -245,6 +256,84 @@ def test_a_ragged_row_is_left_out_and_told(tmp_path):
         convert(tmp_path / "P1", tmp_path / "out", strict=True)
     convert(tmp_path / "P1", tmp_path / "out")
     assert [row["Cells_X"] for row in read(tmp_path / "out")] == [5, 8]
+
+
+LINES = ["ImageNumber,ObjectNumber,Metadata_Dish,X", *(f"1,{number},plain,{number}.5" for number in range(1, 1001))]
+
+
+def converted_lines(tmp_path: Path, data: bytes, packed: bool):
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / ("Cells.csv.gz" if packed else "Cells.csv")).write_bytes(gzip.compress(data) if packed else data)
+    return convert(tmp_path / "P1", tmp_path / "out", strict=False).report
+
+
+ODD = {
+    "a stray quote": lambda text: text.replace("1,1,plain", '1,1,5" dish'),
+    "a quote in a name": lambda text: text.replace("_Dish", '_Di"sh'),
+    "a lone CR after the header": lambda text: text.replace("X\n", "X\r"),
+    "line ends of old Macs": lambda text: text.replace("\n", "\r"),
+    "blank first lines": lambda text: f"\n\r\n{text}",
+    "blank lines": lambda text: text.replace("\n", "\n\n"),
+    "a byte order mark and a blank line": lambda text: f"\ufeff\n{text}",
+    "a CR within quotes": lambda text: text.replace("1,9,plain", '1,9,"pl\rain"'),
+    "a NUL far behind": lambda text: text.replace("1,900,plain", "1,900,pl\0ain"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ODD)
+def test_no_row_is_lost_however_records_are_written(tmp_path, name, packed):
+    text = ODD[name]("\n".join([*LINES, ""]))
+    report = converted_lines(tmp_path, text.encode(), packed)
+    assert [(row["Metadata_ObjectNumber"], row["Cells_X"]) for row in read(tmp_path / "out")] == [
+        (number, number + 0.5) for number in range(1, 1001)
+    ]
+    assert report.skipped_rows == 0
+    expected = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    dish = next(key for key in read(tmp_path / "out")[0] if "Di" in key)
+    assert [row[dish] for row in read(tmp_path / "out")] == [row[2] for row in expected if row][1:]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("1,5,plain", '1,5,"plain'), r"Cells\.csv(\.gz)?: line 6: a quote opens a field here and is never closed"),
+        (("Metadata_Dish", '"Metadata_Dish'), r"Cells\.csv(\.gz)?: line 1: a quoted name that does not end on it"),
+    ],
+)
+def test_a_quote_that_is_never_closed_is_an_error_with_its_line(tmp_path, change, told, packed):
+    with pytest.raises(errors.SourceFormatError, match=told):
+        converted_lines(tmp_path, "\n".join([*LINES, ""]).replace(*change).encode(), packed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_records_that_are_left_out_are_counted_and_a_few_are_shown(tmp_path):
+    text = "\n".join([*LINES, ""])
+    text = text.replace("1,3,plain", '1,3,"plain').replace("1,6,plain", '1,6,plain",x').replace(",plain,7", ",7")
+    report = converted_lines(tmp_path, text.encode(), packed=False)
+    file = str(tmp_path / "P1" / "Cells.csv")
+    told = [(place, reason) for place, reason in report.skipped if place.startswith(file)]
+    assert told[:2] == [
+        (f"{file}, lines 4 to 7", "5 fields, the header has 4"),
+        (f"{file}, line 8", "3 fields, the header has 4"),
+    ]
+    assert len(told) == 11
+    assert told[-1] == (file, "102 more records have not 4 fields")
+    # The first is one record of Python's, whose quotes hold four lines.
+    assert report.skipped_rows == 112
+    assert len(read(tmp_path / "out")) == 1000 - 4 - 111
+
+
+def test_a_site_of_blank_lines_is_told_and_one_that_begins_with_them_is_read(tmp_path):
+    for name in "abc":
+        cells(tmp_path / "P1" / name, "ImageNumber,ObjectNumber,X", "1,1,5")
+    (tmp_path / "P1" / "a" / "Cells.csv").write_bytes(b"\n\n\r\n")
+    file = tmp_path / "P1" / "b" / "Cells.csv"
+    file.write_bytes(b"\n" + file.read_bytes())
+    report = convert(tmp_path / "P1", tmp_path / "out").report
+    assert ("a/Cells.csv", "no rows, only blank lines") in report.skipped
+    assert len(read(tmp_path / "out")) == 2
 
 
 def test_empty_files_and_files_without_rows_are_told(tmp_path):

@@ -14,7 +14,7 @@ from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_layout import COUNTED, INTEGER, MISSING, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import Records
 from cytotable_dagster.core.csv_types import MISSING as MISSING_TEXTS
-from cytotable_dagster.core.values import number_type
+from cytotable_dagster.core.values import is_rounded, number_type
 
 ROUNDS = int(os.environ.get("CYTOTABLE_FUZZ", "300"))
 ODDITIES = (
@@ -104,8 +104,18 @@ def class_of(text: str) -> int:
     return {int: INTEGER, float: REAL, str: TEXT}[number_type(text)]
 
 
+def test_whole_numbers_that_no_double_equals_are_left_to_those_who_read_texts():
+    rounded = [2**53 + 1, -(2**53) - 1, 2**62 + 1, 2**63 - 1]
+    exact = [0, -1, 2**53, -(2**53), 2**53 + 2, 2**62, -(2**62) - 2**10]
+    block = block_of([[str(number) for number in (*rounded, *exact)]], [REAL] * len(rounded + exact))
+    assert block is not None
+    assert block.counts[:, TEXT].tolist() == [1] * len(rounded) + [0] * len(exact)
+
+
 def is_extreme(text: str) -> bool:
     """Whether a number may be left to those who read the text: more digits than fit, next to nothing, or huge."""
+    if is_rounded(text):
+        return True
     digits, _, exponent = text.lower().strip().partition("e")
     value = abs(float(text))
     normal = value == 0 or 2.3e-308 < value < 8e307
