@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.cache import with_fresh_copies
 from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove_plate, save_index, table_names
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cytotable_dagster.core.work import Progress
 
 
+@with_fresh_copies
 def add(
     source_path: str | Path | Sequence[str | Path],
     dataset_path: str | Path,

@@ -1,8 +1,12 @@
-"""A server between a client and the S3 server: it counts requests by operation, and refuses or holds those it is told."""
+"""A server between a client and the S3 server: it counts requests by operation, refuses or holds those it is told, and
+alters answers."""
 
+import re
+import socket
+import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -36,10 +40,28 @@ def operation(method: str, path: str) -> str:
 
 
 @dataclass
+class Answer:
+    """What is sent: `content` with its length, or with that which `headers` say. After `cut` bytes of it the connection
+    is reset (`then` is `reset`), nothing more comes (`stall`), or a byte a second (`drip`)."""
+
+    number: int
+    path: str
+    status: int
+    headers: dict[str, str]
+    content: bytes
+    cut: int | None = None
+    then: str = "reset"
+
+
+@dataclass
 class Between:
-    """What was asked, by operation; `refused` maps an operation to the status and code that answer it, from request
-    `refused_from[operation]` on; from request `held[operation]` on, requests wait until the test ends, and `holding`
-    says that one does. Requests are counted from 0. `ahead` is by how many seconds the store's clock seems to be."""
+    """What was asked, by operation.
+
+    `refused` maps an operation to the status and code that answer it, from request `refused_from[operation]` on; from
+    request `held[operation]` on, requests wait until the test ends, and `holding` says that one does; `altered` maps
+    an operation to what changes its answers. Requests are counted from 0. A `heedless` store takes no notice of
+    If-Match and of continuation tokens. `ahead` is by how many seconds the store's clock seems to be.
+    """
 
     endpoint_url: str = ""
     seen: Counter[str] = field(default_factory=Counter)
@@ -47,14 +69,17 @@ class Between:
     refused: dict[str, tuple[int, str]] = field(default_factory=dict)
     refused_from: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    altered: dict[str, Callable[[Answer], None]] = field(default_factory=dict)
+    heedless: bool = False
     ahead: float = 0
     holding: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
 
     def clear(self) -> None:
-        for record in (self.seen, self.keys, self.refused, self.refused_from, self.held):
+        for record in (self.seen, self.keys, self.refused, self.refused_from, self.held, self.altered):
             record.clear()
+        self.heedless = False
         self.holding.clear()
 
 
@@ -85,16 +110,42 @@ def between(endpoint_url: str) -> Iterator[Between]:
                 return
             connection = HTTPConnection(target, timeout=60)
             try:
-                connection.request(self.command, self.path, body, dict(self.headers))
+                headers = {key: value for key, value in self.headers.items() if key != "If-Match" or not state.heedless}
+                path = re.sub("continuation-token=[^&]*&?", "", self.path) if state.heedless else self.path
+                connection.request(self.command, path, body, headers)
                 answer = connection.getresponse()
-                content = answer.read()
-                self._answer(answer.status, dict(answer.getheaders()), content)
+                sent = Answer(
+                    number,
+                    self.path,
+                    answer.status,
+                    {key.title(): value for key, value in answer.getheaders()},
+                    answer.read(),
+                )
+                if name in state.altered:
+                    state.altered[name](sent)
+                self._send(sent)
             finally:
                 connection.close()
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do
 
-        def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        def _send(self, answer: Answer) -> None:
+            if answer.cut is None:
+                self._answer(answer.status, answer.headers, answer.content)
+                return
+            self._answer(answer.status, answer.headers, answer.content, answer.cut)
+            self.wfile.flush()
+            self.close_connection = True
+            if answer.then == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            for byte in answer.content[answer.cut :] if answer.then == "drip" else b"":
+                if state.over.wait(1):
+                    return
+                self.wfile.write(bytes([byte]))
+            if answer.then == "stall":
+                state.over.wait(300)
+
+        def _answer(self, status: int, headers: dict[str, str], content: bytes, cut: int | None = None) -> None:
             length = headers.get("Content-Length", str(len(content))) if self.command == "HEAD" else str(len(content))
             self.send_response_only(status)
             for header, value in headers.items():
@@ -105,7 +156,7 @@ def between(endpoint_url: str) -> Iterator[Between]:
             self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(content)
+                self.wfile.write(content[:cut])
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -20,6 +20,7 @@ PAGES = ("sqlite_", *COMPILED)
 LAYERS = (
     (
         "shown",
+        "patience",
         "errors",
         "types",
         "stopping",
@@ -39,6 +40,8 @@ LAYERS = (
             "preset_file",
             "digests",
             "store",
+            "store_errors",
+            "download",
             "cache_room",
             "schema",
             "parquet_footer",
@@ -55,7 +58,7 @@ LAYERS = (
     ("content", "flat_csv", "addresses"),
     ("source_files",),
     ("destination", "store_destination", "upload"),
-    ("cache", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
+    ("cache", "cached_file", "verify", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_scan", "sqlite_reader", "parquet_columns", "drift"),
     ("plan", "dataset"),
     ("table_numbers",),

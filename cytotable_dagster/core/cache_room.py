@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import IO
 
 from cytotable_dagster.core.errors import DownloadError, OptionError
 from cytotable_dagster.core.files import size_of
+from cytotable_dagster.core.leftovers import sweep
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", re.IGNORECASE)
@@ -47,8 +48,21 @@ def in_use(path: Path) -> Iterator[None]:
         yield
 
 
-def make_room(cache: Path, path: Path, need: int, limit: int, wait: float = _WAIT) -> None:
-    """Set bytes aside for a plate that is about to be downloaded to `path`.
+def make_room(
+    cache: Path,
+    path: Path,
+    need: int | Callable[[], int],
+    limit: int,
+    wait: float = _WAIT,
+    pause: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Set bytes aside for a plate that is about to be downloaded to `path`; False where none are needed.
+
+    A version of it that is there goes when the new one has come, and is not counted until then.
+
+    Args:
+        need: bytes, or what tells them, anew after each pause: another process may have downloaded the plate.
+        pause: waits for so many seconds, and lets go meanwhile of what others wait for.
 
     Raises:
         OptionError: the plate alone is larger than the limit.
@@ -56,20 +70,23 @@ def make_room(cache: Path, path: Path, need: int, limit: int, wait: float = _WAI
     """
     from filelock import FileLock
 
-    if need > limit:
-        raise OptionError(f"{path}: {need:,} bytes, and the cache may hold {limit:,}; raise CYTOTABLE_CACHE_LIMIT")
     deadline = time.monotonic() + wait
     while True:
+        wanted = need() if callable(need) else need
+        if wanted > limit:
+            raise OptionError(f"{path}: {wanted:,} bytes, and the cache may hold {limit:,}; raise its cache_limit")
+        if not wanted:
+            return False
         with FileLock(cache / ".room.lock"):
-            if _removed_until(cache, limit - need):
-                _marker(path).write_text(str(need))
-                return
+            if _removed_until(cache, limit - wanted, path):
+                _marker(path).write_text(str(wanted))
+                return True
         if time.monotonic() >= deadline:
             raise DownloadError(
-                f"{path}: no room for {need:,} bytes in {cache}, of {limit:,}, as all else is in use; "
-                "convert fewer plates at once, or raise CYTOTABLE_CACHE_LIMIT"
+                f"{path}: no room for {wanted:,} bytes in {cache}, of {limit:,}, as all else is in use; "
+                "convert fewer plates at once, or raise its cache_limit"
             )
-        time.sleep(_POLL)
+        pause(_POLL)
 
 
 def room_was_made(path: Path) -> None:
@@ -85,11 +102,14 @@ class _Unit:
     used: float
 
 
-def _removed_until(cache: Path, rest: int) -> bool:
-    """Remove what was not used for longest until the cache holds no more than `rest`; whether it does."""
+def _removed_until(cache: Path, rest: int, wanted: Path) -> bool:
+    """Remove what was not used for longest until the cache holds no more than `rest` beside the plate that is wanted;
+    whether it does."""
+    sweep(*(Path(folder) for folder, _, _ in os.walk(cache)))
     units = [_unit(marker) for marker in cache.rglob(".*.use")]
-    total = sum(unit.size for unit in units)
-    for unit in sorted(units, key=lambda unit: unit.used):
+    others = [unit for unit in units if unit.path != wanted]
+    total = sum(unit.size for unit in others)
+    for unit in sorted(others, key=lambda unit: unit.used):
         if total <= rest:
             break
         if unit.size and _removed(unit.path):
@@ -113,7 +133,7 @@ def _removed(path: Path) -> bool:
             return False
         if path.is_dir():
             shutil.rmtree(path)
-        for file_of_it in (path, path.with_name(f".{path.name}.json"), *path.parent.glob(f".{path.name}.*.tmp")):
+        for file_of_it in (path, path.with_name(f".{path.name}.json")):
             file_of_it.unlink(missing_ok=True)
         # The marker stays: another process may have it open, and wait for its lock.
         file.truncate(0)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy.ma  # noqa: F401
 import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
-from cytotable_dagster.core.cache import fetch, kept
+from cytotable_dagster.core.cache import fetched, with_fresh_copies
 from cytotable_dagster.core.compiled import load_kept
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.destination import Destination, LocalDestination
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 load_kept()
 
 
+@with_fresh_copies
 def convert(
     source_path: str | Path | Sequence[str | Path],
     dest_path: str | Path,
@@ -157,10 +158,9 @@ def convert(
             return convert_to_files(
                 plates, lambda table: single if joined else f"{table}.parquet", place, request, run, scratch
             )
-    source = fetch(plates[0], cloud)
-    chosen = resolved_preset(source, preset, **adjusted)
     with (
-        kept(source.uri, cloud),
+        fetched(plates[0], cloud) as source,
+        nullcontext(resolved_preset(source, preset, **adjusted)) as chosen,
         place.scratch() as scratch,
         runner(parsl_config, scratch) as run,
         ExitStack() as uploads,

@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,12 @@ def _plates_at(address: str, source_datatype: str | None, cloud: Mapping[str, An
         matches = _matching(address, cloud)
         if not matches:
             raise SourceNotFoundError(f"{address}: nothing matches")
-        return [plate for match in matches for plate in _plates_at(match, source_datatype, cloud)]
+        return [plate for match in matches for plate in _plates_in(match, source_datatype, cloud)]
+    return _plates_in(address, source_datatype, cloud)
+
+
+def _plates_in(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
+    """The plates at an address that is meant as it stands."""
     if source_datatype in (None, "sqlite"):
         databases = _databases(address, source_datatype, cloud)
         if databases:
@@ -80,15 +86,15 @@ def _matching(pattern: str, cloud: Mapping[str, Any]) -> list[str]:
     if not is_remote(pattern):
         return sorted(glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207 (from any root)
     head = pattern[: _MAGIC.search(pattern).start()].rsplit("/", 1)[0] + "/"  # type: ignore[union-attr]
-    expression = re.compile(
-        "".join(
-            part if part.startswith("[") else {"*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
-            for part in re.findall(r"\[[^]]*\]|.", pattern.rstrip("/"))
-        )
-        + "(?=/|$)"
+    wanted = pattern.rstrip("/").split("/")
+    found = (uri.split("/") for uri in list_remote(head, cloud, below=True))
+    return sorted(
+        {
+            "/".join(levels[: len(wanted)])
+            for levels in found
+            if len(levels) >= len(wanted) and all(map(fnmatchcase, levels, wanted))
+        }
     )
-    found = (expression.match(uri) for uri in list_remote(head, cloud, below=True))
-    return sorted({match.group() for match in found if match})
 
 
 def _long_name(plate: Plate) -> str:

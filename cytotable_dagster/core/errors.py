@@ -48,6 +48,10 @@ class DownloadError(CytoTableError, OSError):
     """A download failed or arrived with the wrong size or checksum. Trying again may help."""
 
 
+class DamagedCopyError(DownloadError):
+    """The copy of a plate in the cache was damaged, and was removed. Trying again fetches the plate anew."""
+
+
 class UploadError(CytoTableError, OSError):
     """A result could not be put into a store. Trying again may help, and goes on where an upload was broken off."""
 

@@ -94,10 +94,15 @@ def memory_mapping() -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
-    if path.is_dir():
-        return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
-    return path.stat().st_size
+    """Bytes of a file, or of all files below a folder; what goes meanwhile has none."""
+    found = (
+        [path] if not path.is_dir() else [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    )
+    total = 0
+    for file in found:
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total
 
 
 def as_json(record: object) -> str:

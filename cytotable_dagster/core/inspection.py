@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.cache import fetch
+from cytotable_dagster.core.cache import fetched
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.plan import Options, Plan
@@ -58,9 +58,9 @@ def inspect_plate(
 ) -> Inspection:
     """Look through a plate as a conversion would; raises what `convert` would."""
     datatype = wanted_datatype(preset, source_datatype)
-    source = fetch(find_plate(source_path, datatype, cloud or {}), cloud or {})
-    chosen = resolved_preset(source, preset, datatype=datatype, encoding=encoding)
-    with temporary_folder("inspect") as folder:
+    plate = find_plate(source_path, datatype, cloud or {})
+    with fetched(plate, cloud or {}) as source, temporary_folder("inspect") as folder:
+        chosen = resolved_preset(source, preset, datatype=datatype, encoding=encoding)
         plan = make_plan(source, chosen, Options(chunk_size=chunk_size, encoding=encoding), folder)
         used = {part.table.name for part in plan.tables}
         there = read_tables(source.path) if chosen.datatype == "sqlite" else ()

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cytotable_dagster.core.addresses import PLACEHOLDER, FileBelow, Found, Pattern, matcher, plate_of_files
-from cytotable_dagster.core.errors import SourceAccessError, SourceNotFoundError
-from cytotable_dagster.core.store import errors_of, is_remote, store
+from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceNotFoundError
+from cytotable_dagster.core.patience import within
+from cytotable_dagster.core.store import call, check_page, client_of, is_remote, remote_of
+from cytotable_dagster.core.store_errors import errors_of, senseless
 
 _PAGE = 1000
 # After every name: a folder's name with this is after all that is in it.
 _LAST = "\U0010ffff"
-# A store that does not answer must not use up the time of a tick: seconds, and attempts.
-_CONNECT, _READ, _ATTEMPTS = 5, 15, 2
+# A store that does not answer must not use up the time of a tick: attempts, and seconds for an answer.
+_ATTEMPTS, _SECONDS = 2, 35
+# Pages of one level of folders, or of one plate's files.
+_MOST_PAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,9 @@ def listing(pattern: Pattern, cloud: Mapping[str, Any]) -> Iterator[Listing]:
     if not is_remote(pattern.text):
         yield _FolderListing(pattern)
         return
-    import botocore.session
-    from botocore.config import Config
-
-    session = botocore.session.Session()
-    impatient = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": _ATTEMPTS})
-    session.set_default_client_config(impatient)
-    with store({**cloud, "botocore_session": session}, pattern.root) as client:
-        yield _StoreListing(pattern, client.client)  # type: ignore[attr-defined]
+    with errors_of(pattern.root):
+        client = client_of(cloud, attempts=_ATTEMPTS).client
+    yield _StoreListing(pattern, client)
 
 
 @dataclass
@@ -115,12 +114,18 @@ class _StoreListing:
             return None
         places = self.pattern.places(uri)
         assert places is not None
-        return _object(uri, answer["ContentLength"], answer["ETag"], answer["LastModified"], places)
+        remote = remote_of(uri, answer, answer.get("ContentLength"))
+        if not isinstance(answer.get("LastModified"), datetime):
+            raise senseless(uri, "it has no time of change")
+        return _object(uri, remote.size, remote.etag, answer["LastModified"], places)
 
     def begins(self, uri: str, length: int) -> bytes:
         answer = self._call("get_object", uri, Key=self._key(uri), Range=f"bytes=0-{length - 1}")
         with errors_of(uri):
-            return bytes(answer["Body"].read(length))
+            try:
+                return bytes(within(_SECONDS, lambda: answer["Body"].read(length)))
+            except TimeoutError as error:
+                raise DownloadError(f"{uri}: the store gave {error}; check endpoint and network") from None
 
     def now(self) -> float:
         return time.time() + self._ahead
@@ -147,25 +152,29 @@ class _StoreListing:
     def _answers(self, prefix: str, *, flat: bool) -> Iterator[Any]:
         """All pages of what is below a prefix."""
         after = ""
-        while True:
+        for _ in range(_MOST_PAGES):
             answer = self._list(prefix, after, flat=flat)
             yield answer
             if not answer.get("IsTruncated"):
                 return
             after = _last_of(answer)
+        raise DownloadError(f"{prefix}: more than {_MOST_PAGES:,},000 names are there, which no plate or batch has")
 
     def _list(self, prefix: str, after: str, *, flat: bool) -> Any:
         """A page of what is below a prefix; `flat` folds what lies in folders into their names."""
         where = {"Prefix": self._key(prefix), "StartAfter": after, "MaxKeys": _PAGE}
-        return self._call("list_objects_v2", prefix, **where, **({"Delimiter": "/"} if flat else {}))
+        answer = self._call("list_objects_v2", prefix, **where, **({"Delimiter": "/"} if flat else {}))
+        check_page(prefix, self._key(prefix), answer)
+        if answer.get("IsTruncated") and not _last_of(answer) > after:
+            raise senseless(prefix, "its listing goes round in circles")
+        return answer
 
     def _call(self, operation: str, address: str, **arguments: Any) -> Any:
         self.calls += 1
-        with errors_of(address):
-            answer = getattr(self.client, operation)(Bucket=self._bucket, **arguments)
-        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-        if said:
-            self._ahead = parsedate_to_datetime(said).timestamp() - time.time()
+        answer = call(self.client, operation, address, seconds=_SECONDS, Bucket=self._bucket, **arguments)
+        with suppress(ValueError):
+            said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+            self._ahead = said.timestamp() - time.time()
         return answer
 
     def _next(self, batch: str, answer: Any) -> str:
@@ -258,7 +267,7 @@ def _last_of(answer: Any) -> str:
     """The last name of a page; where it is a folder's, one behind all that is in it."""
     keys = [entry["Key"] for entry in answer.get("Contents", [])]
     folders = [f"{entry['Prefix']}{_LAST}" for entry in answer.get("CommonPrefixes", [])]
-    return max([*keys, *folders])
+    return max([*keys, *folders], default="")
 
 
 def _folders_in(answer: Any) -> list[str]:

@@ -1,7 +1,9 @@
 """Where the plate of a name is: a pattern of addresses with `{plate}` in it, over a folder or a store."""
 
+import glob
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,8 @@ def _expand(address: str, cloud: Mapping[str, Any]) -> list[str]:
     if not start:
         raise OptionError(f"{address}: a placeholder needs a folder before it")
     segment, slash, rest = address[start:].partition("/")
-    matches = re.compile(".*".join(map(re.escape, _PLACEHOLDER.split(segment)))).fullmatch
-    names = [name for name in _names_in(address[:start], cloud) if matches(name)]
+    wanted = "*".join(map(glob.escape, _PLACEHOLDER.split(segment)))
+    names = [name for name in _names_in(address[:start], cloud) if fnmatchcase(name, wanted)]
     return [whole for name in names for whole in _expand(f"{address[:start]}{name}{slash}{rest}", cloud)]
 
 

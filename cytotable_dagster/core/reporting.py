@@ -20,7 +20,7 @@ from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.schema import RESULT_TYPES
 from cytotable_dagster.core.single_cells import joined_columns
-from cytotable_dagster.core.types import Coercion
+from cytotable_dagster.core.types import Coercion, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ def planned_report(plan: Plan) -> ConversionReport:
         joined_rows=None,
         dropped_rows=0,
         skipped=plan.skipped,
-        notes=plan.notes,
+        notes=(*_unverified(plan.source), *plan.notes),
         skipped_rows=plan.skipped_rows,
     )
 
@@ -85,6 +85,12 @@ def finished_report(
     base_rows = next((part.rows_read for part in parts if part.compartment == report.base), 0)
     dropped = 0 if joined_rows is None else base_rows - joined_rows
     return replace(report, compartments=parts, joined_rows=joined_rows, dropped_rows=dropped)
+
+
+def _unverified(source: Source) -> tuple[str, ...]:
+    if not source.unverified:
+        return ()
+    return (f"{source.uri}: unverified, only its length is known to be the store's: {source.unverified}",)
 
 
 def _compartment(plan: Plan, part: TablePlan, images: "pa.Table | None") -> CompartmentReport:

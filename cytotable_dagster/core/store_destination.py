@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
 from cytotable_dagster.core.errors import CytoTableError, OptionError, SourceNotFoundError
 from cytotable_dagster.core.leftovers import temporary_folder
-from cytotable_dagster.core.store import client_of, errors_of, is_remote
+from cytotable_dagster.core.store import answer_of, call, client_of, is_remote, pages_of, remote_of
+from cytotable_dagster.core.store_errors import errors_of
 from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ class StoreDestination(Destination):
         return any(entry["Key"] == key or entry["Key"].startswith(f"{key}/") for entry in entries)
 
     def find(self, name: str) -> Stored | None:
-        with suppress(SourceNotFoundError), errors_of(self.address(name)):
-            head = self._bucket.client.head_object(Bucket=self._bucket.name, Key=self._key(name))
-            return Stored(name, head["ContentLength"], head["ETag"].strip('"'))
+        address = self.address(name)
+        with suppress(SourceNotFoundError):
+            answer = call(self._bucket.client, "head_object", address, Bucket=self._bucket.name, Key=self._key(name))
+            found = remote_of(address, answer, answer.get("ContentLength"))
+            return Stored(name, found.size, found.etag)
         return None
 
     def list(self, below: str = "") -> list[Stored]:
@@ -129,15 +132,13 @@ class StoreDestination(Destination):
         return temporary_folder("results")
 
     def remove(self, name: str) -> None:
-        with errors_of(self.address(name), writing=True):
-            self._bucket.client.delete_object(Bucket=self._bucket.name, Key=self._key(name))
+        bucket, key = self._bucket, self._key(name)
+        call(bucket.client, "delete_object", self.address(name), writing=True, Bucket=bucket.name, Key=key)
 
     def _entries(self, prefix: str, name: str, *, writing: bool = False) -> "Iterator[dict[str, Any]]":
         """Objects whose keys begin with `prefix`; errors name `name`."""
-        with errors_of(self.address(name), writing=writing):
-            pages = self._bucket.client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket.name, Prefix=prefix):
-                yield from page.get("Contents", [])
+        for page in pages_of(self._bucket.client, self.address(name), prefix, self._bucket.name, writing=writing):
+            yield from page.get("Contents", [])
 
     def _key(self, name: str) -> str:
         return self.address(name).removeprefix(_SCHEME).partition("/")[2]
@@ -172,9 +173,9 @@ class _Ranges(io.RawIOBase):
         self._bucket = bucket
         self._key = key
         self._address = f"{_SCHEME}{bucket.name}/{key}"
-        with errors_of(self._address):
-            head = bucket.client.head_object(Bucket=bucket.name, Key=key)
-        self._size, self._etag = head["ContentLength"], head["ETag"]
+        answer = call(bucket.client, "head_object", self._address, Bucket=bucket.name, Key=key)
+        found = remote_of(self._address, answer, answer.get("ContentLength"))
+        self._size, self._etag = found.size, found.etag
         self._at = 0
 
     def readable(self) -> bool:
@@ -196,11 +197,13 @@ class _Ranges(io.RawIOBase):
         if count <= 0:
             return 0
         span = f"bytes={self._at}-{self._at + count - 1}"
-        with errors_of(self._address):
-            answer = self._bucket.client.get_object(
-                Bucket=self._bucket.name, Key=self._key, Range=span, IfMatch=self._etag
-            )
-            content = answer["Body"].read()
+        place = {"Bucket": self._bucket.name, "Key": self._key}
+
+        def content_of_span() -> bytes:
+            answer = self._bucket.client.get_object(**place, Range=span, IfMatch=f'"{self._etag}"')
+            return bytes(answer["Body"].read(count))
+
+        content = answer_of(content_of_span, self._address)
         room[: len(content)] = content
         self._at += len(content)
         return len(content)

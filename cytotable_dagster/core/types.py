@@ -24,7 +24,8 @@ class Source:
     """A plate that lies on this machine, with the facts that identify its content.
 
     `etag` is the store's (None for a plain file), `md5` of the content where it is known;
-    `size` is in bytes. `fingerprint` changes whenever the content may have changed.
+    `size` is in bytes. `fingerprint` changes whenever the content may have changed. `unverified` says why a downloaded
+    copy could not be compared with the store's, and is empty where it could.
     """
 
     plate: str
@@ -34,6 +35,7 @@ class Source:
     etag: str | None
     md5: str | None
     fingerprint: str
+    unverified: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import CytoTableError, UploadError
-from cytotable_dagster.core.store import errors_of
+from cytotable_dagster.core.store_errors import errors_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -101,7 +101,7 @@ def test_a_folder_of_files_is_one_plate(tmp_path: Path) -> None:
 
 
 def test_a_plate_larger_than_the_limit_is_refused(tmp_path: Path, three: list[Path]) -> None:
-    with pytest.raises(OptionError, match=r"400 bytes.*CYTOTABLE_CACHE_LIMIT"):
+    with pytest.raises(OptionError, match=r"400 bytes.*cache_limit"):
         make_room(tmp_path, tmp_path / "bucket" / "New", 400, limit=300)
     assert present(three) == "ABC"
 

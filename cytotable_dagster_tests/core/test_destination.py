@@ -17,6 +17,7 @@ from cytotable_dagster.core.errors import (
     DownloadError,
     OptionError,
     SourceAccessError,
+    SourceChangedError,
     SourceNotFoundError,
     UploadError,
 )
@@ -220,7 +221,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_noticed(in_store):
     with in_store.open("a") as file:
         file.read(10)
         _write(in_store, "a", _content(3 << 20, seed=1))
-        with pytest.raises(DownloadError, match="PreconditionFailed"):
+        with pytest.raises(SourceChangedError, match="replaced"):
             file.read()
 
 

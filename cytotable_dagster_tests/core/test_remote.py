@@ -202,24 +202,26 @@ def test_a_cached_file_that_was_only_touched_is_not_downloaded_again(uploaded):
 
 def test_what_a_killed_download_left_is_removed(uploaded):
     uri, options = uploaded
-    left = _cached(options, uri).with_name(".P1.sqlite.abc.tmp")
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half")
+    folder = _cached(options, uri).parent
+    folder.mkdir(parents=True)
+    left = [folder / name for name in (".P1.sqlite.0123abcd.tmp", ".P1.sqlite.0123abcd.tmp.aB3dE6gH")]
+    for path in left:
+        path.write_bytes(b"half")
     fetch(plate_at(uri), options)
-    assert not left.exists()
+    assert not any(path.exists() for path in left)
 
 
 _COUNTED = """
 import json, sys, time
-from cytotable_dagster.core import cache
+from cytotable_dagster.core import cache, cached_file
 from cytotable_dagster.core.types import Plate
 
-real = cache._download_once
+real = cached_file.download
 def counted(*arguments):
     print("downloads", flush=True)
     time.sleep(1)
     return real(*arguments)
-cache._download_once = counted
+cached_file.download = counted
 print(cache.fetch(Plate("P1", sys.argv[1]), json.loads(sys.argv[2])).md5)
 """
 
