@@ -59,7 +59,7 @@ class Between:
 
     `refused` maps an operation to the status and code that answer it, from request `refused_from[operation]` on; from
     request `held[operation]` on, requests wait until the test ends, and `holding` says that one does; `altered` maps
-    an operation to what changes its answers. Requests are counted from 0. A `heedless` store takes no notice of
+    an operation to what changes its answers, `pace` to the seconds that 64 KiB of what is sent to it take. Requests are counted from 0. A `heedless` store takes no notice of
     If-Match and of continuation tokens. `ahead` is by how many seconds the store's clock seems to be.
     """
 
@@ -70,6 +70,7 @@ class Between:
     refused_from: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     altered: dict[str, Callable[[Answer], None]] = field(default_factory=dict)
+    pace: dict[str, float] = field(default_factory=dict)
     heedless: bool = False
     ahead: float = 0
     holding: Event = field(default_factory=Event)
@@ -77,7 +78,7 @@ class Between:
     lock: Lock = field(default_factory=Lock)
 
     def clear(self) -> None:
-        for record in (self.seen, self.keys, self.refused, self.refused_from, self.held, self.altered):
+        for record in (self.seen, self.keys, self.refused, self.refused_from, self.held, self.altered, self.pace):
             record.clear()
         self.heedless = False
         self.holding.clear()
@@ -93,8 +94,8 @@ def between(endpoint_url: str) -> Iterator[Between]:
         protocol_version = "HTTP/1.1"
 
         def do(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             name = operation(self.command, self.path)
+            body = self._body(int(self.headers.get("Content-Length", 0)), state.pace.get(name, 0))
             with state.lock:
                 number = state.seen[name]
                 state.seen[name] += 1
@@ -128,6 +129,17 @@ def between(endpoint_url: str) -> Iterator[Between]:
                 connection.close()
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do
+
+        def _body(self, length: int, pause: float) -> bytes:
+            if not pause:
+                return self.rfile.read(length)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            blocks = [b""]
+            while length and (blocks[-1] or len(blocks) == 1):
+                blocks.append(self.rfile.read(min(1 << 16, length)))
+                length -= len(blocks[-1])
+                time.sleep(pause)
+            return b"".join(blocks)
 
         def _send(self, answer: Answer) -> None:
             if answer.cut is None:

@@ -1,7 +1,7 @@
 """Objects of a store: what S3 says of them, in calls that end, each with the address that it is about.
 
-How long a store is waited for: 5 s for a connection and 15 s for each read, three attempts; 60 s for an answer in all,
-which keeps those that send a byte now and then from being waited for for ever.
+How long a store is waited for: 10 s for a connection, or to send a block, and 15 s for each read, in three attempts;
+60 s for an answer in all, for one that sends a byte now and then would be waited for for ever.
 """
 
 import inspect
@@ -28,7 +28,7 @@ _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Options of ours among those of the cloud client.
 _OWN_OPTIONS = ("cache_limit",)
 # Seconds, see above. Three attempts are what the mode `standard` means where AWS_MAX_ATTEMPTS says nothing else.
-CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 5, 15, 60
+CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 15, 60
 _REDIRECTS = 2
 _RETRIES = {"mode": "standard"}
 # An ETag is no digest of the content where the store encrypts with a key that is not its own.

@@ -10,11 +10,13 @@ from base64 import b64encode
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import CytoTableError, UploadError
-from cytotable_dagster.core.store_errors import errors_of
+from cytotable_dagster.core.store import call
+from cytotable_dagster.core.store_errors import errors_of, senseless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +30,11 @@ _MOST_PARTS = 10_000
 # Parts that go up at once, for all files of a destination: with a part that is being filled for each file, what an
 # upload takes of memory.
 IN_FLIGHT = 4
+# Seconds for an answer, which S3 takes its time for where it puts thousands of parts together; and bytes in a second,
+# of each part that goes up.
+_SECONDS, _LEAST_RATE = 300.0, 10_000
+# Pages of uploads that were begun and not ended.
+_MOST_PAGES = 1000
 
 
 def part_bytes(number: int) -> int:
@@ -58,7 +65,8 @@ class Upload(io.RawIOBase):
         self._key = key
         self._address = f"s3://{bucket.name}/{key}"
         self._at = 0
-        self._filling = bytearray()
+        # A file, for what is sent of one in a call is a block of it, which the time for a call to send is for.
+        self._filling = io.BytesIO()
         self._id: str | None = None
         self._there: dict[int, tuple[int, str]] = {}
         self._parts: list[Future[str]] = []
@@ -79,10 +87,10 @@ class Upload(io.RawIOBase):
         taken = 0
         while taken < len(view):
             full = part_bytes(len(self._parts) + 1)
-            block = view[taken : taken + full - len(self._filling)]
-            self._filling += block
+            block = view[taken : taken + full - self._filling.tell()]
+            self._filling.write(block)
             taken += len(block)
-            if len(self._filling) == full:
+            if self._filling.tell() == full:
                 self._send()
         self._at += taken
         return taken
@@ -91,7 +99,7 @@ class Upload(io.RawIOBase):
         """Wait until all parts are in the store. What is smaller than one is sent when it is published."""
         if self.closed:
             return
-        if self._parts and self._filling:
+        if self._parts and self._filling.tell():
             self._send()
         for part in self._parts:
             part.result()
@@ -102,8 +110,8 @@ class Upload(io.RawIOBase):
         self.close()
         with errors_of(self._address, writing=True):
             if self._id is None:
-                body = bytes(self._filling)
-                self._call("put_object", Body=body, ContentMD5=_md5(body)[0], **self._bucket.extra)
+                body = self._filling
+                self._call("put_object", body, ContentMD5=_md5(body.getbuffer())[0], **self._bucket.extra)
                 return
             parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self._parts, 1)]
             self._call("complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts})
@@ -128,21 +136,23 @@ class Upload(io.RawIOBase):
             raise UploadError(f"{self._address}: larger than an object may be, {self._at:,} bytes; use a dataset")
         if self._id is None:
             with errors_of(self._address, writing=True):
-                self._id = self._begun() or self._call("create_multipart_upload", **self._bucket.extra)["UploadId"]
+                self._id = self._begun() or self._said(
+                    self._call("create_multipart_upload", **self._bucket.extra), "UploadId"
+                )
         for part in self._parts:
             if part.done():
                 part.result()
-        self._filling = bytearray()
+        self._filling = io.BytesIO()
         self._bucket.room.acquire()
         self._parts.append(self._bucket.pool.submit(self._send_part, number, body))
 
-    def _send_part(self, number: int, body: bytearray) -> str:
-        with self._leaving_room(), errors_of(self._address, writing=True):
-            base64, hexadecimal = _md5(body)
-            if self._there.get(number) == (len(body), hexadecimal):
+    def _send_part(self, number: int, body: io.BytesIO) -> str:
+        with self._leaving_room():
+            base64, hexadecimal = _md5(body.getbuffer())
+            if self._there.get(number) == (body.tell(), hexadecimal):
                 return f'"{hexadecimal}"'
-            sent = self._call("upload_part", UploadId=self._id, PartNumber=number, Body=body, ContentMD5=base64)
-            return str(sent["ETag"])
+            sent = self._call("upload_part", body, UploadId=self._id, PartNumber=number, ContentMD5=base64)
+            return self._said(sent, "ETag")
 
     @contextmanager
     def _leaving_room(self) -> "Iterator[None]":
@@ -161,7 +171,12 @@ class Upload(io.RawIOBase):
         client, place = self._bucket.client, {"Bucket": self._bucket.name}
         with suppress(ClientError):
             pages = client.get_paginator("list_multipart_uploads").paginate(**place, Prefix=self._key)
-            begun = [entry for page in pages for entry in page.get("Uploads", []) if entry["Key"] == self._key]
+            begun = [
+                entry
+                for page in islice(pages, _MOST_PAGES)
+                for entry in page.get("Uploads", [])
+                if entry["Key"] == self._key
+            ]
             if begun:
                 latest = str(max(begun, key=lambda entry: entry["Initiated"])["UploadId"])
                 parts = client.get_paginator("list_parts").paginate(**place, Key=self._key, UploadId=latest)
@@ -170,8 +185,19 @@ class Upload(io.RawIOBase):
                 return latest
         return None
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        return getattr(self._bucket.client, operation)(Bucket=self._bucket.name, Key=self._key, **arguments)
+    def _said(self, answer: Any, what: str) -> str:
+        if not answer.get(what):
+            raise senseless(self._address, f"it has no {what}", writing=True)
+        return str(answer[what])
+
+    def _call(self, operation: str, body: io.BytesIO | None = None, **arguments: Any) -> Any:
+        seconds = _SECONDS
+        if body is not None:
+            seconds += body.tell() / _LEAST_RATE
+            body.seek(0)
+            arguments["Body"] = body
+        arguments |= {"Bucket": self._bucket.name, "Key": self._key}
+        return call(self._bucket.client, operation, self._address, writing=True, seconds=seconds, **arguments)
 
 
 def _md5(content: "ReadableBuffer") -> tuple[str, str]:

@@ -474,3 +474,50 @@ def test_a_cache_that_cannot_be_written_to_is_one_line(small, options, folder):
     with pytest.raises(OptionError, match="local_cache_dir") as caught:
         convert(small[0], "nowhere", **{**options, "local_cache_dir": folder})
     one_line_of(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("PutObject", (500, "InternalError")),
+        ("PutObject", (403, "AccessDenied")),
+        ("PutObject", (307, "TemporaryRedirect")),
+        ("UploadPart", (503, "SlowDown")),
+        ("CreateMultipartUpload", (400, "Bad\nOne")),
+        ("CompleteMultipartUpload", (400, "InvalidPart")),
+        ("PutObject", "hold"),
+        ("UploadPart", "hold"),
+    ],
+)
+def test_results_that_a_store_does_not_take_are_one_line_and_none_appears(
+    passing: Between, direct, store_options, tmp_path, monkeypatch, operation, fault
+):
+    from cytotable_dagster.core import upload
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    if operation != "PutObject":
+        monkeypatch.setattr(upload, "PART_BYTES", 1000)
+    if fault == "hold":
+        monkeypatch.setattr(store, "READ_SECONDS", 1)
+        passing.held[operation] = 0
+    else:
+        passing.refused[operation] = fault
+    source = write_sqlite(tmp_path / "P1.sqlite", plate(JUMP, sites(2, 1)))
+    with pytest.raises(CytoTableError) as caught:
+        convert(source, f"s3://{BUCKET}/{tmp_path.name}/out", **store_options)
+    one_line_of(caught.value)
+    passing.clear()
+    assert "Contents" not in direct.list_objects_v2(Bucket=BUCKET, Prefix=tmp_path.name)
+
+
+def test_a_part_goes_up_as_slowly_as_the_network_lets_it(passing: Between, in_store, monkeypatch):
+    """The time to send is for a block, and not for all of a part."""
+    from cytotable_dagster.core import upload
+
+    monkeypatch.setattr(store, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(upload, "PART_BYTES", 12 * MIB)
+    passing.pace["UploadPart"] = 0.02
+    with in_store.create("x") as out:
+        out.write(bytes(12 * MIB))
+    assert in_store.find("x").size == 12 * MIB
+    assert passing.seen["UploadPart"] == 1
