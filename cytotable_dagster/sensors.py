@@ -8,6 +8,7 @@ from cytotable_dagster import plates
 from cytotable_dagster.assets.common import SINGLE_CELLS, latest_record
 from cytotable_dagster.core.addresses import Found
 from cytotable_dagster.core.arrivals import Look, Memory, look
+from cytotable_dagster.core.cache import check_address
 from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceAccessError, SourceFormatError
 from cytotable_dagster.core.listing import Listing, listing
 from cytotable_dagster.core.plate_files import is_csv, is_npz
@@ -92,6 +93,7 @@ def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.S
     for found in seen.ready:
         try:
             name = plates.name_for(instance, found.uri, found.places, addresses)
+            check_address(found.uri)
             _check_content(source, found)
         except (DownloadError, SourceAccessError) as error:
             # Not the plate's fault: it comes when the store gives it.

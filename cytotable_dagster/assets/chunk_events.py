@@ -20,7 +20,8 @@ from cytotable_dagster.assets.common import (
     passes,
     retries_of,
 )
-from cytotable_dagster.core.cache import kept
+from cytotable_dagster.core.cache import check_copy, kept
+from cytotable_dagster.core.errors import DamagedSourceError
 from cytotable_dagster.core.files import scratch_folder
 from cytotable_dagster.core.lake import check_source, facts_of, make_chunks, version_of
 from cytotable_dagster.core.plan import Plan
@@ -42,6 +43,7 @@ def make_and_record(
     """Make chunks, by compartment, and record each as it ends.
 
     Raises:
+        DamagedCopyError: the plate's copy in the cache was damaged, and has gone.
         dg.Failure: some failed; those that did not are kept and recorded.
     """
     if not any(wanted.values()):
@@ -67,6 +69,9 @@ def make_and_record(
                 else:
                     failed.append(outcome)
     if failed:
+        for outcome in failed:
+            if isinstance(outcome.result, DamagedSourceError):
+                check_copy(plan.source.uri, plate_files.cloud(), outcome.result)
         # What does not pass decides: the step is not tried again for the others.
         first = min(failed, key=lambda outcome: passes(outcome.result))
         where = f"{len(failed)} of {sum(map(len, wanted.values()))} chunks failed, {first.compartment} {first.chunk}: "

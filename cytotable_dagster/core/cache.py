@@ -193,6 +193,16 @@ def cached_path(uri: str, cloud: Mapping[str, Any]) -> Path:
     return _cached(folder, uri)
 
 
+def check_address(uri: str) -> None:
+    """Refuse an address whose copy could not lie in the cache.
+
+    Raises:
+        UnsafeNameError: its key would lie elsewhere.
+    """
+    if is_remote(uri):
+        _cached(Path(), uri)
+
+
 def _cached(folder: Path, uri: str) -> Path:
     bucket, key = place_of(uri)
     place = inside(folder, bucket, uri)

@@ -42,7 +42,7 @@ class Request:
     add_tablenumber: bool | None = None
     schema: str = UNION
     strict: bool = False
-    cloud: Mapping[str, Any] = field(default_factory=dict)
+    cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
     progress: Progress = silent
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -56,7 +56,7 @@ class StoreDestination(Destination):
     """
 
     root: str
-    cloud: Mapping[str, Any]
+    cloud: Mapping[str, Any] = field(repr=False)
 
     def __reduce__(self) -> "tuple[type[StoreDestination], tuple[str, Mapping[str, Any]]]":
         return StoreDestination, (self.root, self.cloud)

@@ -30,7 +30,10 @@ from cytotable_dagster.core.errors import (
     UnsafeNameError,
 )
 from cytotable_dagster.core.listing import listing
+from cytotable_dagster.core.many_plates import Request
 from cytotable_dagster.core.patience import within
+from cytotable_dagster.core.plan import Options
+from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster.core.types import Plate
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.conftest import names_in
@@ -284,6 +287,7 @@ def test_a_password_in_the_endpoint_is_shown_nowhere(options, endpoint, monkeypa
             work()
         shown = "".join(traceback.format_exception(caught.value))
         assert "secret" not in shown + repr(caught.value)
+    assert "secret" not in repr(destination_of("s3://bucket/out", options)) + repr(Request(Options(), cloud=options))
 
 
 def test_a_name_with_a_star_in_it_is_a_plate_like_others(direct, options, tmp_path):

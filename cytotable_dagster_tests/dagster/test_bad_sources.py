@@ -1,7 +1,7 @@
 """A source that fails: the tick says why, the cursor is not lost, and the next tick goes on. With the S3 server."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -29,6 +29,7 @@ class Ticks:
     instance: dg.DagsterInstance
     bucket: str
     cursor: str | None = None
+    refused: list[str] = field(default_factory=list)
 
     def put(self, *plates: str) -> None:
         for plate in plates:
@@ -50,6 +51,7 @@ class Ticks:
         done = new_plates_sensor()(context)
         assert isinstance(done, dg.SensorResult)
         self.cursor = done.cursor
+        self.refused += [str(event.description) for event in done.asset_events if "refused" in event.metadata]
         return [request.partition_key for request in done.run_requests or []], str(done.skip_reason or "")
 
 
@@ -137,3 +139,11 @@ def test_a_listing_that_shrinks_is_told_and_repeats_nothing(ticks: Ticks) -> Non
     assert f"1 batches that were there are gone, such as s3://{ticks.bucket}/B2/" in reason
     ticks.put("B2/P2", "B2/P3")
     assert [ticks.tick()[0], ticks.tick()[0]] == [[], ["P3"]]
+
+
+def test_a_key_that_leads_out_of_the_cache_is_refused_and_others_go_on(ticks: Ticks) -> None:
+    ticks.put("B1/P1", "../P2", "B1/P3")
+    # Files of this very minute are taken when they are the same in two ticks.
+    asked = ticks.tick()[0] + ticks.tick()[0]
+    assert sorted(filter(None, asked)) == ["P1", "P3"]
+    assert ["leads out" in reason for reason in ticks.refused] == [True]
