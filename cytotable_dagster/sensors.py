@@ -6,18 +6,15 @@ import dagster as dg
 
 from cytotable_dagster import plates
 from cytotable_dagster.assets.common import SINGLE_CELLS, latest_record
-from cytotable_dagster.core.addresses import Found
 from cytotable_dagster.core.arrivals import Look, Memory, look
-from cytotable_dagster.core.cache import check_address
-from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceAccessError, SourceFormatError
-from cytotable_dagster.core.listing import Listing, listing
-from cytotable_dagster.core.plate_files import is_csv, is_npz
+from cytotable_dagster.core.errors import DownloadError
+from cytotable_dagster.core.listing import listing
+from cytotable_dagster.found_plates import asked_for
 from cytotable_dagster.jobs import build_datasets, convert_plate
 from cytotable_dagster.resources import PlateSource
 
-_SQLITE, _NPZ = b"SQLite format 3\0", b"PK\x03\x04"
-# A tick is given a minute, start-up of its process aside.
-_TICK_SECONDS = 40
+# A tick is given a minute, start-up of its process aside: for listing, and for looking into what was found.
+_TICK_SECONDS, _LOOKING = 40, 10
 _PLATES_A_TICK = 25
 _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
@@ -45,7 +42,7 @@ def new_plates_sensor(
         pattern = plate_files.pattern()
         with listing(pattern, plate_files.cloud()) as source:
             seen = look(source, pattern, Memory.loaded(context.cursor), limit=limit, seconds=seconds)
-            result = asked_for(context.instance, source, seen)
+            asked = asked_for(context.instance, source, seen, started + seconds + _LOOKING)
             calls = source.calls
         told = f"{_summary(seen, pattern.text)} ({calls} calls, {time.monotonic() - started:.1f} s)"
         context.log.info(told)
@@ -55,7 +52,13 @@ def new_plates_sensor(
             return dg.SensorResult(skip_reason=f"{seen.error}; the next tick goes on", cursor=seen.memory.dumped())
         if not seen.ready:
             return dg.SensorResult(skip_reason=told, cursor=seen.memory.dumped())
-        return result
+        return dg.SensorResult(
+            skip_reason=f"{asked.unread[0]}; the next tick goes on" if asked.unread and not asked.requests else None,
+            run_requests=list(asked.requests),
+            dynamic_partitions_requests=[plates.plates.build_add_request(list(asked.new))] if asked.new else [],
+            asset_events=list(asked.events),
+            cursor=asked.memory.dumped(),
+        )
 
     return new_plates
 
@@ -83,61 +86,6 @@ def datasets_sensor(*, interval: int = 60) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=[request], cursor=str(newest.storage_id))
 
     return datasets_follow
-
-
-def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look) -> dg.SensorResult:
-    """Partitions, observations and runs for what was found."""
-    memory = seen.memory
-    addresses: dict[str, str] = {}
-    events, requests, unread = [], [], []
-    for found in seen.ready:
-        try:
-            name = plates.name_for(instance, found.uri, found.places, addresses)
-            check_address(found.uri)
-            _check_content(source, found)
-        except (DownloadError, SourceAccessError) as error:
-            # Not the plate's fault: it comes when the store gives it.
-            memory = memory.without(found)
-            unread.append(str(error))
-            continue
-        except CytoTableError as error:
-            events.append(plates.refusal(found.uri, str(error)))
-            continue
-        addresses[name] = found.uri
-        version = f"{found.version}-{found.size}"
-        if plates.version_of(instance, name) != version:
-            events.append(plates.observation(name, found.uri, version, found.places))
-        # With the time, for a file may become again what it was once.
-        key = f"{name}:{version}:{found.modified:.0f}"
-        tags = plates.run_tags(found.uri, key, found.places)
-        requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
-    new = [name for name in addresses if not instance.has_dynamic_partition(plates.PLATES, name)]
-    return dg.SensorResult(
-        skip_reason=f"{unread[0]}; the next tick goes on" if unread and not requests else None,
-        run_requests=requests,
-        dynamic_partitions_requests=[plates.plates.build_add_request(new)] if new else [],
-        asset_events=events,
-        cursor=memory.dumped(),
-    )
-
-
-def _check_content(source: Listing, found: Found) -> None:
-    """Refuse what by its first bytes is not what its name says, and a folder without tables.
-
-    Raises:
-        SourceFormatError: it is empty or something else.
-    """
-    if found.uri.endswith("/"):
-        if not found.size:
-            raise SourceFormatError(f"{found.uri}: no CSV or NPZ file in it that is a table, or all are empty")
-        return
-    if not found.size:
-        raise SourceFormatError(f"{found.uri}: empty (0 bytes); upload it again")
-    if is_csv(found.uri):
-        return
-    first, kind = (_NPZ, "an NPZ") if is_npz(found.uri) else (_SQLITE, "a SQLite")
-    if source.begins(found.uri, len(first)) != first:
-        raise SourceFormatError(f"{found.uri}: not {kind} file; upload it again or move it elsewhere")
 
 
 def _summary(seen: Look, where: str) -> str:

@@ -9,9 +9,10 @@ import base64
 import hashlib
 import itertools
 import json
+import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from cytotable_dagster.core.addresses import Found, Pattern
@@ -61,6 +62,10 @@ class Memory:
         handled = {other: version for other, version in self.handled.items() if other != name}
         return replace(self, handled=handled, waiting={**self.waiting, name: _digest(found)})
 
+    def forgotten(self, names: Collection[str]) -> "Memory":
+        """The same, as if what has these addresses below the root had not been handled."""
+        return replace(self, handled={name: version for name, version in self.handled.items() if name not in names})
+
     def dumped(self) -> str:
         """As short text: a scheduler keeps one for every look."""
         return base64.b85encode(zlib.compress(json.dumps(asdict(self), separators=(",", ":")).encode(), 9)).decode()
@@ -96,6 +101,7 @@ def look(
     *,
     limit: int,
     seconds: float,
+    every: bool = False,
     now: Callable[[], float] = time.time,
 ) -> Look:
     """Look through a listing for what has arrived since the last time.
@@ -103,10 +109,11 @@ def look(
     Args:
         limit: of the files that are returned; those beyond it come with the next looks.
         seconds: when to stop, and go on with the next look.
+        every: whether all that is known is looked through again, and not a part of it in turn.
     """
     if memory.pattern != pattern.text:
         memory = Memory(pattern.text)
-    walk = _Walk(source, pattern, memory, limit, now, now() + seconds)
+    walk = _Walk(source, pattern, memory, limit, every, now, now() + seconds)
     error = None
     try:
         walk.look_again_at_waiting()
@@ -129,9 +136,16 @@ class _Walk:
     """One look under way."""
 
     def __init__(
-        self, source: Listing, pattern: Pattern, memory: Memory, limit: int, now: Callable[[], float], end: float
+        self,
+        source: Listing,
+        pattern: Pattern,
+        memory: Memory,
+        limit: int,
+        every: bool,
+        now: Callable[[], float],
+        end: float,
     ) -> None:
-        self.source, self.pattern, self.limit, self.now, self.end = source, pattern, limit, now, end
+        self.source, self.pattern, self.limit, self.every, self.now, self.end = source, pattern, limit, every, now, end
         self.handled, self.waiting, self.before = dict(memory.handled), dict(memory.waiting), memory.waiting
         self.batches, self.turn = dict(memory.batches), memory.turn
         self.ready: list[Found] = []
@@ -163,7 +177,7 @@ class _Walk:
 
     def look_again_at_folders(self) -> None:
         names = sorted(self.handled.keys() - self.waiting.keys())
-        last = self.source.calls + _CALLS_IN_TURN
+        last = math.inf if self.every else self.source.calls + _CALLS_IN_TURN
         for name in [*(n for n in names if n > self.turn), *(n for n in names if n <= self.turn)]:
             if self._full() or self.source.calls >= last:
                 return
@@ -181,7 +195,7 @@ class _Walk:
         for prefix in new:
             yield prefix, itertools.count()
         for prefixes in (active, quiet):
-            turns = iter(range(_PAGES_IN_TURN))
+            turns = itertools.count() if self.every else iter(range(_PAGES_IN_TURN))
             for prefix in sorted(prefixes, key=lambda prefix: self.batches[prefix].done):
                 yield prefix, turns
 
