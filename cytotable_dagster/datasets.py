@@ -134,11 +134,15 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
     Returns:
         How the plates differed.
     """
+    tables(dataset_path, **cloud)  # there is one, or nothing is made there
     found = []
-    for table in tables(dataset_path, **cloud).values():
-        drift = unified(table.name, {plate: member.content.columns for plate, member in table.members.items()}, schema)
-        save_index(fit_plates(table, dict.fromkeys(table.members, drift.columns)))
-        found.append(drift)
+    with _destination(dataset_path, cloud).writing(file_by_file=True) as claim:
+        for table in tables(dataset_path, **cloud).values():
+            columns = {plate: member.content.columns for plate, member in table.members.items()}
+            drift = unified(table.name, columns, schema)
+            claim.check()
+            save_index(fit_plates(table, dict.fromkeys(table.members, drift.columns)))
+            found.append(drift)
     return tuple(found)
 
 

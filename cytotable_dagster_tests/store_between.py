@@ -59,8 +59,9 @@ class Between:
 
     `refused` maps an operation to the status and code that answer it, from request `refused_from[operation]` on; from
     request `held[operation]` on, requests wait until the test ends, and `holding` says that one does; `altered` maps
-    an operation to what changes its answers, `pace` to the seconds that 64 KiB of what is sent to it take. Requests are counted from 0. A `heedless` store takes no notice of
-    If-Match and of continuation tokens. `ahead` is by how many seconds the store's clock seems to be.
+    an operation to what changes its answers, `pace` to the seconds that 64 KiB of what is sent to it take. Requests are
+    counted from 0. A `heedless` store takes no notice of If-Match and of continuation tokens, an `unconditional` one
+    knows no conditions on what is put. `ahead` is by how many seconds the store's clock seems to be.
     """
 
     endpoint_url: str = ""
@@ -73,6 +74,7 @@ class Between:
     pace: dict[str, float] = field(default_factory=dict)
     heedless: bool = False
     ahead: float = 0
+    unconditional: bool = False
     holding: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
@@ -81,6 +83,7 @@ class Between:
         for record in (self.seen, self.keys, self.refused, self.refused_from, self.held, self.altered, self.pace):
             record.clear()
         self.heedless = False
+        self.unconditional = False
         self.holding.clear()
 
 
@@ -103,6 +106,13 @@ def between(endpoint_url: str) -> Iterator[Between]:
             if name in state.refused and number >= state.refused_from.get(name, 0):
                 status, code = state.refused[name]
                 self._answer(status, {}, REFUSAL.format(code).encode())
+                return
+            if (
+                state.unconditional
+                and self.command in ("PUT", "POST")
+                and {"If-Match", "If-None-Match"} & {*self.headers}
+            ):
+                self._answer(501, {}, REFUSAL.format("NotImplemented").encode())
                 return
             if number >= state.held.get(name, number + 1):
                 state.holding.set()

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,22 @@ import pyarrow.parquet  # noqa: F401
 from cytotable_dagster.core.cache import fetched, with_fresh_copies
 from cytotable_dagster.core.compiled import load_kept
 from cytotable_dagster.core.content import content_crc32, content_md5
-from cytotable_dagster.core.destination import Destination, LocalDestination
+from cytotable_dagster.core.destination import Claim, Destination, LocalDestination
 from cytotable_dagster.core.discover import find_plates
 from cytotable_dagster.core.drift import UNION
-from cytotable_dagster.core.errors import DestinationExistsError, OptionError
+from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
-from cytotable_dagster.core.plan import Options
+from cytotable_dagster.core.plan import Options, Plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.presets import DEFAULT, Preset
+from cytotable_dagster.core.publication import exists_already
 from cytotable_dagster.core.report import ConversionResult, PlatesResult
 from cytotable_dagster.core.reporting import finished_report, planned_report
 from cytotable_dagster.core.store import checked_cloud_options, is_remote, options_to_write
 from cytotable_dagster.core.store_destination import destination_of
+from cytotable_dagster.core.types import Plate
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
 
 if TYPE_CHECKING:
@@ -117,8 +119,6 @@ def convert(
     joined = _is_joined(dest_path, join, joins)
     place_cloud = options_to_write(dest_cloud, cloud)
     place, single = _destination(dest_path, dest_datatype, joined, place_cloud)
-    # Before anything is downloaded; what a plate really has is known only later.
-    _check_free(place, [single] if joined else _usual_outputs(targets, concat), overwrite)
     options = Options.checked(
         data_type_cast_map,
         joined=joined and joins is None,
@@ -137,87 +137,108 @@ def convert(
         "compartments": compartments,
         "identifying_columns": identifying_columns,
     }
+    request = Request(
+        options=options,
+        joined=joined,
+        joins=joins,
+        preset=preset,
+        adjusted=adjusted,
+        add_tablenumber=add_tablenumber,
+        schema=schema,
+        strict=strict,
+        cloud=cloud,
+        progress=progress or silent,
+    )
+    # What is there is looked at before anything is downloaded; what a plate really has is known only later.
+    usual = [single] if joined else _usual_outputs(targets, concat)
     plates = find_plates(source_path, datatype, cloud)
-    if len(plates) > 1:
-        request = Request(
-            options=options,
-            joined=joined,
-            joins=joins,
-            preset=preset,
-            adjusted=adjusted,
-            add_tablenumber=add_tablenumber,
-            schema=schema,
-            strict=strict,
-            cloud=cloud,
-            progress=progress or silent,
-        )
-        with place.scratch() as scratch, runner(parsl_config, scratch) as run:
-            if not concat:
-                dataset = destination_of(dest_path, place_cloud)
-                return convert_to_dataset(plates, dataset, request, run, scratch)
-            return convert_to_files(
-                plates, lambda table: single if joined else f"{table}.parquet", place, request, run, scratch
-            )
+    if len(plates) > 1 and not concat:
+        _check_free(place, usual, overwrite)
+        dataset = destination_of(dest_path, place_cloud)
+        with dataset.scratch() as scratch, runner(parsl_config, scratch) as run:
+            return convert_to_dataset(plates, dataset, request, run, scratch)
+    with place.writing(single if joined else "") as claim:
+        _check_free(place, usual, overwrite)
+        if len(plates) == 1:
+            target = _Target(place, claim, single, concat, overwrite)
+            return _convert_plate(plates[0], request, target, parsl_config, started)
+        with (
+            place.scratch() as scratch,
+            runner(parsl_config, scratch) as run,
+            place.together(scratch, claim, overwrite=overwrite) as results,
+        ):
+            names = (lambda table: single) if joined else (lambda table: f"{table}.parquet")
+            return convert_to_files(plates, names, place, results, request, run, scratch)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where one plate's results go: the joined table as `single`, tables as files or as folders of chunk files."""
+
+    place: Destination
+    claim: Claim
+    single: str
+    concat: bool
+    overwrite: bool
+
+    def names(self, plan: Plan, joined: bool) -> dict[str, str]:
+        if joined:
+            return {SINGLE_CELLS: self.single}
+        return {name: _name(name, self.concat) for name in plan.compartments}
+
+
+def _convert_plate(
+    plate: Plate, request: Request, target: _Target, parsl_config: "Config | None", started: float
+) -> ConversionResult:
+    place, concat, options = target.place, target.concat, request.options
     with (
-        fetched(plates[0], cloud) as source,
-        nullcontext(resolved_preset(source, preset, **adjusted)) as chosen,
+        fetched(plate, request.cloud) as source,
+        nullcontext(resolved_preset(source, request.preset, **request.adjusted)) as chosen,
         place.scratch() as scratch,
         runner(parsl_config, scratch) as run,
-        ExitStack() as uploads,
+        place.together(scratch, target.claim, overwrite=target.overwrite) as results,
     ):
         # The digest of a local file costs a pass over it, which runs beside the work.
         digest = run.submit(content_md5, source.path) if source.md5 is None else None
         if digest is not None and not concat:
             source = replace(source, md5=digest.result())
-        if add_tablenumber:
+        if request.add_tablenumber:
             options = replace(options, table_number=content_crc32(source.path))
         plan = make_plan(source, chosen, options, scratch / "plan")
         report = planned_report(plan)
-        if strict:
+        if request.strict:
             report.check()
-        names = {SINGLE_CELLS: single} if joined else {name: _name(name, concat) for name in plan.compartments}
-        _check_free(place, names.values(), overwrite)
+        names = target.names(plan, request.joined)
+        _check_free(place, names.values(), target.overwrite)
         # A file of a store goes up while it is made.
-        streamed = concat and joins is None and not isinstance(place, LocalDestination)
-        work = Work(
-            plan,
-            run,
-            scratch,
-            concat,
-            digest,
-            progress or silent,
-            (lambda table: uploads.enter_context(place.create(names[table]))) if streamed else None,
-        )
-        if joins is not None:
-            made = {SINGLE_CELLS: work.joined_by_sql(joins)}
-        elif joined:
+        streamed = concat and request.joins is None and not isinstance(place, LocalDestination)
+        out = (lambda table: results.create(names[table])) if streamed else None
+        work = Work(plan, run, scratch, concat, digest, request.progress, out)
+        if request.joins is not None:
+            made = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
+        elif request.joined:
             made = {SINGLE_CELLS: work.single_cells()}
         else:
             made = work.compartments()
         report = finished_report(
             report,
             [coercion for facts in made.values() for coercion in facts.coercions],
-            {} if joined else {name: facts.rows for name, facts in made.items()},
-            made[SINGLE_CELLS].rows if joined and joins is None else None,
+            {} if request.joined else {name: facts.rows for name, facts in made.items()},
+            made[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
         )
-        if strict:
+        if request.strict:
             report.check()
         if not streamed:
             for table, facts in made.items():
-                place.take(facts.path, names[table])
-        uploads.close()
-        if streamed:
-            # Folders of chunk files that earlier went by the names of these files.
-            for part in [part for name in names.values() for part in place.list(name)]:
-                place.remove(part.name)
-        return ConversionResult(
-            outputs=tuple(replace(facts, path=place.path(names[table])) for table, facts in made.items()),
-            source=source,
-            preset=chosen.name,
-            readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),
-            seconds=time.perf_counter() - started,
-            report=report,
-        )
+                results.take(facts.path, names[table])
+    return ConversionResult(
+        outputs=tuple(replace(facts, path=place.path(names[table])) for table, facts in made.items()),
+        source=source,
+        preset=chosen.name,
+        readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),
+        seconds=time.perf_counter() - started,
+        report=report,
+    )
 
 
 def _name(compartment: str, concat: bool) -> str:
@@ -273,6 +294,4 @@ def _checked_chunk_size(chunk_size: int | None) -> int | None:
 def _check_free(place: Destination, names: Iterable[str], overwrite: bool) -> None:
     for name in names:
         if place.exists(name) and not overwrite:
-            raise DestinationExistsError(
-                f"{place.address(name)}: exists; pass overwrite=True to replace it, or another dest_path"
-            )
+            raise exists_already(place.address(name))

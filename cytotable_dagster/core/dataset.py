@@ -89,13 +89,16 @@ def table_names(dest: Destination) -> tuple[str, ...]:
     return tuple(sorted(heads))
 
 
-def open_table(dest: Destination, name: str) -> Table:
+def open_table(dest: Destination, name: str, before: "Table | None" = None) -> Table:
     """A table as it is now. Only footers that the index does not know are read.
+
+    Args:
+        before: the table as it was, to be believed instead of the index where files are the same.
 
     Raises:
         SchemaError: a file that is not Parquet.
     """
-    known = _read_index(dest, name)
+    known = _read_index(dest, name) if before is None else before.members
     stored = {_plate_of(item.name): item for item in dest.list(name) if item.name.endswith(f"/{_FILE}")}
     new = [plate for plate, item in stored.items() if (item.size, item.stamp) != _state(known.get(plate))]
     with ThreadPoolExecutor(min(_READERS, len(new) or 1)) as threads:
@@ -185,13 +188,18 @@ def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:
 
     Raises:
         SourceNotFoundError: it is in none.
+        DestinationInUseError: another process writes to the dataset.
     """
-    tables = [open_table(dest, name) for name in table_names(dest)]
-    found = [table for table in tables if plate in table.members]
-    if not found:
-        raise SourceNotFoundError(f"{dest.address()}: holds no plate {plate!r}; `dataset list` shows those it holds")
-    for table in found:
-        save_index(drop_plate(table, plate))
+    with dest.writing(file_by_file=True) as claim:
+        tables = [open_table(dest, name) for name in table_names(dest)]
+        found = [table for table in tables if plate in table.members]
+        if not found:
+            raise SourceNotFoundError(
+                f"{dest.address()}: holds no plate {plate!r}; `dataset list` shows those it holds"
+            )
+        for table in found:
+            claim.check()
+            save_index(drop_plate(table, plate))
     return tuple(table.name for table in found)
 
 

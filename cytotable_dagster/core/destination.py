@@ -5,16 +5,19 @@ A file appears under its name only when it is whole, in place of one that is the
 
 import os
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cytotable_dagster.core.errors import DestinationExistsError
-from cytotable_dagster.core.files import move_into_place, scratch_folder, whole_file
+from cytotable_dagster.core.files import needed_folder, scratch_folder, whole_file
 from cytotable_dagster.core.leftovers import owned_folder
+from cytotable_dagster.core.locks import only_one
+from cytotable_dagster.core.publication import finish, publish
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +30,31 @@ class Stored:
     name: str
     size: int
     stamp: str
+
+
+class Results(ABC):
+    """Results on their way to a destination, where they appear together."""
+
+    @abstractmethod
+    def create(self, name: str) -> BinaryIO:
+        """What is written to it becomes a file; it may be closed before the others."""
+
+    @abstractmethod
+    def take(self, made: Path, name: str) -> None:
+        """A file or folder made in `scratch` becomes one; it need not stay where it was."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That this process is the one who writes to a destination, or to the one file or folder `name` of it.
+
+    Before something appears there, `check` makes sure that it still is; `conditional` says that the store makes objects
+    on condition that there is none.
+    """
+
+    name: str
+    check: Callable[[], None]
+    conditional: bool = False
 
 
 class Destination(ABC):
@@ -70,8 +98,32 @@ class Destination(ABC):
         """Put a whole local file there; it stays where it is, and is never written to again (only replaced)."""
 
     @abstractmethod
-    def take(self, made: Path, name: str) -> None:
-        """Put a file or folder made in `scratch` there, in place of what is there; it need not stay where it was."""
+    def writing(
+        self, name: str = "", wait: float | None = None, *, file_by_file: bool = False
+    ) -> AbstractContextManager[Claim]:
+        """No other process of ours writes there while the block lasts; what a killed one had begun to publish is
+        finished or undone first.
+
+        Args:
+            name: the one file or folder that is written to; none is all of the destination.
+            wait: seconds to wait for another writer; None is a minute.
+            file_by_file: files are put there one by one, so that a folder that is not there has to be first.
+
+        Raises:
+            DestinationInUseError: another one writes there all the time; or, of the check, has taken over.
+        """
+
+    @abstractmethod
+    def together(self, scratch: Path, claim: Claim, *, overwrite: bool) -> AbstractContextManager[Results]:
+        """Results that appear when the block ends well, all of them or none, in place of those that are there.
+
+        Args:
+            scratch: a folder of `scratch()`.
+            claim: what `writing` gave.
+
+        Raises:
+            DestinationExistsError: one of them is there, without `overwrite`.
+        """
 
     @abstractmethod
     def scratch(self) -> AbstractContextManager[Path]:
@@ -97,9 +149,7 @@ class LocalDestination(Destination):
 
     def exists(self, name: str) -> bool:
         path = self.root / name
-        nearest = next(folder for folder in path.parents if folder.exists())
-        if not nearest.is_dir():
-            raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
+        _check_folders(path.parent)
         return path.exists()
 
     def find(self, name: str) -> Stored | None:
@@ -139,8 +189,35 @@ class LocalDestination(Destination):
                 shutil.copyfile(path, temporary)
             temporary.replace(target)
 
-    def take(self, made: Path, name: str) -> None:
-        move_into_place(made, self.root / name)
+    @contextmanager
+    def writing(self, name: str = "", wait: float | None = None, *, file_by_file: bool = False) -> Iterator[Claim]:
+        lock = f".{name}.cytotable.lock" if name else ".cytotable.lock"
+        # Where there is no folder it will be made by a rename, and the lock lies beside.
+        beside = not name and not file_by_file and not self.root.is_dir()
+        with ExitStack() as held:
+            place = self.root.parent if beside else self.root
+            _check_folders(self.root)
+            held.enter_context(needed_folder(place))
+            held.enter_context(only_one(place / (f".{self.root.name}{lock}" if beside else lock), str(self.root), wait))
+
+            def check() -> None:
+                nonlocal beside
+                if beside and self.root.is_dir():
+                    held.enter_context(only_one(self.root / lock, str(self.root), wait))
+                    beside = False
+
+            check()
+            if not beside:
+                finish(self.root, name)
+            yield Claim(name, check)
+
+    @contextmanager
+    def together(self, scratch: Path, claim: Claim, *, overwrite: bool) -> Iterator[Results]:
+        results = _LocalResults(Path(tempfile.mkdtemp(dir=scratch)) / "results")
+        with closing(results):
+            yield results
+        claim.check()
+        publish(results.folder, self.root, claim.name, overwrite=overwrite)
 
     def scratch(self) -> AbstractContextManager[Path]:
         return scratch_folder(self.root)
@@ -151,3 +228,27 @@ class LocalDestination(Destination):
         with suppress(OSError):
             for folder in path.relative_to(self.root).parents:
                 (self.root / folder).rmdir() if folder.name else None
+
+
+def _check_folders(path: Path) -> None:
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
+
+
+class _LocalResults(Results):
+    """Results in a folder of their own until all are whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._opened = ExitStack()
+        folder.mkdir()
+
+    def create(self, name: str) -> BinaryIO:
+        return self._opened.enter_context((self.folder / name).open("wb"))
+
+    def take(self, made: Path, name: str) -> None:
+        made.rename(self.folder / name)
+
+    def close(self) -> None:
+        self._opened.close()

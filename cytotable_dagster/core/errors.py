@@ -94,3 +94,7 @@ class OptionError(CytoTableError, ValueError):
 
 class DestinationExistsError(CytoTableError, FileExistsError):
     """The destination exists and `overwrite` was not given."""
+
+
+class DestinationInUseError(CytoTableError, TimeoutError):
+    """Another process writes to the destination, and did not end within the time that it was waited for."""

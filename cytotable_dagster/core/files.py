@@ -45,7 +45,7 @@ def inside(folder: Path, name: str, said: str | None = None) -> Path:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there becomes `path` when the block ends well, else nothing."""
-    with _folder(path.parent), owned_file(path.parent, path.name) as temporary:
+    with needed_folder(path.parent), owned_file(path.parent, path.name) as temporary:
         yield temporary
         temporary.replace(path)
 
@@ -59,12 +59,12 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
     """
     place = beside if beside.is_dir() else beside.parent
     sweep(beside, beside.parent)
-    with _folder(place), owned_folder(place, beside.name) as folder:
+    with needed_folder(place), owned_folder(place, beside.name) as folder:
         yield folder
 
 
 @contextmanager
-def _folder(path: Path) -> Iterator[None]:
+def needed_folder(path: Path) -> Iterator[None]:
     """A folder that is made where there is none, and goes again where nothing came of it."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -74,18 +74,6 @@ def _folder(path: Path) -> Iterator[None]:
         with suppress(OSError):  # a folder with something in it stays
             for empty in made:
                 empty.rmdir()
-
-
-def move_into_place(made: Path, path: Path) -> None:
-    """Rename a file or folder to `path`, in place of what is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_dir() and not made.is_dir():
-        made.replace(path)
-        return
-    old = made.with_name(f"{made.name}.old")
-    if path.exists():
-        path.rename(old)
-    made.rename(path)
 
 
 def memory_mapping() -> bool:

@@ -17,7 +17,7 @@ from cytotable_dagster.core.dataset import (
     retyped,
     save_index,
 )
-from cytotable_dagster.core.destination import Destination, Stored
+from cytotable_dagster.core.destination import Claim, Destination, Stored
 from cytotable_dagster.core.drift import Columns, Drift, unified
 from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceChangedError
 from cytotable_dagster.core.parquet_columns import Constant, Fill, Renamed
@@ -87,8 +87,21 @@ def update_table(
 
     Raises:
         SchemaError: a column has different types on two plates; nothing was changed.
+        DestinationInUseError: another process writes to the dataset.
     """
     table = open_table(dest, name)
+    if behind(table, plates).none:
+        columns = {plate: member.content.columns for plate, member in table.members.items()}
+        drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set()))
+        return Update(table, drift, (), (), ())
+    with dest.writing(file_by_file=True) as claim:
+        return _updated(claim, open_table(dest, name, table), plates, number_of)
+
+
+def _updated(
+    claim: Claim, table: Table, plates: Mapping[str, PlateFolder], number_of: Callable[[str, Plan], int]
+) -> Update:
+    name = table.name
     differs = behind(table, plates)
     looked = {plate: _looked_at(plate, plates[plate], name, number_of) for plate in (*differs.missing, *differs.older)}
     left_out = tuple((plate, reason) for plate, reason in looked.items() if isinstance(reason, str))
@@ -99,10 +112,12 @@ def update_table(
     try:
         table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
         for plate, own in new.items():
+            claim.check()
             folder = plates[plate]
             state = _state(stored) if (stored := folder.stored(name)) else ""
             with folder.open(name) if folder.store else nullcontext(folder.result(name)) as file:
                 table = put_plate(table, plate, file, own.content, drift.columns, own.fills, state)
+        claim.check()
         for plate in differs.gone:
             table = drop_plate(table, plate)
     finally:

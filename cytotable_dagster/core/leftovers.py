@@ -2,6 +2,7 @@
 known for what it is and removed by the next that comes by.
 
 .<name>.<random>-<machine>.cytotable.tmp       a file that is locked, or a folder whose `.owner` is
+.<name>.cytotable.lock                          a lock file, see `locks`
 
 Where the lock is free the owner is gone. Some file systems keep locks to the machine that took them (Lustre's
 `localflock`, some FUSE): what another machine left has to have been untouched for a day as well.
@@ -13,21 +14,19 @@ import secrets
 import shutil
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
+from cytotable_dagster.core.locks import OPEN, is_at, machine, try_lock
+
 _SUFFIX = ".cytotable.tmp"
-_OURS = re.compile(rf"\..*\.[0-9a-f]{{8}}-([0-9a-f]{{8}}){re.escape(_SUFFIX)}")
+_OURS = re.compile(rf"\..*\.[0-9a-f]{{8}}-([0-9a-f]{{8}}){re.escape(_SUFFIX)}|\.(?:.*\.)?cytotable\.lock")
 _OWNER = ".owner"
 # Characters of a name that are shown in a temporary's, which must not become too long.
 _NAME = 50
 # Seconds without a change after which what another machine left is taken for abandoned.
 _ABANDONED = 24 * 3600.0
-# Neither follow a link that somebody put there, nor wait for whoever writes to a pipe.
-_OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
@@ -80,19 +79,19 @@ def sweep(*places: Path) -> list[Path]:
 def _made(place: Path, name: str, *, folder: bool) -> tuple[Path, int]:
     """A new temporary, and the descriptor that its lock is on; a sweep that came between takes it, and we another."""
     while True:
-        path = place / f".{name[:_NAME]}.{secrets.token_hex(4)}-{_machine()}{_SUFFIX}"
+        path = place / f".{name[:_NAME]}.{secrets.token_hex(4)}-{machine()}{_SUFFIX}"
         owner = path
         if folder:
             path.mkdir(0o700)
             owner = path / _OWNER
         try:
-            descriptor = os.open(owner, _OPEN | os.O_CREAT, 0o666)
+            descriptor = os.open(owner, OPEN | os.O_CREAT, 0o666)
         except FileNotFoundError:
             # Only a folder can have been taken meanwhile: where a new file is not found, none can be (/proc).
             if not folder or not place.is_dir():
                 raise
             continue
-        if _locked(descriptor, if_unknown=True) and _is_at(descriptor, owner):
+        if try_lock(descriptor, if_unknown=True) and is_at(descriptor, owner):
             return path, descriptor
         os.close(descriptor)
 
@@ -105,9 +104,9 @@ def _swept(path: Path) -> bool:
         return False
     owner = path / _OWNER if is_folder else path
     with suppress(OSError):
-        descriptor = os.open(owner, _OPEN | (os.O_CREAT if is_folder else 0), 0o600)
+        descriptor = os.open(owner, OPEN | (os.O_CREAT if is_folder else 0), 0o600)
         try:
-            if not _locked(descriptor) or not _is_at(descriptor, owner) or not _may_go(path):
+            if not try_lock(descriptor) or not is_at(descriptor, owner) or not _may_go(path):
                 return False
             shutil.rmtree(path) if is_folder else path.unlink()
             return True
@@ -119,35 +118,6 @@ def _swept(path: Path) -> bool:
 def _may_go(path: Path) -> bool:
     """Whether a temporary that nobody locks is of this machine, or was left alone for long."""
     found = _OURS.fullmatch(path.name)
-    if found and found[1] == _machine():
+    if found and found[1] in (machine(), None):
         return True
     return time.time() - max(each.lstat().st_mtime for each in (path, *path.rglob("*"))) > _ABANDONED
-
-
-def _locked(descriptor: int, *, if_unknown: bool = False) -> bool:
-    """Lock a file, if nobody has; whether it is ours then: `if_unknown` where the file system has no locks."""
-    from filelock import lock_descriptor
-
-    try:
-        return lock_descriptor(descriptor, blocking=False)
-    except OSError:
-        return if_unknown
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one at a path."""
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    return False
-
-
-@cache
-def _machine() -> str:
-    """What tells this machine from others, since it was started; containers on it are of it."""
-    import platform
-
-    try:
-        identity = Path("/proc/sys/kernel/random/boot_id").read_text()
-    except OSError:
-        identity = platform.node()
-    return f"{zlib.crc32(identity.encode()):08x}"

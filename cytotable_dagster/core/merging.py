@@ -4,7 +4,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from cytotable_dagster.core.dataset import (
     save_index,
     table_names,
 )
-from cytotable_dagster.core.destination import Destination
-from cytotable_dagster.core.drift import Columns, columns_of, schema_of
+from cytotable_dagster.core.destination import Claim, Destination, Results
+from cytotable_dagster.core.drift import Columns, Drift, columns_of, schema_of
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner
-from cytotable_dagster.core.many_plates import Done, Request, converted, drifts_of, plan_all, report_of
+from cytotable_dagster.core.many_plates import Done, Ready, Request, converted, drifts_of, plan_all, report_of
 from cytotable_dagster.core.parquet import footer
 from cytotable_dagster.core.parquet_columns import refit
 from cytotable_dagster.core.parquet_concat import Concatenation
@@ -36,6 +35,9 @@ from cytotable_dagster.core.work import SINGLE_CELLS
 
 # What the footer of a file of several plates tells of each.
 _OF_A_PLATE = ("plate", "source_uri", "source_etag", "source_md5", "preset", "fingerprint")
+
+# Seconds that a plate that is converted waits to be put into a dataset, while others are.
+_WAIT = 3600.0
 
 
 @dataclass
@@ -49,14 +51,16 @@ def convert_to_files(
     plates: Sequence[Plate],
     names: Callable[[str], str],
     dest: Destination,
+    results: Results,
     request: Request,
     run: Runner,
     scratch: Path,
 ) -> PlatesResult:
-    """Convert plates to one file for each table, with the columns of all of them; nothing appears before all are done.
+    """Convert plates to one file for each table, with the columns of all of them.
 
     Args:
         names: the name of a table's file.
+        results: of `dest`, where they appear together when all plates are done.
     """
     started = time.perf_counter()
     ready = plan_all(plates, request, scratch)
@@ -67,24 +71,23 @@ def convert_to_files(
         ready = [replace(done.plate, columns=_columns_in(done.files)) for done in ended]
     drifts = drifts_of(ready, request)
     reports, facts = [], []
-    with ExitStack() as opened:
-        outs = {drift.table: opened.enter_context(dest.create(names(drift.table))) for drift in drifts}
-        files = {table: Concatenation(out) for table, out in outs.items()}
-        totals = {table: _Total() for table in outs}
-        for done in stream:
-            for drift in drifts:
-                made = done.files.get(drift.table)
-                if made is not None:
-                    files[drift.table].append(_fitted(made.path, drift.columns))
-                    totals[drift.table].rows += made.rows
-                    totals[drift.table].seconds += made.seconds
-            done.remove()
-            reports.append(done.report)
-            facts.append({name: done.facts[name] for name in _OF_A_PLATE if name in done.facts})
-        for table, file in files.items():
-            entries = {"version": VERSION, "compartment": table, "rows": str(totals[table].rows)}
-            file.finish(footer({**entries, "plates": json.dumps(facts, separators=(",", ":"))}))
-            totals[table].size = outs[table].tell()
+    outs = {drift.table: results.create(names(drift.table)) for drift in drifts}
+    files = {table: Concatenation(out) for table, out in outs.items()}
+    totals = {table: _Total() for table in outs}
+    for done in stream:
+        for drift in drifts:
+            made = done.files.get(drift.table)
+            if made is not None:
+                files[drift.table].append(_fitted(made.path, drift.columns))
+                totals[drift.table].rows += made.rows
+                totals[drift.table].seconds += made.seconds
+        done.remove()
+        reports.append(done.report)
+        facts.append({name: done.facts[name] for name in _OF_A_PLATE if name in done.facts})
+    for table, file in files.items():
+        entries = {"version": VERSION, "compartment": table, "rows": str(totals[table].rows)}
+        file.finish(footer({**entries, "plates": json.dumps(facts, separators=(",", ":"))}))
+        totals[table].size = outs[table].tell()
     outputs = tuple(
         FileFacts(
             path=dest.path(names(drift.table)),
@@ -112,20 +115,18 @@ def convert_to_dataset(
         raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
     tables = {name: open_table(dest, name) for name in table_names(dest)}
     ready = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
-    others = {
-        name: {plate: member.content.columns for plate, member in table.members.items()}
-        for name, table in tables.items()
-    }
-    drifts = drifts_of(ready, request, others, lambda name, plate, column: column_is_empty(tables[name], plate, column))
-    columns = {drift.table: drift.columns for drift in drifts}
     seconds: Counter[str] = Counter()
     reports = []
+    fitting = _Fitting(dest, request, ready)
     try:
-        for name in columns:
-            table = tables.get(name) or open_table(dest, name)
-            tables[name] = fit_plates(table, retyped(table, columns[name], {plate.name for plate in ready}))
+        if ready:
+            with dest.writing(wait=_WAIT, file_by_file=True) as claim:
+                tables = fitting.fitted(claim, tables)
         for done in converted(ready, request, run, scratch):
-            tables = _put(tables, done, columns, whole=request.options.targets is None)
+            with dest.writing(wait=_WAIT, file_by_file=True) as claim:
+                tables = _put(
+                    fitting.fitted(claim, tables), done, fitting.columns, whole=request.options.targets is None
+                )
             for name, made in done.files.items():
                 seconds[name] += made.seconds  # type: ignore[assignment]
             done.remove()
@@ -134,6 +135,7 @@ def convert_to_dataset(
         if ready:
             for table in tables.values():
                 save_index(table)
+    drifts, columns = fitting.drifts, fitting.columns
     outputs = tuple(
         FileFacts(
             path=dest.path(name),
@@ -146,6 +148,41 @@ def convert_to_dataset(
     )
     report = report_of(reports, drifts, ready)
     return PlatesResult(outputs, tuple(plate.source for plate in ready), time.perf_counter() - started, report)
+
+
+class _Fitting:
+    """What the columns of each table are to be, for plates that are put into a dataset to which others write as well:
+    looked at anew where they did."""
+
+    def __init__(self, dest: Destination, request: Request, ready: Sequence[Ready]) -> None:
+        self._dest = dest
+        self._request = request
+        self._ready = ready
+        self.drifts: tuple[Drift, ...] = ()
+        self.columns: dict[str, Columns] = {}
+
+    def fitted(self, claim: Claim, before: Mapping[str, Table]) -> dict[str, Table]:
+        """The tables as they are now, with the types that the new plates need.
+
+        Raises:
+            SchemaError: a column has different types on two plates.
+        """
+        names = before if self.columns else {*before, *table_names(self._dest)}
+        tables = {name: open_table(self._dest, name, before.get(name)) for name in sorted(names)}
+        claim.check()
+        if self.columns and tables == before:
+            return tables
+        others = {
+            name: {plate: member.content.columns for plate, member in table.members.items()}
+            for name, table in tables.items()
+        }
+        self.drifts = drifts_of(self._ready, self._request, others, lambda n, p, c: column_is_empty(tables[n], p, c))
+        self.columns = {drift.table: drift.columns for drift in self.drifts}
+        new = {plate.name for plate in self._ready}
+        for name, columns in self.columns.items():
+            table = tables.get(name) or open_table(self._dest, name)
+            tables[name] = fit_plates(table, retyped(table, columns, new))
+        return tables
 
 
 def _put(tables: Mapping[str, Table], done: Done, columns: Mapping[str, Columns], *, whole: bool) -> dict[str, Table]:

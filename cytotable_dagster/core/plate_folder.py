@@ -21,6 +21,9 @@ from cytotable_dagster.core.leftovers import sweep
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Seconds that a step waits for another of its plate.
+_WAIT = 3600.0
+
 
 @dataclass(frozen=True)
 class PlateFolder:
@@ -97,7 +100,11 @@ class PlateFolder:
             self._lake.remove(self._name(name))
 
     def locked(self) -> AbstractContextManager[None]:
-        """Only one step at a time works in the folder; what a killed one left half-written is removed."""
+        """Only one step at a time works in the folder, and no conversion; what a killed one left is removed.
+
+        Raises:
+            DestinationInUseError: another one works there for an hour.
+        """
         return _locked(self.path)
 
     @property
@@ -134,9 +141,7 @@ def _newest(parts: Sequence[Path]) -> int:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    from filelock import FileLock
-
     path.mkdir(parents=True, exist_ok=True)
-    with FileLock(path / ".lock"):
+    with LocalDestination(path).writing(wait=_WAIT):
         sweep(path, *path.glob(".*/"), *path.glob("chunks/*/"))
         yield

@@ -11,11 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from cytotable_dagster.core.destination import Destination, LocalDestination, Stored
-from cytotable_dagster.core.errors import CytoTableError, OptionError, SourceNotFoundError
+from cytotable_dagster.core.destination import Claim, Destination, LocalDestination, Results, Stored
+from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
 from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.store import answer_of, call, client_of, is_remote, pages_of, remote_of
 from cytotable_dagster.core.store_errors import errors_of
+from cytotable_dagster.core.store_lock import StoreLock, held
+from cytotable_dagster.core.store_publication import StoreResults, hidden, undo
 from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
 
 if TYPE_CHECKING:
@@ -68,9 +70,21 @@ class StoreDestination(Destination):
         return cast(Path, self._client.CloudPath(self.address(name)))
 
     def exists(self, name: str) -> bool:
+        return any(True for _ in self._there(name))
+
+    def there(self, name: str) -> "list[str]":
+        """A file of that name, or all files in a folder of it."""
+        return sorted(self._there(name))
+
+    def _there(self, name: str) -> Iterator[str]:
         key = self._key(name)
-        entries = self._entries(key, name, writing=True)
-        return any(entry["Key"] == key or entry["Key"].startswith(f"{key}/") for entry in entries)
+        for entry in self._entries(key, name, writing=True):
+            if entry["Key"] == key or entry["Key"].startswith(f"{key}/"):
+                yield name + entry["Key"].removeprefix(key)
+
+    def hidden_names(self, below: str) -> "list[str]":
+        """Hidden files below a folder."""
+        return [name for name in self.there(below) if name != below]
 
     def find(self, name: str) -> Stored | None:
         address = self.address(name)
@@ -98,38 +112,57 @@ class StoreDestination(Destination):
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        upload = Upload(self._bucket, self._key(name))
+        with self._created(name) as out:
+            yield out
+
+    @contextmanager
+    def _created(self, name: str, only_if_new: bool = False) -> Iterator[BinaryIO]:
+        upload = self.upload(name)
         try:
             yield cast(BinaryIO, upload)
-            upload.publish()
+            upload.publish(only_if_new=only_if_new)
         except BaseException:
             upload.abort()
             raise
 
-    def put(self, path: Path, name: str) -> None:
-        with path.open("rb") as file, self.create(name) as out:
+    def put(self, path: Path, name: str, *, only_if_new: bool = False) -> None:
+        with path.open("rb") as file, self._created(name, only_if_new) as out:
             shutil.copyfileobj(file, out, _COPY_BYTES)
 
-    def take(self, made: Path, name: str) -> None:
-        if made.is_file():
-            self.put(made, name)
-            return
-        parts = {f"{name}/{part.relative_to(made).as_posix()}": part for part in made.rglob("*") if part.is_file()}
-        before = {name} if self.exists(name) else set()
-        before |= {stored.name for stored in self.list(name)}
+    @contextmanager
+    def writing(self, name: str = "", wait: float | None = None, *, file_by_file: bool = False) -> Iterator[Claim]:
+        lock = StoreLock(self._bucket, self._key(f"{hidden(name)}/writing"), self.address(name))
+        with held(lock, wait):
+            undo(self, hidden(name))
+            yield Claim(name, lock.check, lock.conditional)
+
+    @contextmanager
+    def together(self, scratch: Path, claim: Claim, *, overwrite: bool) -> Iterator[Results]:
+        results = StoreResults(self, claim)
         try:
-            for part, path in sorted(parts.items()):
-                self.put(path, part)
+            yield results
+            results.publish(overwrite=overwrite)
         except BaseException:
-            for part in parts.keys() - before:
-                with suppress(CytoTableError):
-                    self.remove(part)
+            results.abort()
             raise
-        for part in before - parts.keys():
-            self.remove(part)
 
     def scratch(self) -> AbstractContextManager[Path]:
         return temporary_folder("results")
+
+    def upload(self, name: str) -> Upload:
+        """A file on its way; see `Upload`."""
+        return Upload(self._bucket, self._key(name))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a small file there."""
+        with self.create(name) as out:
+            out.write(content)
+
+    def copy(self, name: str, other: str) -> None:
+        """Let the store copy a file under another name."""
+        source = {"Bucket": self._bucket.name, "Key": self._key(name)}
+        with errors_of(self.address(other), writing=True):
+            self._bucket.client.copy(source, self._bucket.name, self._key(other), ExtraArgs=dict(self._bucket.extra))
 
     def remove(self, name: str) -> None:
         bucket, key = self._bucket, self._key(name)

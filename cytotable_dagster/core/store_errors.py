@@ -6,6 +6,7 @@ from typing import Any
 
 from cytotable_dagster.core.errors import (
     CytoTableError,
+    DestinationExistsError,
     DownloadError,
     SourceAccessError,
     SourceChangedError,
@@ -30,6 +31,7 @@ def errors_of(address: str, *, writing: bool = False) -> Iterator[None]:
     Raises:
         SourceNotFoundError, SourceAccessError: the object is not there, or the store refuses.
         SourceChangedError: it is another one than was asked for.
+        DestinationExistsError: it is there, and was to be made only if it was not.
         DownloadError, UploadError: the store fails or cannot be reached, which may pass; the other one with `writing`.
     """
     import botocore.exceptions as errors
@@ -78,6 +80,10 @@ def _translated(address: str, error: Any, writing: bool) -> CytoTableError:
         return SourceAccessError(f"{what}: access refused; {remedy}")
     if code in _REPLACED and not writing:
         return SourceChangedError(f"{address}: was replaced while it was read; try again")
+    if code in _REPLACED:
+        return DestinationExistsError(
+            f"{address}: exists, made meanwhile; pass overwrite=True to replace it, or another dest_path"
+        )
     if code in _ELSEWHERE:
         where = str(about.get("Endpoint", ""))
         return (UploadError if writing else DownloadError)(

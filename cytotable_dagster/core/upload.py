@@ -14,7 +14,7 @@ from itertools import islice
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.errors import CytoTableError, UploadError
+from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, UploadError
 from cytotable_dagster.core.store import call
 from cytotable_dagster.core.store_errors import errors_of, senseless
 
@@ -68,6 +68,7 @@ class Upload(io.RawIOBase):
         # A file, for what is sent of one in a call is a block of it, which the time for a call to send is for.
         self._filling = io.BytesIO()
         self._id: str | None = None
+        self._etag = ""
         self._there: dict[int, tuple[int, str]] = {}
         self._parts: list[Future[str]] = []
 
@@ -105,16 +106,39 @@ class Upload(io.RawIOBase):
             part.result()
         super().close()
 
-    def publish(self) -> None:
-        """Make the object of what was written, in place of one that is there."""
+    def publish(self, *, only_if_new: bool = False) -> None:
+        """Make the object of what was written, in place of one that is there.
+
+        Args:
+            only_if_new: an object that is there is an error instead; for stores that know conditions.
+
+        Raises:
+            DestinationExistsError: it is there.
+        """
         self.close()
-        with errors_of(self._address, writing=True):
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if_new else {}
+        with self._unless_there():
             if self._id is None:
                 body = self._filling
-                self._call("put_object", body, ContentMD5=_md5(body.getbuffer())[0], **self._bucket.extra)
+                base64, self._etag = _md5(body.getbuffer())
+                self._call("put_object", body, ContentMD5=base64, **condition, **self._bucket.extra)
                 return
             parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self._parts, 1)]
-            self._call("complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts})
+            digests = b"".join(bytes.fromhex(part.result().strip('"').zfill(32)[:32]) for part in self._parts)
+            self._etag = f"{_md5(digests)[1]}-{len(parts)}"
+            done: dict[str, Any] = {"UploadId": self._id, "MultipartUpload": {"Parts": parts}, **condition}
+            self._call("complete_multipart_upload", **done)
+            self._id = None
+
+    @contextmanager
+    def _unless_there(self) -> "Iterator[None]":
+        """A condition that does not hold is an error; but a request that was repeated, as its first answer was lost,
+        finds what it made itself."""
+        try:
+            yield
+        except DestinationExistsError:
+            if str(self._call("head_object").get("ETag")).strip('"') != self._etag:
+                raise
 
     def abort(self) -> None:
         """Forget what was written, in the store too where it can be reached."""

@@ -101,7 +101,7 @@ def test_owners_and_sweepers_in_a_crowd_never_take_from_each_other(tmp_path):
 
 
 def test_what_another_machine_left_has_to_be_a_day_old(tmp_path, monkeypatch):
-    monkeypatch.setattr(leftovers, "_machine", lambda: "0" * 8)
+    monkeypatch.setattr(leftovers, "machine", lambda: "0" * 8)
     with owned_folder(tmp_path, "out") as folder, owned_file(tmp_path, "file") as file:
         pass
     (folder / "chunks").mkdir(parents=True)

@@ -1,0 +1,95 @@
+"""Locks of the operating system, which die with the process that holds them; a lock file goes when it is released.
+
+Where the file system has no locks there are none: then who wants one has it.
+"""
+
+import os
+import platform
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from cytotable_dagster.core.errors import DestinationInUseError
+
+# How long who wants to write waits for another writer, and how often it looks (seconds).
+WAIT, _POLL = 60.0, 0.1
+# Characters of what a lock file says that are shown.
+_SHOWN = 100
+# Neither follow a link that somebody put there, nor wait for whoever writes to a pipe.
+OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+@contextmanager
+def only_one(path: Path, what: str, wait: float | None = None) -> Iterator[None]:
+    """Hold the lock of a file, which is made in a folder that is there, and goes when the block ends.
+
+    Args:
+        what: is written to, in the words of the error.
+        wait: seconds to wait for whoever holds it; None is `WAIT`.
+
+    Raises:
+        DestinationInUseError: it was held all the time.
+    """
+    deadline = time.monotonic() + (WAIT if wait is None else wait)
+    while (descriptor := _taken(path)) is None:
+        if time.monotonic() >= deadline:
+            raise DestinationInUseError(in_use(what, _said(path)))
+        time.sleep(_POLL)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        yield
+    finally:
+        # While it is ours: who opened it before finds that it is gone, and makes another.
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def in_use(what: str, who: str) -> str:
+    """What the error says of a place that another process writes to."""
+    return f"{what}: another conversion writes there ({who}); wait until it has ended, or name another dest_path"
+
+
+def try_lock(descriptor: int, *, if_unknown: bool = False) -> bool:
+    """Lock an open file, if nobody has; whether it is ours then: `if_unknown` where the file system has no locks."""
+    from filelock import lock_descriptor
+
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError:
+        return if_unknown
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one at a path."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    return False
+
+
+@cache
+def machine() -> str:
+    """What tells this machine from others, since it was started; containers on it are of it. Eight letters."""
+    try:
+        identity = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        identity = platform.node()
+    return f"{zlib.crc32(identity.encode()):08x}"
+
+
+def _taken(path: Path) -> int | None:
+    """The lock file, locked; None where another holds it."""
+    descriptor = os.open(path, OPEN | os.O_CREAT, 0o666)
+    if try_lock(descriptor, if_unknown=True) and is_at(descriptor, path):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _said(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_bytes()[:_SHOWN].decode(errors="replace") or "nobody said which"
+    return "it has just ended"
