@@ -58,11 +58,11 @@ LAYERS = (
     ("csv_files", "csv_reader", "npz_reader"),
     ("object_csv",),
     ("plate_files", "csv_survey"),
-    ("content", "flat_csv", "addresses"),
+    ("content", "source_state", "flat_csv", "addresses"),
     ("source_files",),
     ("destination", "store_destination", "store_lock", "store_publication", "upload"),
     ("cache", "cached_file", "verify", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
-    ("sqlite_scan", "sqlite_reader", "parquet_columns", "drift"),
+    ("sqlite_copy", "sqlite_reader", "parquet_columns", "drift"),
     ("plan", "dataset"),
     ("table_numbers",),
     ("planning", "compartments"),
@@ -161,7 +161,7 @@ def test_the_page_reader_knows_only_the_vocabulary():
     allowed = {name for names in LAYERS[:3] for name in names}
     wrong = []
     for path in CORE:
-        if path.stem.startswith("sqlite_") and path.stem not in ("sqlite_file", "sqlite_scan", "sqlite_reader"):
+        if path.stem.startswith("sqlite_") and path.stem not in ("sqlite_file", "sqlite_copy", "sqlite_reader"):
             for module, line in _imports(path, typing=True):
                 other = module.removeprefix("cytotable_dagster.core.").split(".")[0]
                 if (

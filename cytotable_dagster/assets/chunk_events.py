@@ -20,10 +20,10 @@ from cytotable_dagster.assets.common import (
     passes,
     retries_of,
 )
-from cytotable_dagster.core.cache import check_copy, kept
+from cytotable_dagster.core.cache import check_copy
 from cytotable_dagster.core.errors import DamagedSourceError
 from cytotable_dagster.core.files import scratch_folder
-from cytotable_dagster.core.lake import check_source, facts_of, make_chunks, version_of
+from cytotable_dagster.core.lake import facts_of, make_chunks, version_of, with_source
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.types import FileFacts
@@ -50,24 +50,23 @@ def make_and_record(
         return
     failed = []
     with (
-        kept(plan.source.uri, plate_files.cloud()),
+        with_source(plan, folder, plate_files.cloud()) as here,
         scratch_folder(folder.path / "run") as scratch,
         parsl_cluster.runner(scratch) as run,
+        closing(make_chunks(here, folder, wanted, run)) as outcomes,
     ):
-        check_source(plan, folder, plate_files.cloud())
-        with closing(make_chunks(plan, folder, wanted, run)) as outcomes:
-            for outcome in outcomes:
-                if isinstance(outcome.result, FileFacts):
-                    _record(
-                        context,
-                        plan,
-                        outcome.compartment,
-                        outcome.chunk,
-                        version_of(plan, outcome.result.path),
-                        chunk_metadata(plan, outcome.compartment, outcome.result),
-                    )
-                else:
-                    failed.append(outcome)
+        for outcome in outcomes:
+            if isinstance(outcome.result, FileFacts):
+                _record(
+                    context,
+                    plan,
+                    outcome.compartment,
+                    outcome.chunk,
+                    version_of(plan, outcome.result.path),
+                    chunk_metadata(plan, outcome.compartment, outcome.result),
+                )
+            else:
+                failed.append(outcome)
     if failed:
         for outcome in failed:
             if isinstance(outcome.result, DamagedSourceError):

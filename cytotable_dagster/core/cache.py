@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cytotable_dagster.core.cache_room import bytes_of, in_use, make_room, room_was_made
 from cytotable_dagster.core.cached_file import Record, current_record, download_kept, dropped
-from cytotable_dagster.core.content import md5_of_list, size_and_stamp
+from cytotable_dagster.core.content import md5_of_list
 from cytotable_dagster.core.download import RANGE_BYTES
 from cytotable_dagster.core.errors import (
     CytoTableError,
@@ -30,6 +30,7 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.files import inside
 from cytotable_dagster.core.leftovers import sweep
 from cytotable_dagster.core.plate_files import is_csv, is_npz, plate_files
+from cytotable_dagster.core.source_state import look_at
 from cytotable_dagster.core.store import (
     Remote,
     describe,
@@ -103,6 +104,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
         with _room_for([remote], path, cache):
             record = current_record(path, remote) or download_kept(cache.client, remote, path)
+            state = look_at(path).state
     return Source(
         plate=plate.name,
         uri=plate.uri,
@@ -112,6 +114,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
         md5=record.md5,
         fingerprint=f"{record.etag}-{record.size}",
         unverified=record.unverified or "",
+        state=state,
     )
 
 
@@ -290,6 +293,7 @@ def _fetch_folder(plate: Plate, folder: Path, cache: _Cache) -> Source:
         for gone in [file for file in folder.rglob("*") if is_csv(file.name) or is_npz(file.name)]:
             if gone not in records:
                 gone.unlink()
+        state = look_at(folder).state
     files = [(local.relative_to(folder).as_posix(), record) for local, record in records.items()]
     etags = hashlib.sha256("".join(f"{name} {record.etag}\n" for name, record in files).encode())
     unverified = [f"{name}, {record.unverified}" for name, record in files if record.unverified]
@@ -302,6 +306,7 @@ def _fetch_folder(plate: Plate, folder: Path, cache: _Cache) -> Source:
         md5=md5_of_list((name, record.md5) for name, record in files),
         fingerprint=etags.hexdigest(),
         unverified=f"{len(unverified)} of {len(files)} files, such as {unverified[0]}" if unverified else "",
+        state=state,
     )
 
 
@@ -318,5 +323,14 @@ def _local_source(plate: Plate) -> Source:
     path = Path(plate.uri).expanduser().absolute()
     if not path.exists():
         raise SourceNotFoundError(f"{plate.uri}: no such file or folder")
-    size, stamp = size_and_stamp(path)
-    return Source(plate=plate.name, uri=str(path), path=path, size=size, etag=None, md5=None, fingerprint=stamp)
+    look = look_at(path)
+    return Source(
+        plate=plate.name,
+        uri=str(path),
+        path=path,
+        size=look.size,
+        etag=None,
+        md5=None,
+        fingerprint=look.stamp,
+        state=look.state,
+    )

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.files import size_of
 from cytotable_dagster.core.parquet import encoded_batches, facts_in, write_batches
 from cytotable_dagster.core.plan import Plan, load_plan
+from cytotable_dagster.core.source_state import check_unchanged
 from cytotable_dagster.core.types import Coercion, FileFacts
 
 if TYPE_CHECKING:
@@ -28,16 +29,13 @@ def chunk_path(folder: Path, chunk: int) -> Path:
     return folder / f"{chunk:05d}.parquet"
 
 
-def chunk_groups(plan: Plan, compartments: Sequence[str], wanted: Sequence[int]) -> list[tuple[int, ...]]:
-    """Chunks that one task takes together: each alone where any part of a table can be read, all where reading
-    means a scan of the whole table."""
-    if any(plan.part(compartment).reader == "scan" for compartment in compartments):
-        return [tuple(wanted)]
-    return [(chunk,) for chunk in wanted]
-
-
 def write_chunks(
-    plan_folder: Path, compartment: str, wanted: Sequence[int], folder: Path, in_memory: bool = False
+    plan_folder: Path,
+    compartment: str,
+    wanted: Sequence[int],
+    folder: Path,
+    in_memory: bool = False,
+    checked: bool = False,
 ) -> tuple[FileFacts, ...]:
     """Convert chunks of one compartment; a file each in `folder`, under its final name only when whole.
 
@@ -45,6 +43,7 @@ def write_chunks(
 
     Args:
         in_memory: give what would be in the files instead of writing them.
+        checked: make sure that the source is unchanged before a file appears.
 
     Raises:
         DamagedSourceError, SourceChangedError: the source cannot be read to the end.
@@ -59,6 +58,7 @@ def write_chunks(
             itertools.islice(batches, len(own)),
             {**plan.facts(), "compartment": compartment, "chunk": str(chunk)},
             in_memory,
+            (lambda: check_unchanged(plan.source)) if checked else None,
         )
         for chunk, own in zip(wanted, rows, strict=True)
     )
@@ -104,9 +104,15 @@ def read_batches(
 
 
 def write_chunk(
-    path: Path, schema: "pa.Schema", batches: "Iterable[Batch]", facts: Mapping[str, str], in_memory: bool = False
+    path: Path,
+    schema: "pa.Schema",
+    batches: "Iterable[Batch]",
+    facts: Mapping[str, str],
+    in_memory: bool = False,
+    check: Callable[[], None] | None = None,
 ) -> FileFacts:
-    """Write batches as the row groups of one file, or give what would be in it."""
+    """Write batches as the row groups of one file, or give what would be in it; a file appears if `check` raises
+    nothing."""
     started = time.perf_counter()
     found: list[Coercion] = []
 
@@ -115,11 +121,16 @@ def write_chunk(
             found.extend(coercions)
             yield table
 
+    def last() -> dict[str, str]:
+        if check is not None:
+            check()
+        return as_facts(merged(found))
+
     if in_memory:
         rows, content = encoded_batches(schema, list(tables()), {**facts, **as_facts(merged(found))})
         size = content.size
     else:
-        rows, content = write_batches(path, schema, tables(), facts, lambda: as_facts(merged(found))), None
+        rows, content = write_batches(path, schema, tables(), facts, last), None
         size = size_of(path)
     return FileFacts(path, rows, len(schema), size, time.perf_counter() - started, merged(found), content)
 

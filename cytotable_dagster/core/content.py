@@ -8,25 +8,15 @@ from cytotable_dagster.core.csv_files import table_of
 from cytotable_dagster.core.digests import crc32_of, md5_of
 from cytotable_dagster.core.plate_files import files_below
 from cytotable_dagster.core.presets import IMAGE
-
-
-def size_and_stamp(path: Path) -> tuple[int, str]:
-    """Bytes, and a text that changes when a file is written to, comes or goes."""
-    if not path.is_dir():
-        facts = path.stat()
-        return facts.st_size, f"{facts.st_size}-{facts.st_mtime_ns}"
-    size, digest = 0, hashlib.sha256()
-    for name, file in files_below(path):
-        facts = file.stat()
-        size += facts.st_size
-        digest.update(f"{name}\n{facts.st_size}-{facts.st_mtime_ns}\n".encode())
-    return size, digest.hexdigest()[:32]
+from cytotable_dagster.core.sqlite_format import log_beside
 
 
 def content_md5(path: Path) -> str:
-    """The MD5 of a file; of a folder, that of the list of its files as `md5sum` prints it."""
+    """The MD5 of a file; of a folder, or of a SQLite file and the log beside it, that of the list of the files as
+    `md5sum` prints it."""
     if not path.is_dir():
-        return md5_of(path)
+        log = log_beside(path)
+        return md5_of(path) if log is None else md5_of_list((file.name, md5_of(file)) for file in (path, log))
     return md5_of_list((name, md5_of(file)) for name, file in files_below(path))
 
 
@@ -36,10 +26,11 @@ def md5_of_list(files: Iterable[tuple[str, str]]) -> str:
 
 
 def content_crc32(path: Path) -> int:
-    """What `add_tablenumber` tells plates apart by: the CRC-32 of the file; of a folder, that of its Image.csv, of
-    several of them one after the other, or of all its files where it has none."""
+    """What `add_tablenumber` tells plates apart by: the CRC-32 of the file (and of the log beside it); of a folder,
+    that of its Image.csv, of several of them one after the other, or of all its files where it has none."""
     if not path.is_dir():
-        return crc32_of(path)
+        log = log_beside(path)
+        return crc32_of(path) if log is None else crc32_of(log, crc32_of(path))
     files = dict(files_below(path))
     images = [file for name, file in files.items() if table_of(name, (IMAGE,))]
     number = 0

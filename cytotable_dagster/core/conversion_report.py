@@ -13,10 +13,7 @@ from cytotable_dagster.core.types import Coercion
 
 @dataclass(frozen=True)
 class Found:
-    """How many rows or images something holds for, and the key of the first of them.
-
-    `example` is empty where there is none, and where finding it would mean another scan of the source.
-    """
+    """How many rows or images something holds for, and the key of the first of them, empty where there is none."""
 
     count: int = 0
     example: str = ""

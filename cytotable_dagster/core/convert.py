@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,14 @@ from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
-from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.plan import Options, Plan, copies_in
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.publication import exists_already
 from cytotable_dagster.core.report import ConversionResult, PlatesResult
 from cytotable_dagster.core.reporting import finished_report, planned_report
+from cytotable_dagster.core.source_state import check_unchanged, unless_changed
+from cytotable_dagster.core.sqlite_copy import settled
 from cytotable_dagster.core.store import checked_cloud_options, is_remote, options_to_write
 from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster.core.types import Plate
@@ -193,7 +194,7 @@ def _convert_plate(
     place, concat, options = target.place, target.concat, request.options
     with (
         fetched(plate, request.cloud) as source,
-        nullcontext(resolved_preset(source, request.preset, **request.adjusted)) as chosen,
+        unless_changed(source),
         place.scratch() as scratch,
         runner(parsl_config, scratch) as run,
         place.together(scratch, target.claim, overwrite=target.overwrite) as results,
@@ -204,7 +205,9 @@ def _convert_plate(
             source = replace(source, md5=digest.result())
         if request.add_tablenumber:
             options = replace(options, table_number=content_crc32(source.path))
-        plan = make_plan(source, chosen, options, scratch / "plan")
+        readable = settled(source, copies_in(scratch / "plan"))
+        chosen = resolved_preset(readable, request.preset, **request.adjusted)
+        plan = make_plan(readable, chosen, options, scratch / "plan")
         report = planned_report(plan)
         if request.strict:
             report.check()
@@ -228,6 +231,7 @@ def _convert_plate(
         )
         if request.strict:
             report.check()
+        check_unchanged(source)
         if not streamed:
             for table, facts in made.items():
                 results.take(facts.path, names[table])

@@ -8,8 +8,10 @@ from typing import Any
 from cytotable_dagster.core.cache import fetched
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.leftovers import temporary_folder
-from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.plan import Options, Plan, copies_in
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
+from cytotable_dagster.core.source_state import check_unchanged, unless_changed
+from cytotable_dagster.core.sqlite_copy import settled
 from cytotable_dagster.core.sqlite_file import read_tables
 from cytotable_dagster.core.text_table import text_table
 
@@ -59,9 +61,15 @@ def inspect_plate(
     """Look through a plate as a conversion would; raises what `convert` would."""
     datatype = wanted_datatype(preset, source_datatype)
     plate = find_plate(source_path, datatype, cloud or {})
-    with fetched(plate, cloud or {}) as source, temporary_folder("inspect") as folder:
-        chosen = resolved_preset(source, preset, datatype=datatype, encoding=encoding)
-        plan = make_plan(source, chosen, Options(chunk_size=chunk_size, encoding=encoding), folder)
+    with (
+        fetched(plate, cloud or {}) as source,
+        unless_changed(source),
+        temporary_folder("inspect") as folder,
+    ):
+        readable = settled(source, copies_in(folder))
+        chosen = resolved_preset(readable, preset, datatype=datatype, encoding=encoding)
+        plan = make_plan(readable, chosen, Options(chunk_size=chunk_size, encoding=encoding), folder)
+        check_unchanged(source)
         used = {part.table.name for part in plan.tables}
-        there = read_tables(source.path) if chosen.datatype == "sqlite" else ()
+        there = read_tables(readable.file) if chosen.datatype == "sqlite" else ()
         return Inspection(plan, tuple(sorted(set(there) - used)))

@@ -4,15 +4,15 @@ see `plate_folder` for where they lie."""
 import json
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.cache import fetch, kept
-from cytotable_dagster.core.compartments import chunk_groups, file_facts, write_chunks
+from cytotable_dagster.core.compartments import file_facts, write_chunks
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.conversion_report import ConversionReport
 from cytotable_dagster.core.errors import (
@@ -22,12 +22,14 @@ from cytotable_dagster.core.errors import (
     SourceNotFoundError,
 )
 from cytotable_dagster.core.executors import Runner
-from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.files import scratch_folder, whole_file
 from cytotable_dagster.core.parquet import facts_in
-from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan, save_plan
+from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan, recopied, save_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.reporting import keep_report, kept_report, planned_report
+from cytotable_dagster.core.source_state import check_unchanged, unless_changed
+from cytotable_dagster.core.sqlite_copy import settled
 from cytotable_dagster.core.types import FileFacts, Plate, Source
 
 if TYPE_CHECKING:
@@ -49,11 +51,13 @@ def prepare(plate: Plate, folder: PlateFolder, preset: str | None, options: Opti
     Raises:
         CytoTableError: the plate is not there, damaged, of no preset, or its keys do not identify rows.
     """
-    with kept(plate.uri, cloud):
-        return _planned(_known_source(plate, folder, cloud), folder, preset, options)
+    with kept(plate.uri, cloud), scratch_folder(folder.copies) as copies:
+        source = _known_source(plate, folder, cloud)
+        with unless_changed(source):
+            return _planned(settled(source, copies), folder, preset, options, copies)
 
 
-def _planned(source: Source, folder: PlateFolder, preset: str | None, options: Options) -> Plan:
+def _planned(source: Source, folder: PlateFolder, preset: str | None, options: Options, copies: Path) -> Plan:
     """The plan that is kept, if it still holds, else a new one."""
     chosen = resolved_preset(source, preset)
     with suppress(FileNotFoundError, ValueError):
@@ -68,10 +72,15 @@ def _planned(source: Source, folder: PlateFolder, preset: str | None, options: O
     # Removed first and written last, plan.json vouches for what lies beside it.
     shutil.rmtree(folder.plan, ignore_errors=True)
     # Reading the file through takes about as long as looking through it.
-    with ThreadPoolExecutor(1) as beside:
-        number = beside.submit(content_crc32, source.path)
-        plan = make_plan(source, chosen, options, folder.plan, number)
-    keep_report(planned_report(plan), folder.plan)
+    try:
+        with ThreadPoolExecutor(1) as beside:
+            number = beside.submit(content_crc32, source.path)
+            plan = make_plan(source, chosen, options, folder.plan, number, copies)
+        keep_report(planned_report(plan), folder.plan)
+        check_unchanged(source)
+    except BaseException:
+        shutil.rmtree(folder.plan, ignore_errors=True)
+        raise
     return plan
 
 
@@ -121,8 +130,10 @@ def table_number(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> i
     if known is not None:
         return known
     with kept(plan.source.uri, cloud):
-        check_source(plan, folder, cloud)
-        return _number(plan, folder)
+        source = _same_source(plan, folder, cloud)
+        number = _number(plan, folder)
+        check_unchanged(source)
+        return number
 
 
 def _number(plan: Plan, folder: PlateFolder) -> int:
@@ -148,18 +159,30 @@ def _number_record(folder: PlateFolder) -> Path:
     return folder.path / ".table_number.json"
 
 
-def check_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> None:
-    """Make sure that the file the plan speaks of is on this machine, unchanged.
+@contextmanager
+def with_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> Iterator[Plan]:
+    """The plan, its source on this machine, unchanged, and what has to be copied of it copied, while the block lasts.
 
     Raises:
         SourceChangedError: it is another one now.
     """
+    with kept(plan.source.uri, cloud), scratch_folder(folder.copies) as copies:
+        source = _same_source(plan, folder, cloud)
+        with unless_changed(source):
+            found = recopied(plan, settled(source, copies), copies)
+        yield found
+
+
+def _same_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> Source:
+    """The plan's source as it lies on this machine."""
     plate = Plate(plan.source.plate, plan.source.uri)
-    if _known_source(plate, folder, cloud) != plan.source:
+    source = _known_source(plate, folder, cloud)
+    if source != plan.source:
         raise SourceChangedError(
             f"{plan.source.uri}: has changed since plate {plate.name} was looked through; "
             "materialize plate_sqlite again"
         )
+    return source
 
 
 def missing_chunks(plan: Plan, folder: PlateFolder, compartment: str) -> tuple[int, ...]:
@@ -176,20 +199,17 @@ def make_chunks(
 ) -> Generator[ChunkOutcome, None, None]:
     """Convert chunks, by compartment; each as it ends. One that fails does not stop the others."""
     calls = [
-        (_attempt, (write_chunks, plan.folder, compartment, group, folder.chunks(compartment)))
+        (_attempt, (_chunk_file, plan.folder, compartment, chunk, folder.chunks(compartment)))
         for compartment, chunks in wanted.items()
-        for group in chunk_groups(plan, [compartment], chunks)
-        if group
+        for chunk in chunks
     ]
     # Closed here, where what runs can still be waited for.
     with closing(run.run(calls)) as ended:
         for position, outcome in ended:
-            _, _, compartment, group, _ = calls[position][1]
-            if isinstance(outcome, CytoTableError | OSError):
-                yield from (ChunkOutcome(compartment, chunk, outcome) for chunk in group)
-                continue
-            for chunk, facts in zip(group, outcome, strict=True):
-                yield ChunkOutcome(compartment, chunk, _reconciled(plan, compartment, chunk, facts))
+            _, _, compartment, chunk, _ = calls[position][1]
+            if not isinstance(outcome, CytoTableError | OSError):
+                outcome = _reconciled(plan, compartment, chunk, outcome)
+            yield ChunkOutcome(compartment, chunk, outcome)
 
 
 def facts_of(path: Path) -> FileFacts:
@@ -206,6 +226,12 @@ def forget_compartment(folder: PlateFolder, compartment: str) -> None:
     """Remove what an earlier source had and this one has not."""
     folder.remove(compartment)
     shutil.rmtree(folder.chunks(compartment), ignore_errors=True)
+
+
+def _chunk_file(plan_folder: Path, compartment: str, chunk: int, folder: Path) -> FileFacts:
+    with unless_changed(load_plan(plan_folder).source):
+        (facts,) = write_chunks(plan_folder, compartment, (chunk,), folder, checked=True)
+    return facts
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -253,7 +279,7 @@ def _known_source(plate: Plate, folder: PlateFolder, cloud: Mapping[str, Any]) -
     if source.md5 is not None:
         return source
     record = folder.path / ".source.json"
-    seen = {"uri": source.uri, "state": source.fingerprint}
+    seen = {"uri": source.uri, "state": [list(facts) for facts in source.state]}
     md5 = None
     with suppress(OSError, ValueError):
         known = json.loads(record.read_text())

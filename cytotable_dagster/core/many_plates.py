@@ -15,12 +15,14 @@ from cytotable_dagster.core.drift import UNION, Columns, Drift, columns_of, unif
 from cytotable_dagster.core.errors import OptionError, SourceChangedError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.matches import key_names
-from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan
+from cytotable_dagster.core.plan import Options, Plan, copies_in, fingerprint, load_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.presets import IMAGE, Preset
 from cytotable_dagster.core.report import PlatesReport
 from cytotable_dagster.core.reporting import finished_report, planned_report
 from cytotable_dagster.core.single_cells import joined_columns, joined_schema
+from cytotable_dagster.core.source_state import check_unchanged, unless_changed
+from cytotable_dagster.core.sqlite_copy import settled
 from cytotable_dagster.core.types import FileFacts, Plate, Source
 from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
 
@@ -92,13 +94,16 @@ def plan_all(
     for done, plate in enumerate(plates):
         with kept(plate.uri, request.cloud):
             source = fetch(plate, request.cloud)
-            preset = resolved_preset(source, request.preset, **request.adjusted)
-            number = None if request.add_tablenumber is False else content_crc32(source.path)
-            options = replace(request.options, table_number=number, plate_name=plate.name)
-            if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
-                plan = make_plan(source, preset, options, scratch / "plans" / str(done))
-                columns = {name: seen.setdefault(own, own) for name, own in _columns(plan, request).items()}
-                found.append(Ready(source, plan.folder, number, columns))
+            with unless_changed(source):
+                folder = scratch / "plans" / str(done)
+                readable = settled(source, copies_in(folder))
+                preset = resolved_preset(readable, request.preset, **request.adjusted)
+                number = None if request.add_tablenumber is False else content_crc32(source.path)
+                options = replace(request.options, table_number=number, plate_name=plate.name)
+                if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
+                    plan = make_plan(readable, preset, options, folder)
+                    columns = {name: seen.setdefault(own, own) for name, own in _columns(plan, request).items()}
+                    found.append(Ready(source, plan.folder, number, columns))
         request.progress("plates looked through", done + 1, len(plates))
     if request.add_tablenumber is False:
         _check_keys(found)
@@ -114,33 +119,44 @@ def converted(plates: Sequence[Ready], request: Request, run: Runner, scratch: P
     for number, ready in enumerate(plates, start=1):
         plate = Plate(ready.name, ready.source.uri)
         with kept(plate.uri, request.cloud):
-            if fetch(plate, request.cloud).fingerprint != ready.source.fingerprint:
+            source = fetch(plate, request.cloud)
+            # What is fetched anew from a store is another file of the same content.
+            touched = source.etag is None and source.state != ready.source.state
+            if touched or source.fingerprint != ready.source.fingerprint:
                 raise SourceChangedError(f"{plate.uri}: has changed since it was looked through; convert again")
-            plan = load_plan(ready.plan)
-            report = planned_report(plan)
-            if request.strict:
-                report.check()
-            digest = run.submit(content_md5, ready.source.path) if ready.source.md5 is None else None
-            folder = scratch / "plates" / plan.folder.name
-            folder.mkdir(parents=True)
-            work = Work(plan, run, folder, True, digest, silent)
-            if request.joins is not None:
-                files = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
-            elif request.joined:
-                files = {SINGLE_CELLS: work.single_cells()}
-            else:
-                files = work.compartments()
-            facts = {**plan.facts(), **({"source_md5": digest.result()} if digest else {})}
-        report = finished_report(
-            report,
-            [coercion for made in files.values() for coercion in made.coercions],
-            {} if request.joined else {name: made.rows for name, made in files.items()},
-            files[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
-        )
-        if request.strict:
-            report.check()
+            with unless_changed(source):
+                done = _converted(ready, request, run, scratch)
+                check_unchanged(source)
         request.progress("plates converted", number, len(plates))
-        yield Done(ready, folder, files, facts, report)
+        yield done
+
+
+def _converted(ready: Ready, request: Request, run: Runner, scratch: Path) -> Done:
+    plan = load_plan(ready.plan)
+    report = planned_report(plan)
+    if request.strict:
+        report.check()
+    digest = run.submit(content_md5, ready.source.path) if ready.source.md5 is None else None
+    folder = scratch / "plates" / plan.folder.name
+    folder.mkdir(parents=True)
+    work = Work(plan, run, folder, True, digest, silent)
+    if request.joins is not None:
+        files = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
+    elif request.joined:
+        files = {SINGLE_CELLS: work.single_cells()}
+    else:
+        files = work.compartments()
+    shutil.rmtree(copies_in(plan.folder), ignore_errors=True)
+    facts = {**plan.facts(), **({"source_md5": digest.result()} if digest else {})}
+    report = finished_report(
+        report,
+        [coercion for made in files.values() for coercion in made.coercions],
+        {} if request.joined else {name: made.rows for name, made in files.items()},
+        files[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
+    )
+    if request.strict:
+        report.check()
+    return Done(ready, folder, files, facts, report)
 
 
 def drifts_of(

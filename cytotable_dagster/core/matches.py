@@ -32,14 +32,9 @@ def distinct_rows(file: "pa.NativeFile", columns: list[str]) -> int:
 
 
 def example_of(plan: Plan, compartment: str, positions: "np.ndarray") -> Found:
-    """Rows of a compartment by their positions in the result, with the key of the first.
-
-    It is read from the source where that can be done without a scan of the whole table.
-    """
+    """Rows of a compartment by their positions in the result, with the key of the first, read from the source."""
     if not len(positions):
         return Found()
-    if plan.part(compartment).reader == "scan":
-        return Found(len(positions))
     row = plan.ordered(compartment)[positions[:1]]
     table, _ = next(read_batches(plan, compartment, [row], key_names(plan, compartment)))
     return Found(len(positions), first_key(plan, compartment, table))

@@ -8,7 +8,7 @@ and, for each compartment, the row numbers in the order of the result (`Cells.ro
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import BatchReader
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
 from cytotable_dagster.core.source_files import READERS, open_files_table
-from cytotable_dagster.core.sqlite_reader import open_table
+from cytotable_dagster.core.sqlite_reader import copy_of, open_copy, open_pages
 from cytotable_dagster.core.types import Source, SourceTable
 from cytotable_dagster.core.version import VERSION
 
@@ -91,7 +91,8 @@ class Plan:
     the joined table has one row for, `partners` are those joined to it beside the images. `skipped` are files that
     were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
     `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
-    results, None where they never will be."""
+    results, None where they never will be. `copies` is the folder of the copies of tables that are out of the ordinary;
+    where a plan is kept longer than they are, `recopied` makes them anew."""
 
     folder: Path
     fingerprint: str
@@ -108,6 +109,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     skipped_rows: int = 0
     number: int | None = None
+    copies: Path | None = field(default=None, compare=False)
 
     @property
     def compartments(self) -> tuple[str, ...]:
@@ -131,7 +133,9 @@ class Plan:
             return open_files_table(self.folder, compartment, self.preset)
         table = part.table
         keys = self.preset.keys_of(compartment)
-        return open_table(self.source.path, table.name, table.columns, keys, self.folder / "spill")
+        if part.reader == "copy":
+            return open_copy(table, keys, self.copies or copies_in(self.folder), part.reason)
+        return open_pages(self.source.file, table, keys)
 
     def rows(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Row numbers of each batch of a chunk."""
@@ -205,6 +209,21 @@ class Plan:
             "names_plate": None if self.number is None else ("yes" if self.names_plate else "no"),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def copies_in(folder: Path) -> Path:
+    """Where the copies of tables lie of a plan that is kept no longer than they are."""
+    return folder / "copies"
+
+
+def recopied(plan: Plan, source: Source, copies: Path) -> Plan:
+    """The plan, kept with its source as that lies here now, and its copies made again in another folder."""
+    for part in plan.tables:
+        if part.reader == "copy":
+            copy_of(source.file, part.table, copies)
+    found = replace(plan, source=source, copies=copies)
+    save_plan(found)
+    return found
 
 
 def save_plan(plan: Plan) -> None:

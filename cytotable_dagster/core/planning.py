@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
-from cytotable_dagster.core.errors import KeyColumnError, PresetError, TargetError
+from cytotable_dagster.core.errors import DamagedSourceError, KeyColumnError, PresetError, TargetError
 from cytotable_dagster.core.integer_file import save_integers
 from cytotable_dagster.core.plan import (
     ADDED_TABLE_NUMBER,
@@ -15,6 +15,7 @@ from cytotable_dagster.core.plan import (
     Options,
     Plan,
     TablePlan,
+    copies_in,
     fingerprint,
     save_plan,
 )
@@ -81,7 +82,7 @@ def resolved_preset(
     datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
     if datatype == "sqlite":
         check_is_sqlite(source.path)
-    tables = read_tables(source.path) if datatype == "sqlite" else {}
+    tables = read_tables(source.file) if datatype == "sqlite" else {}
     if chosen is None and datatype == "sqlite":
         chosen = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
     elif chosen is None:
@@ -97,12 +98,18 @@ def _given(preset: Preset | str) -> Preset:
 
 
 def make_plan(
-    source: Source, preset: Preset, options: Options, folder: Path, number: "Future[int] | None" = None
+    source: Source,
+    preset: Preset,
+    options: Options,
+    folder: Path,
+    number: "Future[int] | None" = None,
+    copies: Path | None = None,
 ) -> Plan:
     """Look through a plate and decide how it is converted; the plan is kept in `folder`.
 
     Args:
         number: what becomes the plan's `number`, waited for at the end.
+        copies: where tables that are out of the ordinary are copied to; None is a folder in `folder`.
 
     Raises:
         SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
@@ -111,7 +118,7 @@ def make_plan(
     files = None
     if preset.datatype == "sqlite":
         check_is_sqlite(source.path)
-        tables = read_tables(source.path)
+        tables = read_tables(source.file)
     else:
         files = find_files_tables(source.path, preset, options.encoding, folder)
         tables = {name: table.columns for name, table in files.tables.items()}
@@ -123,9 +130,7 @@ def make_plan(
         if files is not None:
             reader: TableReader = files.tables[table.name]
         else:
-            reader = open_table(
-                source.path, table.name, table.columns, preset.keys_of(table.compartment), folder / "spill"
-            )
+            reader = open_table(source.file, table, preset.keys_of(table.compartment), copies or copies_in(folder))
         part, key = _look_through(reader, table, preset, options, partners if table.compartment == base else {})
         parts.append(part)
         keys.append(key)
@@ -153,12 +158,17 @@ def make_plan(
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
         skipped=files.all_skipped() if files else (),
-        notes=files.all_notes() if files else (),
+        notes=files.all_notes() if files else _notes(source),
         skipped_rows=files.skipped_rows() if files else 0,
         number=number.result() if number else None,
+        copies=copies or copies_in(folder),
     )
     save_plan(plan)
     return plan
+
+
+def _notes(source: Source) -> tuple[str, ...]:
+    return (f"{source.path.name} was read together with the log beside it",) if source.settled else ()
 
 
 def _partners(found: Sequence[SourceTable], preset: Preset, base: str | None) -> dict[str, str]:
@@ -210,6 +220,7 @@ def source_tables(
 
     Raises:
         TargetError: none of its compartments is there.
+        DamagedSourceError: one is a view that cannot be read.
         KeyColumnError: a table lacks a key column.
     """
     names = {name.lower(): name for name in tables}
@@ -219,6 +230,8 @@ def source_tables(
         if name is None:
             continue
         table = SourceTable(compartment, name, tables[name])
+        if not table.columns:
+            raise DamagedSourceError(f"{where}: {name} is a view of what is not there; mend it, or leave it out")
         missing = [key for key in preset.keys_of(compartment) if key not in table.column_names]
         if missing:
             raise KeyColumnError(

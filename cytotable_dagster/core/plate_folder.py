@@ -36,6 +36,11 @@ class PlateFolder:
     def plan(self) -> Path:
         return self.path / ".plan"
 
+    @property
+    def copies(self) -> Path:
+        """Beside it, and not here, lie what tables are copied to while they are read."""
+        return self.path / "copies"
+
     def chunks(self, compartment: str) -> Path:
         return self.path / "chunks" / compartment
 

@@ -25,8 +25,8 @@ class BatchReader(Protocol):
 
 
 class TableReader(BatchReader, Protocol):
-    """A table that is looked through for the first time. `reader` is `pages`, `scan`, `csv` or `npz`, `reason` why it
-    is `scan` (else empty)."""
+    """A table that is looked through for the first time. `reader` is `pages`, `copy`, `csv` or `npz`, `reason` why it
+    is `copy` (else empty)."""
 
     @property
     def reader(self) -> str: ...

@@ -35,7 +35,7 @@ class ConversionResult(_Written):
         outputs: a file, or folder of chunk files, for each table; the `path` of one in a store is cloudpathlib's.
         source: what was converted.
         preset: the dialect it was read as.
-        readers: for each source table not read the fast way, why.
+        readers: for each source table that was copied to be read, why.
         seconds: wall time of the whole conversion.
         report: rows read and written, what did not fit or match.
     """
@@ -49,7 +49,7 @@ class ConversionResult(_Written):
     def __str__(self) -> str:
         lines = _table_of(self.outputs)
         lines.append(f"plate {self.source.plate} from {self.source.uri}, preset {self.preset}, {self.seconds:.2f} s")
-        lines.extend(f"{table}: read by scanning ({reason})" for table, reason in self.readers)
+        lines.extend(f"{table}: read from a copy ({reason})" for table, reason in self.readers)
         return "\n".join((*lines, "", str(self.report)))
 
 

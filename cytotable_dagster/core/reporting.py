@@ -3,6 +3,7 @@ columns of the image table that count objects are read again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,16 +171,17 @@ def _image_counts(plan: Plan, images: "pa.Table") -> tuple[ImageCount, ...]:
             pa.types.is_integer(images[column].type) or pa.types.is_floating(images[column].type)
         ):
             continue
-        counts = images[column].cast(pa.float64()).combine_chunks()
-        said = np.where(valid_mask(counts), to_numpy(counts), np.nan)
+        counts = images[column].combine_chunks()
+        said = to_numpy(counts)
         rows = plan.counts(compartment)[plan.counts(IMAGE) > 0]
-        known = np.isfinite(said)
+        known = valid_mask(counts) & np.isfinite(said)
         found.append(
             ImageCount(
                 column=column,
                 compartment=compartment,
                 images=int(known.sum()),
-                said=int(said[known].sum()),
+                # Counts may be any numbers, and their sum more than a machine's numbers hold.
+                said=int(sum(map(Fraction, said[known].tolist()))),
                 rows=int(rows[known].sum()),
                 differing=_images_where(plan, images, known & (said != rows)),
             )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cytotable_dagster.core.errors import DamagedSourceError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.schema import affinity
 from cytotable_dagster.core.types import SourceColumn
 
@@ -15,21 +15,24 @@ MAGIC = b"SQLite format 3\x00"
 
 @contextmanager
 def connection(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection; SQLite's own errors come out as ours, naming the file.
+    """A connection to a file that nobody writes to, without its log; SQLite's own errors come out as ours.
 
     Raises:
         DamagedSourceError: SQLite finds the file malformed.
     """
-    # A file in a folder that cannot be written cannot have a WAL index beside it: then read what is in the file.
-    wal = path.with_name(path.name + "-wal")
-    immutable = "" if wal.exists() and wal.stat().st_size else "&immutable=1"
     try:
-        link = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True)
+        # No lock is taken and nothing appears beside the file, which may be where nothing can be written.
+        link = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
         try:
+            # As SQLite advises for files of unknown origin: https://sqlite.org/security.html.
+            link.execute("PRAGMA trusted_schema=OFF")
+            link.execute("PRAGMA cell_size_check=ON")
             yield link
         finally:
             link.close()
-    except sqlite3.DatabaseError as error:
+    except CytoTableError:
+        raise
+    except (sqlite3.Error, UnicodeError, ValueError, OverflowError) as error:
         raise DamagedSourceError(f"{path}: SQLite cannot read it ({error}); fetch it again or mend it") from error
 
 
@@ -53,17 +56,24 @@ def check_is_sqlite(path: Path) -> None:
 
 
 def read_tables(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
-    """The tables and views of a file, by name, with their columns in declared order."""
+    """The tables and views of a file, by name, with their columns in declared order; none for a broken view."""
     with connection(path) as link:
         names = link.execute(
-            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            "SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') "
+            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()
-        return {name: tuple(_columns(link, name)) for (name,) in names}
+        return {name: _columns(link, name, kind == "view") for name, kind in names}
 
 
-def _columns(link: sqlite3.Connection, table: str) -> Iterator[SourceColumn]:
-    for name, declared in link.execute("SELECT name, type FROM pragma_table_info(?)", (table,)):
-        yield SourceColumn(name, declared or "", affinity(declared or ""))
+def _columns(link: sqlite3.Connection, table: str, is_view: bool) -> tuple[SourceColumn, ...]:
+    try:
+        found = link.execute("SELECT name, type FROM pragma_table_info(?)", (table,)).fetchall()
+    except sqlite3.OperationalError as error:
+        # Of a table that is not there, or of itself.
+        if is_view and error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            return ()
+        raise
+    return tuple(SourceColumn(name, declared or "", affinity(declared or "")) for name, declared in found)
 
 
 def quoted(name: str) -> str:

@@ -11,7 +11,7 @@ from cytotable_dagster.core.errors import DamagedSourceError, SourceFormatError
 HEADER_SIZE = 100
 MAGIC = b"SQLite format 3\x00"
 # Section "The Rollback Journal": a journal without these bytes has nothing to roll back.
-_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _WAL_HEADER_SIZE = 32
 _ENCODINGS = {1: "UTF-8", 2: "UTF-16le", 3: "UTF-16be"}
 
@@ -91,20 +91,30 @@ def _page_count(header: bytes, file_size: int, page_size: int, path: Path) -> in
     return said
 
 
+def log_beside(path: Path) -> Path | None:
+    """The file beside it that a SQLite file's newest content lies in: a write-ahead log with frames, or a journal to
+    roll back."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.is_file() and wal.stat().st_size > _WAL_HEADER_SIZE:
+        return wal
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.is_file():
+        with journal.open("rb") as file:
+            if file.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC:
+                return journal
+    return None
+
+
 def refuse_pending_changes(path: Path) -> None:
-    """Refuse a file whose newest content lies beside it, in a write-ahead log or a journal to roll back.
+    """Refuse a file whose newest content lies beside it.
 
     Raises:
-        NotOrdinary: it has either.
+        NotOrdinary: it does.
     """
-    wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size > _WAL_HEADER_SIZE:
-        raise NotOrdinary("a write-ahead log with frames lies beside it")
-    journal = path.with_name(path.name + "-journal")
-    if journal.exists():
-        with journal.open("rb") as file:
-            if file.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC:
-                raise NotOrdinary("a hot rollback journal lies beside it")
+    log = log_beside(path)
+    if log is not None:
+        what = "write-ahead log with frames" if log.name.endswith("-wal") else "hot rollback journal"
+        raise NotOrdinary(f"a {what} lies beside it")
 
 
 def _be(data: bytes, at: int, size: int) -> int:

@@ -1,14 +1,15 @@
-"""Which reader a table gets: its pages decoded where it is ordinary, else DuckDB's scanner. Both give equal values."""
+"""Opening tables: their own pages where they are ordinary, else those of a copy that SQLite makes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.files import inside
 from cytotable_dagster.core.readers import TableReader
 from cytotable_dagster.core.schema import TextKind, text_kind
-from cytotable_dagster.core.sqlite_scan import ScanTable
-from cytotable_dagster.core.types import Coercion, SourceColumn
+from cytotable_dagster.core.sqlite_copy import copy_table
+from cytotable_dagster.core.types import Coercion, SourceColumn, SourceTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PageReader:
-    """A table whose pages are decoded; row numbers are its rowids."""
+    """A table whose pages are decoded; row numbers are its rowids. `reason` says why they are those of a copy."""
 
     table: "PageTable"
     keys: tuple[str, ...]
+    reason: str = ""
 
-    reader = "pages"
-    reason = ""
+    @property
+    def reader(self) -> str:
+        return "copy" if self.reason else "pages"
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:
@@ -44,23 +47,44 @@ class PageReader:
             yield self.table.read(rows, columns, types)
 
 
-def open_table(
-    path: Path, table: str, columns: tuple[SourceColumn, ...], keys: Sequence[str], scratch: Path
-) -> TableReader:
+def open_table(path: Path, table: SourceTable, keys: Sequence[str], copies: Path) -> PageReader:
     """A reader of the table whose rows `keys` identify.
 
     Args:
-        scratch: a folder for what does not fit in memory; may not exist yet.
+        copies: a folder for the copy of one that is out of the ordinary; may not exist yet.
 
     Raises:
         DamagedSourceError: the file is broken.
+        SourceFormatError: a view that does not end.
     """
-    from cytotable_dagster.core import sqlite_pages
+    from cytotable_dagster.core.sqlite_format import NotOrdinary
 
     try:
-        return PageReader(sqlite_pages.open_table(path, table), tuple(keys))
-    except sqlite_pages.NotOrdinary as found:
-        return ScanTable(path, table, columns, tuple(keys), scratch, found.reason)
+        return open_pages(path, table, keys)
+    except NotOrdinary as found:
+        copy_of(path, table, copies)
+        return open_copy(table, keys, copies, found.reason)
+
+
+def open_pages(path: Path, table: SourceTable, keys: Sequence[str], reason: str = "") -> PageReader:
+    """A reader of the file's own pages; raises `sqlite_format.NotOrdinary`, too."""
+    from cytotable_dagster.core import sqlite_pages
+
+    return PageReader(sqlite_pages.open_table(path, table.name), tuple(keys), reason)
+
+
+def copy_of(path: Path, table: SourceTable, copies: Path) -> None:
+    """Copy a table to where `open_copy` finds it."""
+    copy_table(path, table.name, table.column_names, _copy(copies, table))
+
+
+def open_copy(table: SourceTable, keys: Sequence[str], copies: Path, reason: str) -> PageReader:
+    """A reader of the copy that `open_table` made."""
+    return open_pages(_copy(copies, table), table, keys, reason)
+
+
+def _copy(copies: Path, table: SourceTable) -> Path:
+    return inside(copies, f"{table.compartment}.sqlite")
 
 
 def text_kinds(table: TableReader, candidates: Sequence[str], rows: "np.ndarray") -> dict[str, TextKind]:

@@ -1,6 +1,6 @@
 """The nouns: small frozen records that pass between steps, cheap to pickle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,19 @@ class Plate:
     uri: str
 
 
+# What each file of a source is known by (see `source_state`), by name.
+State = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Source:
     """A plate that lies on this machine, with the facts that identify its content.
 
     `etag` is the store's (None for a plain file), `md5` of the content where it is known;
     `size` is in bytes. `fingerprint` changes whenever the content may have changed. `unverified` says why a downloaded
-    copy could not be compared with the store's, and is empty where it could.
+    copy could not be compared with the store's, and is empty where it could. `state` is what its files were known by
+    before anything was read of them; `settled` a copy to be read in place of `path`, where the newest content of that
+    lies in a log beside it.
     """
 
     plate: str
@@ -36,6 +42,13 @@ class Source:
     md5: str | None
     fingerprint: str
     unverified: str = ""
+    state: State = field(default=(), repr=False, compare=False)
+    settled: Path | None = field(default=None, compare=False)
+
+    @property
+    def file(self) -> Path:
+        """What is read."""
+        return self.settled or self.path
 
 
 @dataclass(frozen=True)

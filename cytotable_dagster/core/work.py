@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from cytotable_dagster.core.compartments import chunk_groups, write_chunks
+from cytotable_dagster.core.compartments import write_chunks
 from cytotable_dagster.core.executors import Call, Runner
 from cytotable_dagster.core.plan import Plan
-from cytotable_dagster.core.single_cells import join_chunks, joined_compartments
+from cytotable_dagster.core.single_cells import join_chunks
 from cytotable_dagster.core.sql_join import join_by_sql
 from cytotable_dagster.core.table_file import TableFile
 from cytotable_dagster.core.types import FileFacts
@@ -38,20 +38,19 @@ class Work:
         return self._made(
             {
                 name: [
-                    (write_chunks, (self.plan.folder, name, group, self.scratch / name, self._in_memory(group)))
-                    for group in groups
+                    (write_chunks, (self.plan.folder, name, (chunk,), self.scratch / name, self._in_memory(chunk)))
+                    for chunk in range(self.plan.chunk_count)
                 ]
                 for name in self.plan.compartments
-                for groups in [chunk_groups(self.plan, [name], range(self.plan.chunk_count))]
             }
         )
 
     def single_cells(self) -> FileFacts:
         """The joined table in the scratch folder."""
-        groups = chunk_groups(self.plan, joined_compartments(self.plan), range(self.plan.chunk_count))
         folder = self.scratch / SINGLE_CELLS
         calls: list[Call] = [
-            (join_chunks, (self.plan.folder, group, folder, self._in_memory(group))) for group in groups
+            (join_chunks, (self.plan.folder, (chunk,), folder, self._in_memory(chunk)))
+            for chunk in range(self.plan.chunk_count)
         ]
         return self._made({SINGLE_CELLS: calls})[SINGLE_CELLS]
 
@@ -64,10 +63,10 @@ class Work:
         self.progress(SINGLE_CELLS, 1, 1)
         return replace(facts, coercions=tuple(coercion for own in made.values() for coercion in own.coercions))
 
-    def _in_memory(self, group: Sequence[int]) -> bool:
-        """Whether chunks, of one batch each, go into the one file without being files before, which takes half of the
+    def _in_memory(self, chunk: int) -> bool:
+        """Whether a chunk, of one batch, goes into the one file without being a file before, which takes half of the
         time for writing."""
-        return self.run.in_process and self.concat and [len(self.plan.batches[chunk]) for chunk in group] == [2]
+        return self.run.in_process and self.concat and len(self.plan.batches[chunk]) == 2
 
     def _made(self, calls: Mapping[str, Sequence[Call]]) -> dict[str, FileFacts]:
         """Run the calls that make each table's chunks, and make one result of each table's."""

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.conversion_report import Found
+from cytotable_dagster.core.conversion_report import ConversionReport, Found
 from cytotable_dagster.core.errors import StrictError
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.planning import make_plan, resolved_preset
@@ -239,6 +240,27 @@ def test_rows_left_out_for_a_null_are_counted(make_plate, tmp_path):
 def test_table_numbers_of_text_name_their_images(make_plate, tmp_path):
     report = convert(make_plate(plate(CYTOMINER, sites(1, 0))), tmp_path / "out").report
     assert report.without_cells == Found(1, "TableNumber 1002, ImageNumber 2")
+
+
+@pytest.mark.parametrize(
+    ("declared", "counts", "said"),
+    [
+        ("BIGINT", [2**53 + 1, 2], 2**53 + 3),
+        ("BIGINT", [2**63 - 1, 2**63 - 1], 2**64 - 2),
+        ("FLOAT", [1e308, 1e308], 2 * int(1e308)),
+        ("FLOAT", [float("inf"), 2.5], 2),
+        ("FLOAT", [0.5, 0.5], 1),
+    ],
+)
+def test_counts_of_the_image_table_may_be_any_numbers(make_plate, tmp_path, declared, counts, said):
+    tables = tidy()
+    del tables["Image"].columns["Count_Cells"]
+    tables["Image"].add_column("Count_Cells", declared, counts)
+    report = convert(make_plate(tables), tmp_path / "out").report
+    (found,) = report.image_counts
+    assert (found.said, found.differing.count) == (said, sum(count != 2 for count in counts if count < float("inf")))
+    report.write(tmp_path / "report.json")
+    assert TypeAdapter(ConversionReport).validate_json((tmp_path / "report.json").read_bytes()) == report
 
 
 def test_without_an_image_table_nothing_is_said_of_images(make_plate, tmp_path):
