@@ -61,7 +61,8 @@ class Between:
     request `held[operation]` on, requests wait until the test ends, and `holding` says that one does; `altered` maps
     an operation to what changes its answers, `pace` to the seconds that 64 KiB of what is sent to it take. Requests are
     counted from 0. A `heedless` store takes no notice of If-Match and of continuation tokens, an `unconditional` one
-    knows no conditions on what is put. `ahead` is by how many seconds the store's clock seems to be.
+    knows no conditions on what is put. `ahead` is by how many seconds the store's clock seems to be,
+    `last` when it last sent something, as `time.monotonic` has it.
     """
 
     endpoint_url: str = ""
@@ -75,6 +76,7 @@ class Between:
     heedless: bool = False
     ahead: float = 0
     unconditional: bool = False
+    last: float = field(default_factory=time.monotonic)
     holding: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
@@ -164,6 +166,7 @@ def between(endpoint_url: str) -> Iterator[Between]:
                 if state.over.wait(1):
                     return
                 self.wfile.write(bytes([byte]))
+                state.last = time.monotonic()
             if answer.then == "stall":
                 state.over.wait(300)
 
@@ -179,11 +182,16 @@ def between(endpoint_url: str) -> Iterator[Between]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content[:cut])
+            state.last = time.monotonic()
 
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Nothing: clients go away, as they may."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
     state.endpoint_url = f"http://127.0.0.1:{server.server_port}"
