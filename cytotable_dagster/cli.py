@@ -12,6 +12,7 @@ from typing import Any
 from cytotable_dagster import commands
 from cytotable_dagster.core.discover import DATATYPES
 from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster.core.version import VERSION
 
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
-        chosen.run(chosen)
+        with errors_of_machine():
+            chosen.run(chosen)
     except CytoTableError as error:
         print(f"cytotable-dagster: {error}", file=sys.stderr)
         return 1
@@ -48,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_plate(_command(among, "plate", None, "add, list or remove plates of the Dagster instance"))
     _command(among, "home", commands.home, "set up the Dagster instance of DAGSTER_HOME: dagster.yaml, pools")
     doctor = _command(among, "doctor", commands.doctor, "show what state the installation and its folders are in")
+    doctor.add_argument(
+        "--clean", nargs="*", metavar="DEST", help="remove what killed processes left in all these folders, and in DEST"
+    )
     doctor.add_argument("--compile", action="store_true", help="compile the readers first, as for a container's image")
     _add_demo(
         _command(among, "demo", commands.demo, "make a plate, serve it on loopback, convert it in the Dagster web UI")

@@ -155,6 +155,10 @@ def doctor(chosen: argparse.Namespace) -> None:
 
     if chosen.compile:
         kernels()
+    if chosen.clean is not None:
+        from cytotable_dagster.cleaning import clean
+
+        print("\n".join(f"removed  {path}" for path in clean(chosen.clean)) or "nothing was left by a killed process")
     found = doctor.findings()
     width = max(len(finding.what) for finding in found)
     for finding in found:

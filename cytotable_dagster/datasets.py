@@ -13,6 +13,7 @@ from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.store import checked_cloud_options, options_to_write
 from cytotable_dagster.core.store_destination import destination_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cytotable_dagster.core.work import Progress
 
 
+@errors_of_machine()
 @with_fresh_copies
 def add(
     source_path: str | Path | Sequence[str | Path],
@@ -103,6 +105,7 @@ def add(
         return convert_to_dataset(plates, dest, request, run, scratch)
 
 
+@errors_of_machine()
 def tables(dataset_path: str | Path, **cloud: Any) -> dict[str, Table]:
     """The tables of a dataset, with the plates in each.
 
@@ -116,6 +119,7 @@ def tables(dataset_path: str | Path, **cloud: Any) -> dict[str, Table]:
     return found
 
 
+@errors_of_machine()
 def remove(dataset_path: str | Path, plate: str, **cloud: Any) -> tuple[str, ...]:
     """Remove a plate; the names of the tables it was in.
 
@@ -125,6 +129,7 @@ def remove(dataset_path: str | Path, plate: str, **cloud: Any) -> tuple[str, ...
     return remove_plate(_destination(dataset_path, cloud), plate)
 
 
+@errors_of_machine()
 def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tuple[Drift, ...]:
     """Give the files of all plates the same columns, so that readers need not be told that they differ.
 

@@ -121,7 +121,7 @@ class Lake(dg.ConfigurableResource):
 
     def folders(self, names: Iterable[str]) -> dict[str, PlateFolder]:
         """The folders of plates."""
-        lake = destination_of(_setting(self.folder, "CYTOTABLE_LAKE", "lake"), _store_options(self.endpoint_url))
+        lake = destination_of(_setting(self.folder, "CYTOTABLE_LAKE", "lake"), store_options(self.endpoint_url))
         if isinstance(lake, LocalDestination):
             return {name: PlateFolder(lake.root / checked_name(name)) for name in names}
         beside = Path(_setting(None, "CYTOTABLE_CACHE", "plate_cache")).with_name("plate_work")
@@ -145,7 +145,7 @@ class Dataset(dg.ConfigurableResource):
     )
 
     def destination(self) -> Destination:
-        options = _store_options(self.endpoint_url)
+        options = store_options(self.endpoint_url)
         return destination_of(_setting(self.folder, "CYTOTABLE_DATASET", "dataset"), options)
 
     def chosen(self) -> list[str]:
@@ -213,7 +213,7 @@ def _setting(configured: str | None, variable: str, default: str) -> str:
     return configured or os.environ.get(variable) or default
 
 
-def _store_options(endpoint_url: str | None) -> dict[str, Any]:
+def store_options(endpoint_url: str | None) -> dict[str, Any]:
     """Options of a client that writes: credentials are those of the environment."""
     endpoint = endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL")
     return {"endpoint_url": endpoint} if endpoint else {}

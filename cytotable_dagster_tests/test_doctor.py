@@ -1,12 +1,15 @@
 """What the doctor says of an installation and its folders, and its exit status."""
 
+import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from cytotable_dagster.cli import main
 from cytotable_dagster.core.code_cache import VARIABLE
+from cytotable_dagster.core.leftovers import owned_file, owned_folder
 from cytotable_dagster.home import write_settings
 
 
@@ -84,3 +87,68 @@ def test_readers_that_are_not_compiled_are_told_and_where_they_would_be(in_folde
     status, states, said = _said(capsys)
     assert (status, states["readers"]) == (1, "wrong")
     assert VARIABLE in said["readers"]
+
+
+def test_what_killed_processes_left_is_removed_wherever_it_lies(in_folder: Path, monkeypatch, capsys):
+    (in_folder / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(in_folder / "tmp"))
+    places = [
+        "tmp",
+        "plate_cache/bucket/plates",
+        "lake/P1",
+        "lake/P1/chunks/Cells",
+        "dataset/Cells/plate=P1",
+        "out",
+        ".",
+    ]
+    left = []
+    for place in places:
+        (in_folder / place).mkdir(parents=True, exist_ok=True)
+        with owned_folder(in_folder / place, "x") as folder, owned_file(in_folder / place, "y") as file:
+            pass
+        (folder / "deep").mkdir(parents=True)
+        file.touch()
+        left += [folder, file]
+    (in_folder / "out" / ".cytotable.lock").touch()
+    (in_folder / "out" / "Cells.parquet").touch()
+    (in_folder / "mine.tmp").touch()
+    with owned_folder(in_folder / "lake", "in use") as used:
+        assert main(["doctor", "--clean", "out"]) == 0
+        said = capsys.readouterr().out
+        assert used.exists()
+    assert not any(path.exists() for path in left)
+    assert all(f"removed  {path}" in said for path in left)
+    assert sorted(path.name for path in in_folder.rglob("*") if path.is_file()) == ["Cells.parquet", "mine.tmp"]
+    main(["doctor", "--clean"])
+    assert "nothing was left by a killed process" in capsys.readouterr().out
+
+
+def test_a_publication_that_was_cut_off_is_finished(in_folder: Path, capsys):
+    out = in_folder / "out"
+    (out / ".cytotable.publication").mkdir(parents=True)
+    (out / "Cells.parquet").write_text("old")
+    new = out / ".cytotable.publication" / "Cells.parquet"
+    new.write_text("new")
+    (new.parent / ".results.json").write_text(json.dumps({"Cells.parquet": new.stat().st_ino}))
+    assert main(["doctor", "--clean", str(out)]) == 0
+    assert f"publication in {out}" in capsys.readouterr().out
+    assert (out / "Cells.parquet").read_text() == "new"
+    assert [path.name for path in out.iterdir()] == ["Cells.parquet"]
+
+
+def test_what_a_killed_process_left_in_a_store_is_undone(in_store, in_folder: Path, monkeypatch, capsys):
+    monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", in_store.cloud["endpoint_url"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    for below in (".cytotable", ".cytotable/cells.parquet"):
+        record = {"new": ["A", "cells.parquet"], "before": {"A": f"{below}/before/0"}}
+        in_store.write(f"{below}/publication.json", json.dumps(record).encode())
+        in_store.write(f"{below}/before/0", b"old")
+    in_store.write("A", b"new")
+    in_store.write("cells.parquet", b"new")
+    assert main(["doctor", "--clean", in_store.address()]) == 0
+    assert "before/0" in capsys.readouterr().out
+    assert in_store.there(".cytotable") == []
+    assert [stored.name for stored in in_store.list()] == ["A"]
+    with in_store.open("A") as file:
+        assert file.read() == b"old"

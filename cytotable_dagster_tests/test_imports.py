@@ -25,6 +25,7 @@ LAYERS = (
         "types",
         "stopping",
         "version",
+        "machine_errors",
         "locks",
         "leftovers",
         "exchange",

@@ -1,6 +1,5 @@
 """What the assets share: names, failures of one line, what was last recorded."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -8,11 +7,16 @@ import dagster as dg
 
 from cytotable_dagster.core.errors import (
     CytoTableError,
+    DestinationInUseError,
+    DiskFullError,
     DownloadError,
+    FileSystemError,
+    OutOfMemoryError,
     SourceChangedError,
     UploadError,
     WorkerLostError,
 )
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.version import VERSION
 from cytotable_dagster.run_log import in_run_log
 
@@ -31,9 +35,11 @@ FETCH_POOL = "fetch"
 # No RetryPolicy, which starts a step that was cancelled once more.
 _TRIES_AGAIN, _FIRST_WAIT = 4, 5
 
-_PASSING = (DownloadError, UploadError, SourceChangedError, WorkerLostError)
-# A disk or a shared file system that may be well again in a moment.
-_PASSING_ERRNO = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY}
+# The network, the store, a disk or a shared file system, other work on this machine.
+_PASSING = (
+    *(DownloadError, UploadError, SourceChangedError, WorkerLostError),
+    *(DestinationInUseError, DiskFullError, FileSystemError, OutOfMemoryError),
+)
 
 
 def compartment_key(compartment: str) -> dg.AssetKey:
@@ -49,9 +55,9 @@ def one_line_failures(context: dg.AssetExecutionContext | None = None) -> Iterat
     """Our errors as failures of a run; with a context, those that may pass as a wish to try again, and remarks in the
     run's log."""
     try:
-        with in_run_log(context.log) if context else nullcontext():
+        with in_run_log(context.log) if context else nullcontext(), errors_of_machine():
             yield
-    except (CytoTableError, OSError) as error:
+    except CytoTableError as error:
         raise failure(error, retries_of(context) if context else _TRIES_AGAIN) from error
 
 
@@ -70,7 +76,7 @@ def failure(error: Exception, retries: int, where: str = "") -> dg.Failure | dg.
 
 def passes(error: Exception) -> bool:
     """Whether trying again may help."""
-    return isinstance(error, _PASSING) or getattr(error, "errno", None) in _PASSING_ERRNO
+    return isinstance(error, _PASSING)
 
 
 def latest_record(

@@ -16,6 +16,7 @@ from cytotable_dagster.core.dataset import open_table
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.lake import table_number
 from cytotable_dagster.core.lake_dataset import behind, update_table
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.work import SINGLE_CELLS
 from cytotable_dagster.metadata import dataset_metadata, dataset_version
@@ -62,8 +63,9 @@ def dataset_assets() -> dg.AssetsDefinition:
             if plate in in_vain:
                 raise in_vain[plate]
             try:
-                return table_number(plan, folders[plate], plate_files.cloud())
-            except (CytoTableError, OSError) as error:
+                with errors_of_machine():
+                    return table_number(plan, folders[plate], plate_files.cloud())
+            except CytoTableError as error:
                 # Asked for once, not for each table.
                 in_vain[plate] = error
                 raise
@@ -72,8 +74,9 @@ def dataset_assets() -> dg.AssetsDefinition:
             if dataset_key(table) not in context.selected_asset_keys:
                 continue
             try:
-                update = update_table(dataset.destination(), table, folders, number_of)
-            except (CytoTableError, OSError) as error:
+                with errors_of_machine():
+                    update = update_table(dataset.destination(), table, folders, number_of)
+            except CytoTableError as error:
                 # The other tables need not wait for this one.
                 failed.append(error)
                 continue

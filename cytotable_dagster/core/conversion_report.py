@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.errors import StrictError
 from cytotable_dagster.core.files import whole_file
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.text_table import text_table
 from cytotable_dagster.core.types import Coercion
@@ -216,6 +217,7 @@ class ConversionReport:
         return "\n".join((*lines, *self.problems, *(() if self.joined else self._not_joined), *self.notes))
 
 
+@errors_of_machine()
 def write_json(text: str, path: str | Path) -> None:
     """Write a report, in place of any that is there."""
     target = Path(path).expanduser().absolute()

@@ -19,6 +19,7 @@ from cytotable_dagster.core.discover import find_plates
 from cytotable_dagster.core.drift import UNION
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import runner
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
 from cytotable_dagster.core.plan import Options, Plan, copies_in
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 load_kept()
 
 
+@errors_of_machine()
 @with_fresh_copies
 def convert(
     source_path: str | Path | Sequence[str | Path],

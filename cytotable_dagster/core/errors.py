@@ -98,3 +98,23 @@ class DestinationExistsError(CytoTableError, FileExistsError):
 
 class DestinationInUseError(CytoTableError, TimeoutError):
     """Another process writes to the destination, and did not end within the time that it was waited for."""
+
+
+class DiskFullError(CytoTableError, OSError):
+    """There is no room for a file, or a limit of its size or of the user's share was met. Trying again may help."""
+
+
+class OutOfMemoryError(CytoTableError, MemoryError):
+    """There is too little memory. Trying again may help."""
+
+
+class FileAccessError(CytoTableError, PermissionError):
+    """The file system refuses: no rights, or it may only be read."""
+
+
+class FileMissingError(CytoTableError, FileNotFoundError):
+    """A file or folder is gone, or cannot be made where it is wanted."""
+
+
+class FileSystemError(CytoTableError, OSError):
+    """A file could not be read or written for another reason. Trying again may help."""

@@ -8,6 +8,7 @@ from typing import Any
 from cytotable_dagster.core.cache import fetched
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.leftovers import temporary_folder
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.plan import Options, Plan, copies_in
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.source_state import check_unchanged, unless_changed
@@ -50,6 +51,7 @@ class Inspection:
         return "\n".join(lines)
 
 
+@errors_of_machine()
 def inspect_plate(
     source_path: str | Path,
     source_datatype: str | None = None,

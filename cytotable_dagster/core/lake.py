@@ -23,6 +23,7 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import scratch_folder, whole_file
+from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.parquet import facts_in
 from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan, recopied, save_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
@@ -42,7 +43,7 @@ class ChunkOutcome:
 
     compartment: str
     chunk: int
-    result: FileFacts | CytoTableError | OSError
+    result: FileFacts | CytoTableError
 
 
 def prepare(plate: Plate, folder: PlateFolder, preset: str | None, options: Options, cloud: Mapping[str, Any]) -> Plan:
@@ -207,7 +208,7 @@ def make_chunks(
     with closing(run.run(calls)) as ended:
         for position, outcome in ended:
             _, _, compartment, chunk, _ = calls[position][1]
-            if not isinstance(outcome, CytoTableError | OSError):
+            if not isinstance(outcome, CytoTableError):
                 outcome = _reconciled(plan, compartment, chunk, outcome)
             yield ChunkOutcome(compartment, chunk, outcome)
 
@@ -237,8 +238,9 @@ def _chunk_file(plan_folder: Path, compartment: str, chunk: int, folder: Path) -
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     """A call's result, or the error that it ended with, so that other calls go on."""
     try:
-        return function(*arguments)
-    except (CytoTableError, OSError) as error:
+        with errors_of_machine():
+            return function(*arguments)
+    except CytoTableError as error:
         return error
 
 

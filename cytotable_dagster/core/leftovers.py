@@ -76,6 +76,15 @@ def sweep(*places: Path) -> list[Path]:
     return removed
 
 
+def sweep_below(folder: Path) -> list[Path]:
+    """The same in a folder and all below it."""
+    removed = []
+    for place, folders, _ in os.walk(folder):
+        removed += sweep(Path(place))
+        folders[:] = [name for name in folders if not _OURS.fullmatch(name)]
+    return removed
+
+
 def _made(place: Path, name: str, *, folder: bool) -> tuple[Path, int]:
     """A new temporary, and the descriptor that its lock is on; a sweep that came between takes it, and we another."""
     while True:

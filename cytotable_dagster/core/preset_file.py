@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.errors import PresetError
+from cytotable_dagster.core.errors import PresetError, UnsafeNameError
 from cytotable_dagster.core.presets import IMAGE, Preset, compartment_name, preset_named
 
 ENDING = ".toml"
@@ -63,6 +63,8 @@ def _typed(path: Path, settings: dict[str, Any]) -> Preset:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if isinstance(unsafe := first.get("ctx", {}).get("error"), UnsafeNameError):
+            raise PresetError(f"{path}: {unsafe}") from error
         if first["type"] == "missing":
             raise PresetError(f"{path}: {where} is not set; set it, or {_BASED_ON} = a preset that does") from error
         raise PresetError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from error

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from cytotable_dagster.core.errors import PresetError, SourceFormatError
+from cytotable_dagster.core.errors import PresetError, SourceFormatError, UnsafeNameError
+from cytotable_dagster.core.files import inside
 
 IMAGE = "Image"
 # The tables that nearly every plate has.
@@ -47,6 +49,15 @@ class Preset:
     """Columns that, with the file, tell the images apart where no column numbers them."""
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
+
+    def __post_init__(self) -> None:
+        """Raises UnsafeNameError: a table's name is no name for a file, or one that readers pass over."""
+        for name in (*self.metadata, *self.compartments):
+            inside(Path(), name, f"compartment {name}")
+            if "/" in name or name.startswith((".", "_")):
+                raise UnsafeNameError(
+                    f"compartment {name!r}: no file can be called so, or readers pass it over; rename it"
+                )
 
     def table_of(self, compartment: str) -> str:
         return self.table.format(compartment=compartment)

@@ -93,6 +93,12 @@ def hidden(name: str) -> str:
     return f"{HIDDEN}/{name}" if name else HIDDEN
 
 
+def claimed_name(key: str) -> str:
+    """The name that something hidden is about; see `hidden`."""
+    head, _, rest = key.removeprefix(f"{HIDDEN}/").partition("/")
+    return head if rest and head != "before" else ""
+
+
 def undo(place: "StoreDestination", below: str) -> None:
     """Put back what was there before a publication that was not finished, and remove what was kept for that."""
     found = place.hidden_names(below)

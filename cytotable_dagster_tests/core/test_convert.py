@@ -1,6 +1,7 @@
 """convert(): what each parameter does, and what the result tells."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 import cytotable_dagster
 from cytotable_dagster import PRESETS, ConversionResult, convert
-from cytotable_dagster.core.errors import DestinationExistsError, OptionError, PresetError, TargetError
+from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, OptionError, PresetError, TargetError
 from cytotable_dagster.core.parquet import read_facts
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Site, plate, sites
@@ -195,7 +196,19 @@ def test_joins_may_return_nothing(make_plate, tmp_path):
         ("SELECT Nowhere FROM 'cells.parquet'", "Nowhere"),
         ("SELECT * FROM 'speckles.parquet'", "speckles"),
         ("SELECT 1 AS x, 2 AS x", "column x twice"),
-        ("", "returns nothing"),
+        ("", "one SELECT"),
+        ("SELECT 1; SELECT 2", "not SELECT, SELECT"),
+        ("COPY (SELECT 1) TO 'stolen.csv'", "not COPY"),
+        ("ATTACH 'other.db'", "not ATTACH"),
+        ("INSTALL httpfs", "not LOAD"),
+        ("SET enable_external_access = true", "not SET"),
+        ("CREATE TABLE x AS SELECT 1", "not CREATE"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "and nothing else"),
+        ("SELECT * FROM read_text('/etc/passwd')", "and nothing else"),
+        ("SELECT * FROM glob('/etc/*')", "and nothing else"),
+        ("SELECT * FROM 'https://127.0.0.1:1/x.parquet'", "httpfs|refuses|nothing else"),
+        ("SELECT * FROM sqlite_scan('x.db', 't')", "refuses"),
+        ("SELECT * FROM files", "refuses"),
     ],
 )
 def test_joins_that_duckdb_refuses_are_an_error_in_one_line(make_plate, tmp_path, sql, said):
@@ -204,6 +217,33 @@ def test_joins_that_duckdb_refuses_are_an_error_in_one_line(make_plate, tmp_path
     assert str(caught.value).startswith("joins: ")
     assert "\n" not in str(caught.value)
     assert names_in(tmp_path) == ["source", "source/P1.sqlite"]
+
+
+def test_a_query_reads_no_other_file_of_the_conversion(make_plate, tmp_path):
+    (tmp_path / "other.parquet").write_bytes(b"PAR1")
+    source = make_plate()
+    for path in (tmp_path / "other.parquet", "out.parquet", ".", "../source/P1.sqlite"):
+        with pytest.raises(OptionError, match="joins: "):
+            convert(source, tmp_path / "out.parquet", joins=f"SELECT * FROM read_blob('{path}')")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../evil", "/evil", "a/b", "..", ".hidden", "_about", "a\\b", "x" * 300, "a\0b"]
+)
+def test_a_table_that_no_file_can_be_called_after_is_refused(make_plate, tmp_path, name):
+    tables = plate(JUMP)
+    if "\0" not in name:
+        tables[name[:1].upper() + name[1:]] = tables["Nuclei"]
+    source = make_plate(tables)
+    preset = tmp_path / "lab.toml"
+    preset.write_text(f"base = '{JUMP}'\ncompartments = {json.dumps([name])}\n")
+    before = names_in(tmp_path)
+    for options in ({"compartments": [name]}, {"preset": str(preset)}):
+        with pytest.raises(CytoTableError, match="compartment") as caught:
+            convert(source, tmp_path / "deep" / "out", **options)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 600
+    assert names_in(tmp_path) == before
 
 
 def test_joins_and_join_false_contradict_each_other(make_plate, tmp_path):
