@@ -16,7 +16,7 @@ from cytotable_dagster.core.errors import (
     UploadError,
     WorkerLostError,
 )
-from cytotable_dagster.core.machine_errors import errors_of_machine
+from cytotable_dagster.core.machine_errors import as_ours, errors_of_machine
 from cytotable_dagster.core.version import VERSION
 from cytotable_dagster.run_log import in_run_log
 
@@ -68,6 +68,7 @@ def retries_of(context: dg.AssetExecutionContext) -> int:
 
 def failure(error: Exception, retries: int, where: str = "") -> dg.Failure | dg.RetryRequested:
     """An error as its one line, or as a wish to try again where that may help."""
+    error = as_ours(error) or error
     if passes(error) and retries < _TRIES_AGAIN:
         return dg.RetryRequested(max_retries=_TRIES_AGAIN, seconds_to_wait=_FIRST_WAIT * 2**retries)
     again = "it was tried again, in vain" if passes(error) else "trying again does not help until this is mended"

@@ -109,7 +109,7 @@ class OutOfMemoryError(CytoTableError, MemoryError):
 
 
 class FileAccessError(CytoTableError, PermissionError):
-    """The file system refuses: no rights, or it may only be read."""
+    """The file system refuses: no rights, it may only be read, or something else is in the way."""
 
 
 class FileMissingError(CytoTableError, FileNotFoundError):
@@ -117,4 +117,4 @@ class FileMissingError(CytoTableError, FileNotFoundError):
 
 
 class FileSystemError(CytoTableError, OSError):
-    """A file could not be read or written for another reason. Trying again may help."""
+    """A disk or a shared file system does not answer as it should. Trying again may help."""

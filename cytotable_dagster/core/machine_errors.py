@@ -15,6 +15,8 @@ from cytotable_dagster.core.errors import (
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+# A disk or a shared file system that may be well again in a moment.
+_PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ENETDOWN, errno.EHOSTDOWN)
 _NO_THREAD = "can't start new thread"
 _MORE_ROOM = "make room, or name another place (destination, cache and TMPDIR each need some)"
 _MORE_MEMORY = "take smaller chunks (chunk_size), or fewer at a time"
@@ -53,4 +55,6 @@ def as_ours(error: Exception) -> CytoTableError | None:
         return FileAccessError(f"{where}may not be read or written ({what}); give the rights, or name another place")
     if error.errno == errno.ENOENT:
         return FileMissingError(f"{where}is not there and cannot be made ({what}); name another place")
-    return FileSystemError(f"{where}cannot be read or written ({what}); try again, or name another place")
+    if error.errno in _PASSING:
+        return FileSystemError(f"{where}cannot be read or written ({what}); try again")
+    return FileAccessError(f"{where}cannot be read or written ({what}); look at what is there, or name another place")
