@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.core.leftovers import owned_file, temporary_folder
+from cytotable_dagster.core.leftovers import owned_file
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 _PARTS = ("dagster", "parsl", "duckdb", "pyarrow", "numba")
@@ -32,7 +32,6 @@ def findings() -> list[Finding]:
     looked_at: list[tuple[str, Callable[[], Finding | list[Finding]]]] = [
         ("version", _version),
         ("readers", _readers),
-        ("DuckDB", _duckdb),
         ("Parsl", _parsl),
         ("Dagster", _dagster),
         ("temporary folder", lambda: _folder("temporary folder", Path(tempfile.gettempdir()))),
@@ -71,19 +70,6 @@ def _readers() -> Finding:
     return Finding(
         "readers", NOTE, f"not compiled; the first conversion does so (or --compile), and keeps them in {place}"
     )
-
-
-def _duckdb() -> Finding:
-    import duckdb
-
-    from cytotable_dagster.core.sqlite_scan import scanner
-
-    try:
-        with temporary_folder("doctor") as scratch:
-            scanner(scratch).close()
-    except duckdb.Error as error:
-        return Finding("DuckDB", WRONG, f"its SQLite extension does not load: {' '.join(str(error).split())}")
-    return Finding("DuckDB", OK, "its SQLite extension loads")
 
 
 def _parsl() -> Finding:
