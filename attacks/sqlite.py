@@ -88,7 +88,7 @@ def _damage(rng: random.Random, files: dict[str, bytearray], shape: _Shape) -> s
     """Damage the file, the log, or both; what was done."""
     done = []
     if not shape.log or rng.random() < 0.5:
-        mutation = rng.choice(MUTATIONS)
+        mutation = rng.choice((*MUTATIONS, _change_schema, _change_texts))
         mutation(rng, files[""], shape.page_size)
         done.append(mutation.__name__)
     if shape.log and (not done or rng.random() < 0.3):
@@ -96,6 +96,23 @@ def _damage(rng: random.Random, files: dict[str, bytearray], shape: _Shape) -> s
         mutation(rng, files[shape.log], shape.page_size)
         done.append(f"log: {mutation.__name__}")
     return " and ".join(done)
+
+
+def _change_schema(rng: random.Random, data: bytearray, page_size: int) -> None:
+    """What the file says of its tables: names, types, statements."""
+    found = [at for at in range(len(data) - 6) if data[at : at + 6] in (b"CREATE", b"Create", b"Image_", b"Cells_")]
+    if found:
+        at = rng.choice(found) + rng.randrange(80)
+        new = rng.choice((b"\xe9", b"\n", b"\r\n", b'"', b"'", b"\0", b"\xff\xfe", b"(", b",", b" AS ", b"--", b";"))
+        data[at : at + len(new)] = new[: max(len(data) - at, 0)]
+
+
+def _change_texts(rng: random.Random, data: bytearray, page_size: int) -> None:
+    """Texts, in what is no UTF-8, among others."""
+    new = rng.choice((b"\xfc\xbc", b"\n\r", b"\0\0", b"\xed\xa0", b"99", b"e9", b"--"))
+    places = [at for at in range(len(data) - 1) if data[at : at + 2] == "ü".encode()]
+    for at in rng.sample(places, min(len(places), rng.choice((1, 5, 50)))):
+        data[at : at + 2] = new
 
 
 def _flip_bits(rng: random.Random, log: bytearray, page_size: int) -> None:

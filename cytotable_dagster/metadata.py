@@ -232,11 +232,12 @@ def _family(name: str) -> str:
 def _coercions(coercions: Sequence[Coercion]) -> Metadata:
     if not coercions:
         return {}
+    some_rounded = any(item.rounded for item in coercions)
     shown = [
         {
             "column": item.column,
             "values made null": item.count - item.rounded,
-            "rounded": item.rounded,
+            **({"values rounded": item.rounded} if some_rounded else {}),
             "for example": item.example,
             "source table": item.table,
             "source column": item.source,

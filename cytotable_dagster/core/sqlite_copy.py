@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError
 from cytotable_dagster.core.source_state import check_unchanged
-from cytotable_dagster.core.sqlite_file import connection, quoted
+from cytotable_dagster.core.sqlite_file import UNREADABLE, connection, quoted
 from cytotable_dagster.core.sqlite_format import JOURNAL_MAGIC, log_beside
 from cytotable_dagster.core.types import Source
 
@@ -183,5 +183,5 @@ def _as_damage(path: Path, what: str) -> Iterator[None]:
         yield
     except (CytoTableError, OSError):
         raise
-    except (sqlite3.Error, UnicodeError, ValueError, OverflowError) as error:
+    except UNREADABLE as error:
         raise DamagedSourceError(f"{path}: SQLite cannot read it {what}({error}); fetch it again or mend it") from error

@@ -11,6 +11,8 @@ from cytotable_dagster.core.types import SourceColumn
 
 # https://sqlite.org/fileformat2.html#magic_header_string
 MAGIC = b"SQLite format 3\x00"
+# What Python's module raises for a file that is broken: also where names or texts are none, and lengths beyond reason.
+UNREADABLE = (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError, MemoryError)
 
 
 @contextmanager
@@ -32,8 +34,9 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
             link.close()
     except CytoTableError:
         raise
-    except (sqlite3.Error, UnicodeError, ValueError, OverflowError) as error:
-        raise DamagedSourceError(f"{path}: SQLite cannot read it ({error}); fetch it again or mend it") from error
+    except UNREADABLE as error:
+        reason = str(error) or "a value takes more memory than there is"
+        raise DamagedSourceError(f"{path}: SQLite cannot read it ({reason}); fetch it again or mend it") from error
 
 
 def check_is_sqlite(path: Path) -> None:
