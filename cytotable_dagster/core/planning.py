@@ -231,7 +231,7 @@ def source_tables(
             continue
         table = SourceTable(compartment, name, tables[name])
         if not table.columns:
-            raise DamagedSourceError(f"{where}: {name} is a view of what is not there; mend it, or leave it out")
+            raise DamagedSourceError(f"{where}: SQLite cannot read the view {name}; mend it, or leave it out")
         missing = [key for key in preset.keys_of(compartment) if key not in table.column_names]
         if missing:
             raise KeyColumnError(

@@ -185,7 +185,7 @@ def test_a_view_that_is_broken_stops_only_those_who_want_it(tmp_path: Path):
     assert len(convert(source, tmp_path / "out").outputs) == 3
     with closing(sqlite3.connect(source)) as link, link:
         link.execute("CREATE VIEW Cells AS SELECT * FROM gone")
-    with pytest.raises(DamagedSourceError, match="Cells is a view of what is not there"):
+    with pytest.raises(DamagedSourceError, match="SQLite cannot read the view Cells"):
         convert(source, tmp_path / "other", preset=JUMP)
 
 
