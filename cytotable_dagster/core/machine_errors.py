@@ -43,6 +43,8 @@ def errors_of_machine() -> Iterator[None]:
 
 def as_ours(error: Exception) -> CytoTableError | None:
     """The same as an error of ours; None where it is no error of the machine."""
+    if isinstance(error, CytoTableError):
+        return error
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_THREAD in str(error)):
         return OutOfMemoryError(f"too little memory ({str(error) or 'none is left'}); {_MORE_MEMORY}")
     if not isinstance(error, OSError):
