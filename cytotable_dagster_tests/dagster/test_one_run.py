@@ -44,7 +44,7 @@ def test_files_hold_what_the_library_writes(deployment: Deployment, converted: s
 def test_only_results_plan_and_chunks_are_left(deployment: Deployment, converted: str) -> None:
     names = {path.name for path in deployment.lake(converted).path.iterdir()}
     results = {f"{name}.parquet" for name in (*COMPARTMENTS, "single_cells")}
-    assert names == {*results, "chunks", ".plan", ".source.json", ".lock"}
+    assert names == {*results, "chunks", ".plan", ".source.json"}
 
 
 @pytest.mark.parametrize("compartment", COMPARTMENTS)
