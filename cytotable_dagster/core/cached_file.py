@@ -78,9 +78,9 @@ def download_kept(client: "S3Client", remote: Remote, local: Path) -> Record:
                 if verdict.wrong:
                     raise _OtherBytesError(f"{remote.uri}: {verdict.wrong}: not what the store has came; try again")
             return _recorded(local, remote, verdict)
-        except (SourceChangedError, _OtherBytesError):
+        except (SourceChangedError, _OtherBytesError) as error:
             if attempt == _ATTEMPTS:
-                raise
+                raise DownloadError(str(error)) if isinstance(error, _OtherBytesError) else error from None
             remote = describe(client, remote.uri)
     raise AssertionError("unreachable")
 

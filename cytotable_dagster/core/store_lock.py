@@ -113,11 +113,19 @@ class StoreLock:
             except ClientError as error:
                 code = str(error.response.get("Error", {}).get("Code", ""))
                 if code in _NOT_SO or (code in _NOT_THERE and etag is not None):
-                    return False
+                    return self._is_ours()
                 if not self.conditional or code not in _UNKNOWN:
                     raise
                 self.conditional = False
                 return self._put(etag)
+        return True
+
+    def _is_ours(self) -> bool:
+        """Whether the object is there all the same: put by an attempt whose answer did not arrive."""
+        found = self._look()
+        if found is None or found[0].get("token") != self._token:
+            return False
+        self._etag = found[1]
         return True
 
     def _look(self) -> tuple[dict[str, Any], str] | None:

@@ -22,6 +22,7 @@ from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError
 from cytotable_dagster.core.parquet import read_facts
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.store_between import Answer
 
 _WRITER = """
 import json, sys
@@ -243,3 +244,14 @@ def test_a_build_of_the_lake_and_the_library_do_not_write_to_a_dataset_at_once(t
             with pytest.raises(DestinationInUseError, match="another conversion writes there"):
                 change()
     assert datasets.remove(tmp_path / "ds", "A")
+
+
+def test_a_lock_that_was_put_by_an_attempt_without_an_answer_is_ones_own(in_store, passing, quick):
+    def lost(answer: Answer) -> None:
+        if answer.number == 0:
+            answer.status, answer.content = 500, b""
+
+    passing.altered["PutObject"] = lost
+    with in_store.writing() as claim:
+        claim.check()
+    assert passing.seen["PutObject"] == 2
