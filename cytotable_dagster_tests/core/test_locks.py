@@ -246,7 +246,9 @@ def test_a_build_of_the_lake_and_the_library_do_not_write_to_a_dataset_at_once(t
     assert datasets.remove(tmp_path / "ds", "A")
 
 
-def test_a_lock_that_was_put_by_an_attempt_without_an_answer_is_ones_own(in_store, passing, quick):
+def test_a_lock_that_was_put_by_an_attempt_without_an_answer_is_ones_own(in_store, passing, quick, monkeypatch):
+    monkeypatch.setattr(store_lock, "_BEAT", 3600.0)
+
     def lost(answer: Answer) -> None:
         if answer.number == 0:
             answer.status, answer.content = 500, b""
