@@ -7,10 +7,13 @@ How long a store is waited for: 10 s for a connection, or to send a block, and 1
 import inspect
 import os
 import re
+import secrets
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cytotable_dagster.core.errors import CytoTableError, DownloadError, OptionError, UploadError
@@ -106,6 +109,7 @@ def client_of(cloud: Mapping[str, Any], *, attempts: int | None = None) -> "S3Cl
     import botocore.session
     from botocore.config import Config
     from cloudpathlib import S3Client
+    from cloudpathlib.enums import FileCacheMode
 
     options = {name: value for name, value in cloud.items() if name not in _OWN_OPTIONS}
     if not {"botocore_session", "boto3_session"} & options.keys():
@@ -122,7 +126,9 @@ def client_of(cloud: Mapping[str, Any], *, attempts: int | None = None) -> "S3Cl
         )
         options["botocore_session"] = session
     try:
-        client = S3Client(**{**options, "local_cache_dir": None})
+        # A folder that is there only once a path of ours is opened by cloudpathlib; its own default is made at once.
+        place = Path(tempfile.gettempdir()) / f"cytotable-{secrets.token_hex(8)}"
+        client = S3Client(**{**options, "local_cache_dir": place, "file_cache_mode": FileCacheMode.tmp_dir})
     except ValueError:
         where = str(cloud.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL")).rpartition("@")[2]
         raise OptionError(f"endpoint_url {where}: no address of a store; write it as https://host") from None
