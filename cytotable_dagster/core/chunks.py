@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
 from cytotable_dagster.core.errors import KeyColumnError
 from cytotable_dagster.core.types import SourceTable
+from cytotable_dagster.core.values import as_example, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,6 +167,7 @@ def _common_table_numbers(keys: Sequence[TableKeys]) -> "dict[str, np.ndarray]":
     """Table numbers as integers that sort and compare alike in all tables, be they numbers or text."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     known = [key for key in keys if key.table_numbers is not None]
     if all(pa.types.is_integer(key.table_numbers.type) for key in known if key.table_numbers is not None):
@@ -175,18 +177,20 @@ def _common_table_numbers(keys: Sequence[TableKeys]) -> "dict[str, np.ndarray]":
             if key.table_numbers is not None
         }
     else:
+        # Arrow's texts take the room of their own length; NumPy's all take that of the longest.
         texts = {k.table.compartment: _texts(k) for k in known}
-        distinct = np.unique(np.concatenate(list(texts.values())))
-        found = {name: np.searchsorted(distinct, text) for name, text in texts.items()}
+        distinct = pa.chunked_array(list(texts.values())).unique()
+        distinct = distinct.take(pc.sort_indices(distinct))
+        found = {name: to_numpy(pc.index_in(text, distinct).cast(pa.int64())) for name, text in texts.items()}
     return {k.table.compartment: found.get(k.table.compartment, np.zeros_like(k.rows)) for k in keys}
 
 
-def _texts(key: TableKeys) -> "np.ndarray":
+def _texts(key: TableKeys) -> "pa.Array":
     import pyarrow as pa
 
     assert key.table_numbers is not None
     _refuse_nulls(key, key.table_numbers, "table")
-    return key.table_numbers.cast(pa.string()).to_numpy(zero_copy_only=False).astype("U")
+    return key.table_numbers.cast(pa.string())
 
 
 def _integers(key: TableKeys, values: "pa.Array", what: str) -> "np.ndarray":
@@ -195,7 +199,7 @@ def _integers(key: TableKeys, values: "pa.Array", what: str) -> "np.ndarray":
     _refuse_nulls(key, values, what)
     if not pa.types.is_integer(values.type):
         raise KeyColumnError(
-            f"{key.table.name}: its {what} numbers are not whole numbers (one is {values[0].as_py()!r})"
+            f"{key.table.name}: its {what} numbers are not whole numbers (one is {as_example(values[0].as_py())})"
         )
     return to_numpy(values)
 
@@ -246,7 +250,7 @@ def _duplicate_message(key: TableKeys, order: "np.ndarray", at: int, number: int
         ("ImageNumber", key.image_numbers),
         ("ObjectNumber", key.object_numbers),
     )
-    shared = ", ".join(f"{name} {values[row].as_py()}" for name, values in named if values is not None)
+    shared = ", ".join(f"{name} {told(values[row].as_py())}" for name, values in named if values is not None)
     return (
         f"{key.table.name}: {number} rows repeat the key of another, one of them {shared}; "
         "two exports in one table need a TableNumber that tells them apart"

@@ -6,6 +6,7 @@ from cytotable_dagster.core.compartments import read_batches
 from cytotable_dagster.core.conversion_report import Found, Match
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.single_cells import base_compartment, joined_compartments
+from cytotable_dagster.core.values import told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ def example_of(plan: Plan, compartment: str, positions: "np.ndarray") -> Found:
 def first_key(plan: Plan, compartment: str, table: "pa.Table") -> str:
     """The key in the first row of a table, as in `TableNumber 7, ImageNumber 1`."""
     keys = zip(plan.preset.keys_of(compartment), key_names(plan, compartment), strict=True)
-    return ", ".join(f"{source} {table[name][0].as_py()}" for source, name in keys)
+    return ", ".join(f"{source} {told(table[name][0].as_py())}" for source, name in keys)
 
 
 def _match(plan: Plan, base: str, compartment: str) -> Match:

@@ -82,6 +82,12 @@ def as_example(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+def told(key: Any) -> str:
+    """A key in a message: as it is, but for a long text."""
+    text = str(key)
+    return text if len(text) <= _SHOWN else as_example(text)
+
+
 def number_type(text: str) -> type:
     """int for text that is an int64, float for any other number, str for what is none."""
     text = text.strip(_SPACE)

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
-from cytotable_dagster_tests.core.plates import CYTOMINER, JUMP, Site, plate
+from cytotable_dagster_tests.core.plates import CYTOMINER, JUMP, Site, plate, sites
 from cytotable_dagster_tests.core.test_csv import TABLES, write
 
 
@@ -102,3 +102,14 @@ def test_table_numbers_tell_images_of_one_export_apart(tmp_path):
     assert joined["Metadata_TableNumber"].to_pylist() == [7, 8]
     assert joined["Metadata_Well"].to_pylist() == ["A01", "A02"]
     assert joined["Cells_X"].to_pylist() == [1.5, 2.5]
+
+
+def test_a_table_number_of_any_length_takes_its_own_room_and_is_told_short(make_plate, tmp_path):
+    tables = plate(CYTOMINER, sites(20_000))
+    longest = "9" * 1_000_000 + "x"
+    tables["Cells"].rows[0]["TableNumber"] = longest
+    result = convert(make_plate(tables), tmp_path / "out", targets=["image", "cells"])
+    lines = result.report.mismatches
+    assert lines[0].startswith("Cells: 1 of 20000 rows are of no image in the image table, such as TableNumber '9999")
+    assert max(map(len, lines)) < 300
+    assert longest in pq.read_table(tmp_path / "out" / "Cells.parquet")["Metadata_TableNumber"].to_pylist()
