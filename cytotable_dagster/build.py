@@ -10,6 +10,7 @@ from cytotable_dagster.assets.single_cells import single_cells_asset
 from cytotable_dagster.assets.source import plate_source, plate_sqlite_asset
 from cytotable_dagster.checks import plate_checks
 from cytotable_dagster.jobs import build_datasets, convert_chunks, convert_plate
+from cytotable_dagster.lost_runs import lost_runs_sensor
 from cytotable_dagster.notices import batch_done_notice, plate_failed_notice
 from cytotable_dagster.partitions import chunks_per_plate
 from cytotable_dagster.resources import Dataset, Lake, ParslCluster, PlateSource, Webhook
@@ -38,7 +39,13 @@ def build_defs(
         ],
         asset_checks=[*plate_checks(number), dataset_checks()],
         jobs=[convert_plate, convert_chunks, build_datasets],
-        sensors=[new_plates_sensor(), datasets_sensor(), plate_failed_notice(), batch_done_notice()],
+        sensors=[
+            new_plates_sensor(),
+            datasets_sensor(),
+            lost_runs_sensor(),
+            plate_failed_notice(),
+            batch_done_notice(),
+        ],
         schedules=[nightly_schedule()],
         resources={
             "plate_files": PlateSource(),

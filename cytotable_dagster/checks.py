@@ -16,7 +16,7 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     SINGLE_CELLS,
     compartment_key,
-    one_line_failures,
+    step,
 )
 from cytotable_dagster.core.lake import kept_plan, plan_report
 from cytotable_dagster.core.lake_results import result_facts
@@ -143,7 +143,7 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
     def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
         plate = context.partition_key
         folder = lake.of(plate)
-        with one_line_failures():
+        with step(context):
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             for key in sorted(context.selected_asset_check_keys):
                 check, file = subjects[key.asset_key, key.name]

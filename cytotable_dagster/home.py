@@ -44,6 +44,7 @@ run_monitoring:
   start_timeout_seconds: 180
   cancel_timeout_seconds: 60
   poll_interval_seconds: 15
+  free_slots_after_run_end_seconds: 60
 run_retries:
   enabled: true
   max_retries: 2

@@ -1,7 +1,7 @@
 """What the assets share: names, failures of one line, what was last recorded."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import dagster as dg
 
@@ -18,6 +18,7 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.machine_errors import as_ours, errors_of_machine
 from cytotable_dagster.core.version import VERSION
+from cytotable_dagster.presence import at_work
 from cytotable_dagster.run_log import in_run_log
 
 COMPARTMENTS = ("Image", "Cells", "Cytoplasm", "Nuclei")
@@ -51,17 +52,17 @@ def chunk_asset_key(compartment: str) -> dg.AssetKey:
 
 
 @contextmanager
-def one_line_failures(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
-    """Our errors as failures of a run; with a context, those that may pass as a wish to try again, and remarks in the
-    run's log."""
+def step(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[None]:
+    """A step's work: this process is recorded with its run, remarks go into the run's log, and our errors are failures
+    of one line, those that may pass a wish to try again."""
     try:
-        with in_run_log(context.log) if context else nullcontext(), errors_of_machine():
+        with at_work(context.instance, context.run.run_id), in_run_log(context.log), errors_of_machine():
             yield
     except CytoTableError as error:
-        raise failure(error, retries_of(context) if context else _TRIES_AGAIN) from error
+        raise failure(error, retries_of(context)) from error
 
 
-def retries_of(context: dg.AssetExecutionContext) -> int:
+def retries_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> int:
     """How often a step was tried again already."""
     return context.op_execution_context.retry_number
 

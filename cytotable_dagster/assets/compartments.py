@@ -22,7 +22,7 @@ from cytotable_dagster.assets.common import (
     PLATE_SQLITE,
     chunk_asset_key,
     compartment_key,
-    one_line_failures,
+    step,
 )
 from cytotable_dagster.core.lake import (
     forget_compartment,
@@ -68,7 +68,7 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
         selected = [c for c in COMPARTMENTS if chunk_asset_key(c) in context.selected_asset_keys]
         for plate, numbers in _by_plate(context.partition_keys).items():
             folder = lake.of(plate)
-            with one_line_failures(context), folder.locked():
+            with step(context), folder.locked():
                 plan = kept_plan(plate, folder, Options(chunks=chunks))
                 wanted = {c: numbers for c in selected if c in plan.compartments}
                 make_and_record(context, plan, folder, wanted, plate_files, parsl_cluster)
@@ -109,7 +109,7 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         plate = context.partition_key
         folder = lake.of(plate)
-        with one_line_failures(context), folder.locked():
+        with step(context), folder.locked():
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             selected = [c for c in COMPARTMENTS if compartment_key(c) in context.selected_asset_keys]
             # Tables that only a preset of the user's own names have files and events, but no asset of ours.

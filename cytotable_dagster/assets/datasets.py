@@ -9,8 +9,8 @@ from cytotable_dagster.assets.common import (
     COMPARTMENTS,
     OWNERS,
     compartment_key,
-    one_line_failures,
     passes,
+    step,
 )
 from cytotable_dagster.core.dataset import open_table
 from cytotable_dagster.core.errors import CytoTableError
@@ -87,7 +87,7 @@ def dataset_assets() -> dg.AssetsDefinition:
                 metadata=dataset_metadata(update),
                 data_version=dg.DataVersion(dataset_version(update.table)),
             )
-        with one_line_failures(context):
+        with step(context):
             for error in sorted(failed, key=passes)[:1]:
                 raise error
 
@@ -111,7 +111,7 @@ def dataset_checks() -> dg.AssetChecksDefinition:
             key = dg.AssetCheckKey(dataset_key(table), "plates_current")
             if key not in context.selected_asset_check_keys:
                 continue
-            with one_line_failures():
+            with step(context):
                 found = behind(open_table(dataset.destination(), table), folders)
             yield dg.AssetCheckResult(
                 asset_key=key.asset_key,

@@ -10,7 +10,7 @@ from cytotable_dagster.assets.common import (
     PLATE_SQLITE,
     SINGLE_CELLS,
     compartment_key,
-    one_line_failures,
+    step,
 )
 from cytotable_dagster.core import lake_results as core
 from cytotable_dagster.core.lake import kept_plan, plan_report
@@ -39,7 +39,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         plate = context.partition_key
         folder = lake.of(plate)
-        with one_line_failures(context), folder.locked():
+        with step(context), folder.locked():
             plan = kept_plan(plate, folder, Options(chunks=chunks))
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.result_facts(folder, JOINED)
             return dg.MaterializeResult(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, one_line_failures
+from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, step
 from cytotable_dagster.core.lake import plan_report, prepare
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import plan_metadata
@@ -38,7 +38,7 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
     ) -> dg.MaterializeResult:
         name = context.partition_key
-        with one_line_failures(context):
+        with step(context):
             # What the steps that follow need, told before the hours of a download.
             parsl_cluster.check()
             plate = plate_files.plate(name, source_of(context.instance, name))

@@ -15,7 +15,7 @@ def one_line(text: str, most: int | None = None) -> str:
     """A text in one line, and of no more than so many characters; what does not print (control characters, bytes that
     are no text) is shown escaped."""
     lines = text.splitlines()
-    line = " / ".join(part.strip() for part in lines if part.strip()) if len(lines) > 1 else text
+    line = " / ".join(part.strip() for part in lines if part.strip()) if len(lines) > 1 else "".join(lines)
     if not line.isprintable():
         line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return line if most is None or len(line) <= most else f"{line[:most]}..."

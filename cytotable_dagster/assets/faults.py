@@ -1,0 +1,81 @@
+"""What becomes of an error in a step: tried again where it may pass, else one line, and no stack of ours below it."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from cytotable_dagster.core.errors import (
+    CytoTableError,
+    DownloadError,
+    PlanError,
+    SourceChangedError,
+    UploadError,
+    WorkerLostError,
+)
+from cytotable_dagster.core.shown import one_line
+from cytotable_dagster.presence import at_work
+from cytotable_dagster.run_log import in_run_log
+
+# A fault that passes is given a minute and a half; a chunk that failed is made again alone, as the others are there.
+# No RetryPolicy, which starts a step that was cancelled once more.
+_TRIES_AGAIN, _FIRST_WAIT = 4, 5
+
+_PASSING = (DownloadError, UploadError, SourceChangedError, WorkerLostError, MemoryError)
+# A disk or a shared file system that may be well again in a moment.
+_PASSING_ERRNO = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY}
+# What to do about it here, where the converter does not know where here is.
+_ADVICE = {PlanError: "materialize plate_sqlite first", WorkerLostError: "CYTOTABLE_WORKERS says how many there are"}
+
+
+@contextmanager
+def step(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[None]:
+    """A step's work: this process is recorded with its run, remarks go into the run's log, and our errors are failures
+    of one line, those that may pass a wish to try again."""
+    try:
+        with at_work(context.instance, context.run.run_id), in_run_log(context.log):
+            yield
+    except (CytoTableError, OSError, MemoryError) as error:
+        # Its line says all that there is to know; below it Dagster would show the stacks of both.
+        raise ended_by(context, error) from None
+
+
+def retries_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> int:
+    """How often a step was tried again already."""
+    return context.op_execution_context.retry_number
+
+
+def ended_by(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, error: Exception, where: str = ""
+) -> dg.Failure | dg.RetryRequested:
+    """What to raise for an error; of a wish to try again the reason is said in the run's log."""
+    found = failure(error, retries_of(context), where)
+    if isinstance(found, dg.RetryRequested):
+        context.log.warning(f"{where}{told(error)}; tried again in {found.seconds_to_wait} s")
+    return found
+
+
+def failure(error: Exception, retries: int, where: str = "") -> dg.Failure | dg.RetryRequested:
+    """An error as its one line, or as a wish to try again where that may help."""
+    if passes(error) and retries < _TRIES_AGAIN:
+        return dg.RetryRequested(max_retries=_TRIES_AGAIN, seconds_to_wait=_FIRST_WAIT * 2**retries)
+    again = "it was tried again, in vain" if passes(error) else "trying again does not help until this is mended"
+    return dg.Failure(description=where + told(error), metadata={"again": again}, allow_retries=False)
+
+
+def passes(error: Exception) -> bool:
+    """Whether trying again may help: the one place that tells what passes from what has to be mended."""
+    return isinstance(error, _PASSING) or getattr(error, "errno", None) in _PASSING_ERRNO
+
+
+def told(error: Exception) -> str:
+    """An error as one line."""
+    if isinstance(error, MemoryError):
+        line = f"too little memory ({error or 'MemoryError'}); convert fewer plates at a time, or in smaller chunks"
+    elif isinstance(error, OSError) and not isinstance(error, CytoTableError):
+        line = f"{error.filename or 'a file of this machine'}: {error.strerror or error}"
+    else:
+        line = str(error)
+    advice = next((advice for kind, advice in _ADVICE.items() if isinstance(error, kind)), "")
+    return one_line(f"{line}; {advice}" if advice else line)
