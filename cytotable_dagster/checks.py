@@ -16,8 +16,8 @@ from cytotable_dagster.assets.common import (
     CONVERT_POOL,
     SINGLE_CELLS,
     compartment_key,
-    step,
 )
+from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core.lake import kept_plan, plan_report
 from cytotable_dagster.core.lake_results import result_facts
 from cytotable_dagster.core.matches import distinct_rows, key_names

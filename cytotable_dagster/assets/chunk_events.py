@@ -15,11 +15,9 @@ from cytotable_dagster.assets.common import (
     PLATE_SQLITE,
     chunk_asset_key,
     data_version,
-    failure,
     latest_record,
-    passes,
-    retries_of,
 )
+from cytotable_dagster.assets.faults import ended_by, passes
 from cytotable_dagster.core.cache import check_copy
 from cytotable_dagster.core.errors import DamagedSourceError
 from cytotable_dagster.core.files import scratch_folder
@@ -74,7 +72,7 @@ def make_and_record(
         # What does not pass decides: the step is not tried again for the others.
         first = min(failed, key=lambda outcome: passes(outcome.result))
         where = f"{len(failed)} of {sum(map(len, wanted.values()))} chunks failed, {first.compartment} {first.chunk}: "
-        raise failure(first.result, retries_of(context), where) from first.result
+        raise ended_by(context, first.result, where) from None
 
 
 def record_unrecorded(context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str) -> None:

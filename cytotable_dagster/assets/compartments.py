@@ -22,10 +22,11 @@ from cytotable_dagster.assets.common import (
     PLATE_SQLITE,
     chunk_asset_key,
     compartment_key,
-    step,
 )
+from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core.lake import (
     forget_compartment,
+    forget_old_compartments,
     kept_plan,
     missing_chunks,
 )
@@ -126,6 +127,7 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
                     yield _whole(context, plan, folder, compartment)
                 else:
                     yield _absent(context, plan, folder, compartment)
+            forget_old_compartments(plan, folder)
 
     return compartments
 

@@ -9,9 +9,8 @@ from cytotable_dagster.assets.common import (
     COMPARTMENTS,
     OWNERS,
     compartment_key,
-    passes,
-    step,
 )
+from cytotable_dagster.assets.faults import passes, step
 from cytotable_dagster.core.dataset import open_table
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.lake import table_number

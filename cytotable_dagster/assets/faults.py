@@ -1,6 +1,5 @@
 """What becomes of an error in a step: tried again where it may pass, else one line, and no stack of ours below it."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,12 +7,17 @@ import dagster as dg
 
 from cytotable_dagster.core.errors import (
     CytoTableError,
+    DestinationInUseError,
+    DiskFullError,
     DownloadError,
+    FileSystemError,
+    OutOfMemoryError,
     PlanError,
     SourceChangedError,
     UploadError,
     WorkerLostError,
 )
+from cytotable_dagster.core.machine_errors import as_ours, errors_of_machine
 from cytotable_dagster.core.shown import one_line
 from cytotable_dagster.presence import at_work
 from cytotable_dagster.run_log import in_run_log
@@ -22,9 +26,11 @@ from cytotable_dagster.run_log import in_run_log
 # No RetryPolicy, which starts a step that was cancelled once more.
 _TRIES_AGAIN, _FIRST_WAIT = 4, 5
 
-_PASSING = (DownloadError, UploadError, SourceChangedError, WorkerLostError, MemoryError)
-# A disk or a shared file system that may be well again in a moment.
-_PASSING_ERRNO = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY}
+# The network, the store, a disk or a shared file system, other work on this machine.
+_PASSING = (
+    *(DownloadError, UploadError, SourceChangedError, WorkerLostError),
+    *(DestinationInUseError, DiskFullError, FileSystemError, OutOfMemoryError),
+)
 # What to do about it here, where the converter does not know where here is.
 _ADVICE = {PlanError: "materialize plate_sqlite first", WorkerLostError: "CYTOTABLE_WORKERS says how many there are"}
 
@@ -34,9 +40,9 @@ def step(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> I
     """A step's work: this process is recorded with its run, remarks go into the run's log, and our errors are failures
     of one line, those that may pass a wish to try again."""
     try:
-        with at_work(context.instance, context.run.run_id), in_run_log(context.log):
+        with at_work(context.instance, context.run.run_id), in_run_log(context.log), errors_of_machine():
             yield
-    except (CytoTableError, OSError, MemoryError) as error:
+    except CytoTableError as error:
         # Its line says all that there is to know; below it Dagster would show the stacks of both.
         raise ended_by(context, error) from None
 
@@ -66,16 +72,11 @@ def failure(error: Exception, retries: int, where: str = "") -> dg.Failure | dg.
 
 def passes(error: Exception) -> bool:
     """Whether trying again may help: the one place that tells what passes from what has to be mended."""
-    return isinstance(error, _PASSING) or getattr(error, "errno", None) in _PASSING_ERRNO
+    return isinstance(as_ours(error), _PASSING)
 
 
 def told(error: Exception) -> str:
     """An error as one line."""
-    if isinstance(error, MemoryError):
-        line = f"too little memory ({error or 'MemoryError'}); convert fewer plates at a time, or in smaller chunks"
-    elif isinstance(error, OSError) and not isinstance(error, CytoTableError):
-        line = f"{error.filename or 'a file of this machine'}: {error.strerror or error}"
-    else:
-        line = str(error)
+    error = as_ours(error) or error
     advice = next((advice for kind, advice in _ADVICE.items() if isinstance(error, kind)), "")
-    return one_line(f"{line}; {advice}" if advice else line)
+    return one_line(f"{error}; {advice}" if advice else str(error))

@@ -10,8 +10,8 @@ from cytotable_dagster.assets.common import (
     PLATE_SQLITE,
     SINGLE_CELLS,
     compartment_key,
-    step,
 )
+from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core import lake_results as core
 from cytotable_dagster.core.lake import kept_plan, plan_report
 from cytotable_dagster.core.plan import Options

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE, step
-from cytotable_dagster.core.lake import plan_report, prepare
+from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE
+from cytotable_dagster.assets.faults import step
+from cytotable_dagster.core.lake import plan_report, planned_chunks, prepare
 from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import plan_metadata
 from cytotable_dagster.partitions import plates
@@ -44,8 +45,14 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
             plate = plate_files.plate(name, source_of(context.instance, name))
             folder = lake.of(name)
             with folder.locked():
+                before = planned_chunks(folder)
                 plan = prepare(plate, folder, plate_files.preset_name(), Options(chunks=chunks), plate_files.cloud())
             metadata = plan_metadata(plan, plan_report(plan))
+            if before not in (None, plan.chunk_count):
+                context.log.warning(
+                    f"plate {name} had {before} chunks and is given {plan.chunk_count} (CYTOTABLE_CHUNKS_PER_PLATE): "
+                    "all are made anew, and files of the old ones removed when the tables are whole"
+                )
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(plan.fingerprint))
 
     return plate_sqlite

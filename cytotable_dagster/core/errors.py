@@ -35,6 +35,11 @@ class SourceChangedError(CytoTableError, RuntimeError):
     """The source was written to while it was being read. Trying again may help."""
 
 
+class PlanError(CytoTableError, RuntimeError):
+    """What was planned for a plate does not hold: there is no plan, it was made for other options, by another version,
+    or of a source that is another one now. The plate has to be prepared again; trying the same again does not help."""
+
+
 class SourceAccessError(CytoTableError, PermissionError):
     """The store refused: no credentials, no permission, no such bucket."""
 

@@ -79,7 +79,7 @@ class Runner:
             return future.result()
         except self.lost as error:
             raise WorkerLostError(
-                f"a worker is gone ({error}); if it ran out of memory, give it fewer neighbours (CYTOTABLE_WORKERS)"
+                f"a worker is gone ({error}); if it ran out of memory, give it fewer neighbours"
             ) from error
 
 

@@ -18,8 +18,7 @@ from cytotable_dagster.core.conversion_report import ConversionReport
 from cytotable_dagster.core.errors import (
     CytoTableError,
     DamagedSourceError,
-    SourceChangedError,
-    SourceNotFoundError,
+    PlanError,
 )
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import scratch_folder, whole_file
@@ -89,32 +88,38 @@ def kept_plan(plate: str, folder: PlateFolder, options: Options) -> Plan:
     """The plan that `prepare` kept.
 
     Raises:
-        SourceNotFoundError: there is none, or it was made for other options or by another version.
+        PlanError: there is none, or it was made for other options or by another version.
     """
-    again = "materialize plate_sqlite first"
     try:
         plan = load_plan(folder.plan)
     except (FileNotFoundError, ValueError) as error:
-        raise SourceNotFoundError(f"plate {plate}: it has no plan in {folder.path}; {again}") from error
-    if plan.folder != folder.plan or plan.fingerprint != fingerprint(plan.source, plan.preset, options):
-        raise SourceNotFoundError(
-            f"plate {plate}: its plan in {folder.path} was made with other settings or by another version; {again}"
+        raise PlanError(f"plate {plate}: it has no plan in {folder.path}") from error
+    if options.chunks not in (None, plan.chunk_count):
+        raise PlanError(
+            f"plate {plate}: its plan in {folder.path} is of {plan.chunk_count} chunks, {options.chunks} are asked for"
         )
+    if plan.folder != folder.plan or plan.fingerprint != fingerprint(plan.source, plan.preset, options):
+        raise PlanError(f"plate {plate}: its plan in {folder.path} was made with other settings or by another version")
     return plan
+
+
+def planned_chunks(folder: PlateFolder) -> int | None:
+    """How many chunks a plate has by the plan that is kept; None where there is none that can be read."""
+    with suppress(FileNotFoundError, ValueError):
+        return load_plan(folder.plan).chunk_count
+    return None
 
 
 def plan_report(plan: Plan) -> ConversionReport:
     """What `prepare` found out about a plan; the source is not needed for it.
 
     Raises:
-        SourceNotFoundError: it is not kept.
+        PlanError: it is not kept.
     """
     try:
         return kept_report(plan.folder)
     except (FileNotFoundError, ValueError) as error:
-        raise SourceNotFoundError(
-            f"plate {plan.source.plate}: its plan in {plan.folder} has no report; materialize plate_sqlite first"
-        ) from error
+        raise PlanError(f"plate {plan.source.plate}: its plan in {plan.folder} has no report") from error
 
 
 def table_number(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> int:
@@ -122,7 +127,7 @@ def table_number(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> i
     computed, once, from the source.
 
     Raises:
-        SourceChangedError: the source is another one now.
+        PlanError: the source is another one now.
         SourceNotFoundError, SourceAccessError, DownloadError: it is gone or cannot be had.
     """
     if plan.number is not None:
@@ -165,7 +170,7 @@ def with_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> It
     """The plan, its source on this machine, unchanged, and what has to be copied of it copied, while the block lasts.
 
     Raises:
-        SourceChangedError: it is another one now.
+        PlanError: it is another one now.
     """
     with kept(plan.source.uri, cloud), scratch_folder(folder.copies) as copies:
         source = _same_source(plan, folder, cloud)
@@ -179,10 +184,7 @@ def _same_source(plan: Plan, folder: PlateFolder, cloud: Mapping[str, Any]) -> S
     plate = Plate(plan.source.plate, plan.source.uri)
     source = _known_source(plate, folder, cloud)
     if source != plan.source:
-        raise SourceChangedError(
-            f"{plan.source.uri}: has changed since plate {plate.name} was looked through; "
-            "materialize plate_sqlite again"
-        )
+        raise PlanError(f"{plan.source.uri}: has changed since plate {plate.name} was looked through")
     return source
 
 
@@ -233,6 +235,21 @@ def _chunk_file(plan_folder: Path, compartment: str, chunk: int, folder: Path) -
     with unless_changed(load_plan(plan_folder).source):
         (facts,) = write_chunks(plan_folder, compartment, (chunk,), folder, checked=True)
     return facts
+
+
+def forget_old_chunks(plan: Plan, folder: PlateFolder, compartment: str) -> None:
+    """Remove a compartment's chunk files beyond those of the plan, as a plan of more chunks left them."""
+    wanted = {folder.chunk(compartment, chunk) for chunk in range(plan.chunk_count)}
+    for path in folder.chunks(compartment).glob("[0-9]*.parquet"):
+        if path not in wanted:
+            path.unlink()
+
+
+def forget_old_compartments(plan: Plan, folder: PlateFolder) -> None:
+    """Remove chunk files and results of tables that an earlier plan had and this one has not."""
+    for chunks in folder.path.glob("chunks/*"):
+        if chunks.name not in plan.compartments:
+            forget_compartment(folder, chunks.name)
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from cytotable_dagster.core.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.compartments import chunk_path
 from cytotable_dagster.core.errors import DamagedSourceError, DownloadError, SourceAccessError, SourceNotFoundError
 from cytotable_dagster.core.files import scratch_folder
-from cytotable_dagster.core.lake import facts_of, holds_rows, missing_chunks
+from cytotable_dagster.core.lake import facts_of, forget_old_chunks, holds_rows, missing_chunks
 from cytotable_dagster.core.parquet import facts_in, footer
 from cytotable_dagster.core.parquet_concat import concat_files
 from cytotable_dagster.core.plan import Plan, TablePlan
@@ -22,7 +22,7 @@ from cytotable_dagster.core.work import SINGLE_CELLS
 
 
 def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts | None:
-    """One file of a compartment's chunk files; None where it was there already.
+    """One file of a compartment's chunk files, beside which no others are left; None where it was there already.
 
     Raises:
         DamagedSourceError: its rows are not those of the source table; nothing is published.
@@ -31,6 +31,7 @@ def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> File
     parts = [folder.chunk(compartment, chunk) for chunk in range(plan.chunk_count)]
     part = plan.part(compartment)
     if _holds(folder, compartment, plan, part.rows, parts):
+        forget_old_chunks(plan, folder, compartment)
         return None
     made = [facts_of(path) for path in parts]
     rows = sum(facts.rows for facts in made)
@@ -38,6 +39,7 @@ def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> File
     with folder.create(compartment, parts) as out:
         concat_files(parts, out, footer({**plan.facts(), "compartment": compartment, "rows": str(rows), **told}))
         _check_rows(folder, compartment, rows, part)
+    forget_old_chunks(plan, folder, compartment)
     return result_facts(folder, compartment, started)
 
 
@@ -52,8 +54,7 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
     for compartment in compartments:
         for chunk in missing_chunks(plan, folder, compartment):
             raise SourceNotFoundError(
-                f"{folder.chunk(compartment, chunk)}: not there, or of another plan; "
-                f"materialize {compartment.lower()} again"
+                f"{folder.chunk(compartment, chunk)}: not there, or of another plan; {compartment} has to be made again"
             )
     parts = [folder.chunk(compartment, chunk) for compartment in compartments for chunk in range(plan.chunk_count)]
     base = plan.part(base_compartment(plan))

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import dagster as dg
 import pyarrow.parquet as pq
 
 from cytotable_dagster import plates
+from cytotable_dagster.build import build_defs
 from cytotable_dagster.core.leftovers import owned_file
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 from cytotable_dagster_tests.dagster.deployment import CHUNKS, COMPARTMENTS, Deployment, failures
@@ -143,3 +145,29 @@ def test_a_table_that_a_new_source_lacks_takes_its_files_with_it(deployment: Dep
     assert [name for name in COMPARTMENTS if lake.result(name).exists()] == ["Image", "Cells", "Nuclei"]
     assert not lake.chunks("Cytoplasm").exists()
     assert deployment.outdated("Lost") == {}
+
+
+def test_another_number_of_chunks_leaves_nothing_of_the_old_one_behind(deployment: Deployment) -> None:
+    deployment.add("Fewer", plate(JUMP, sites(3, 2, 4, 1, 2, 2)))
+    convert(deployment, "Fewer")
+    lake = deployment.lake("Fewer")
+    undisturbed = pq.read_table(lake.result("single_cells"))
+    (lake.path / "chunks" / "Foci").mkdir()
+    for number in (2, 6):
+        fewer = build_defs(chunks=number).resolve_job_def("convert_plate")
+        asked = {"instance": deployment.instance, "partition_key": "Fewer", "raise_on_error": False}
+        early = fewer.execute_in_process(**asked, asset_selection=[dg.AssetKey("cells")])
+        before = {2: CHUNKS, 6: 2}[number]
+        assert f"is of {before} chunks, {number} are asked for; materialize plate_sqlite first" in failures(early)[0]
+        # What is there stays until what follows it is whole.
+        assert len(list(lake.chunks("Cells").glob("*.parquet"))) == before
+        result = fewer.execute_in_process(**asked)
+        assert result.success, failures(result)
+        said = [entry.user_message for entry in deployment.instance.all_logs(result.run_id)]
+        assert any(f"plate Fewer had {before} chunks and is given {number}" in line for line in said)
+        for compartment in COMPARTMENTS:
+            files = sorted(lake.chunks(compartment).iterdir())
+            assert [file.name for file in files] == [f"{chunk:05d}.parquet" for chunk in range(number)]
+            assert pq.read_table(files).num_rows == pq.read_metadata(lake.result(compartment)).num_rows
+        assert sorted(path.name for path in lake.path.glob("chunks/*")) == sorted(COMPARTMENTS)
+        assert pq.read_table(lake.result("single_cells")) == undisturbed

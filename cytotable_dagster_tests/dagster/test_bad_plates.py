@@ -1,12 +1,8 @@
 """Plates that lack something, are damaged, or contradict themselves."""
 
-import errno
-
-import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from cytotable_dagster.core.errors import DownloadError
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
 from cytotable_dagster_tests.dagster.deployment import CHUNKS, COMPARTMENTS, Deployment, failures
 
@@ -112,12 +108,3 @@ def test_a_chunk_that_fails_leaves_the_others_recorded(deployment: Deployment) -
     assert deployment.convert("Partly").success
     assert deployment.lake("Partly").chunk("Cells", 0).stat().st_mtime_ns == before
     assert deployment.outdated("Partly") == {}
-
-
-def test_only_passing_faults_may_be_retried() -> None:
-    from cytotable_dagster.assets.common import failure
-
-    assert isinstance(failure(DownloadError("half of it arrived"), 0), dg.RetryRequested)
-    assert isinstance(failure(OSError(errno.ESTALE, "gone for a moment"), 0), dg.RetryRequested)
-    assert isinstance(failure(ValueError("broken"), 0), dg.Failure)
-    assert isinstance(failure(DownloadError("half of it arrived"), 4), dg.Failure)

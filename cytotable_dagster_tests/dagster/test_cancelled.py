@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from cytotable_dagster import plates
-from cytotable_dagster.assets.common import passes
+from cytotable_dagster.assets.faults import passes
 from cytotable_dagster.core.errors import WorkerLostError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.resources import ParslCluster

@@ -4,14 +4,14 @@ import logging
 
 import dagster as dg
 
-from cytotable_dagster.assets.common import one_line_failures
+from cytotable_dagster.assets.faults import step
 
 SAID = "compiling the readers, once on this machine, about 20 s"
 
 
 @dg.asset
 def speaking(context: dg.AssetExecutionContext) -> None:
-    with one_line_failures(context):
+    with step(context):
         logging.getLogger("cytotable_dagster").warning(SAID)
 
 
