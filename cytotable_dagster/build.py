@@ -11,7 +11,13 @@ from cytotable_dagster.assets.source import plate_source, plate_sqlite_asset
 from cytotable_dagster.checks import plate_checks
 from cytotable_dagster.jobs import build_datasets, convert_chunks, convert_plate
 from cytotable_dagster.lost_runs import lost_runs_sensor
-from cytotable_dagster.notices import batch_done_notice, plate_failed_notice
+from cytotable_dagster.notices import (
+    batch_done_notice,
+    datasets_failed_notice,
+    plate_failed_notice,
+    queue_notice,
+    refused_notice,
+)
 from cytotable_dagster.partitions import chunks_per_plate
 from cytotable_dagster.resources import Dataset, Lake, ParslCluster, PlateSource, Webhook
 from cytotable_dagster.schedules import nightly_schedule
@@ -44,7 +50,10 @@ def build_defs(
             datasets_sensor(),
             lost_runs_sensor(),
             plate_failed_notice(),
+            refused_notice(),
             batch_done_notice(),
+            datasets_failed_notice(),
+            queue_notice(),
         ],
         schedules=[nightly_schedule()],
         resources={

@@ -157,10 +157,15 @@ class Webhook(dg.ConfigurableResource):
     """Where notices go; nowhere unless an address is given."""
 
     url: str | None = Field(
-        default=None, description="Takes Slack's format. Default: CYTOTABLE_WEBHOOK_URL, else no notices."
+        default=None,
+        description="Takes Slack's format. A secret: give it as dg.EnvVar, for the web UI shows what stands here. "
+        "Default: CYTOTABLE_WEBHOOK_URL, else no notices.",
     )
     quiet_seconds: float = Field(
         default=600, description="How long no plate of a batch has ended before the batch is done."
+    )
+    stuck_seconds: float = Field(
+        default=3600, description="How long nothing has moved while runs wait before that is told."
     )
 
     def address(self) -> str | None:

@@ -1,5 +1,7 @@
 """Sensors: plates that arrive by themselves become partitions, and are converted."""
 
+import itertools
+import math
 import time
 
 import dagster as dg
@@ -16,6 +18,8 @@ from cytotable_dagster.resources import PlateSource
 # A tick is given a minute, start-up of its process aside: for listing, and for looking into what was found.
 _TICK_SECONDS, _LOOKING = 40, 10
 _PLATES_A_TICK = 25
+# Builds of datasets that fail are tried again after 2, 4, 8, ... minutes; at most so many seconds.
+_LONGEST_WAIT_IF_NEW, _LONGEST_WAIT = 3600, 6 * 3600
 _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
@@ -78,14 +82,36 @@ def datasets_sensor(*, interval: int = 60) -> dg.SensorDefinition:
     )
     def datasets_follow(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         newest = latest_record(context.instance, SINGLE_CELLS)
-        if newest is None or str(newest.storage_id) == context.cursor:
-            return dg.SkipReason("no plate was converted since the last run")
+        if newest is None:
+            return dg.SkipReason("no plate was converted yet")
         if context.instance.get_runs_count(dg.RunsFilter(job_name=build_datasets.name, statuses=_UNDER_WAY)):
             return dg.SkipReason("a run is under way; the next one takes what has come meanwhile")
-        request = dg.RunRequest(run_key=str(newest.storage_id))
-        return dg.SensorResult(run_requests=[request], cursor=str(newest.storage_id))
+        failed = _failed_builds(context.instance)
+        is_new = str(newest.storage_id) != context.cursor
+        if not is_new and not failed:
+            return dg.SkipReason("no plate was converted since the last run")
+        if failed:
+            wait = min(60 * 2 ** len(failed), _LONGEST_WAIT_IF_NEW if is_new else _LONGEST_WAIT)
+            left = (failed[0].end_time or 0) + wait - time.time()
+            if left > 0:
+                return dg.SkipReason(
+                    f"build_datasets failed {len(failed)} times without success between; the next try is in "
+                    f"{math.ceil(left / 60)} minutes, or run it yourself once the reason is mended"
+                )
+        key = ":".join([str(newest.storage_id), *(record.dagster_run.run_id for record in failed[:1])])
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key)], cursor=str(newest.storage_id))
 
     return datasets_follow
+
+
+def _failed_builds(instance: dg.DagsterInstance) -> list[dg.RunRecord]:
+    """Runs of build_datasets that failed since the last that did not, the latest first; at most ten."""
+    ended = dg.RunsFilter(
+        job_name=build_datasets.name, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    )
+    records = instance.get_run_records(ended, limit=10)
+    failed = itertools.takewhile(lambda record: record.dagster_run.status == dg.DagsterRunStatus.FAILURE, records)
+    return list(failed)
 
 
 def _summary(seen: Look, where: str) -> str:

@@ -1,7 +1,10 @@
 """Datasets over all plates: one run takes in what is new, the page names the plates inside, a check says what lags."""
 
 import json
+import time
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import duckdb
@@ -14,6 +17,7 @@ from cytotable_dagster.build import build_defs
 from cytotable_dagster.resources import Dataset, Lake, ParslCluster, PlateSource
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.dagster.deployment import Deployment
+from cytotable_dagster_tests.dagster.instances import opened
 
 
 @pytest.fixture
@@ -154,6 +158,49 @@ def test_the_sensor_asks_for_one_run_after_plates_have_ended(project):
     second = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=first.cursor))
     assert not second.run_requests
     assert "no plate was converted" in (second.skip_message or "")
+
+
+def test_builds_that_fail_are_tried_again_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cytotable_dagster import sensors
+
+    sensor, cursor, began = sensors.datasets_sensor(), None, time.time()
+
+    with opened(dg.DagsterInstance.ephemeral()) as instance:
+
+        def asked(minutes: float, *, fails: bool = True) -> bool:
+            """Whether a run is asked for so long after the start; it ends at once."""
+            nonlocal cursor
+            monkeypatch.setattr(sensors, "time", SimpleNamespace(time=lambda: began + 60 * minutes))
+            done = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+            cursor = done.cursor
+            for request in done.run_requests or []:
+                keys.append(request.run_key)
+                ended = dg.DagsterRunStatus.STARTED if fails else dg.DagsterRunStatus.SUCCESS
+                run = instance.add_run(dg.DagsterRun("build_datasets", str(uuid.uuid4()), status=ended))
+                if fails:
+                    instance.report_run_failed(run)
+            return bool(done.run_requests)
+
+        def converted(plate: str) -> None:
+            instance.report_runless_asset_event(dg.AssetMaterialization("single_cells", partition=plate))
+
+        keys: list[str | None] = []
+        assert not asked(0)
+        converted("A")
+        # Ends of runs are of this moment, whatever the sensor's clock says.
+        assert [asked(minutes) for minutes in (0, 1, 3)] == [True, False, True]
+        assert [asked(minutes) for minutes in (3, 5)] == [False, True]
+        for _ in range(8):
+            assert asked(60 * 24)
+        # Without anything new, six hours; with a new plate, one.
+        assert not asked(5 * 60)
+        converted("B")
+        assert not asked(50)
+        assert asked(70, fails=False)
+        assert not asked(70)
+        converted("C")
+        assert asked(70, fails=False)
+        assert len(set(keys)) == len(keys)
 
 
 def test_the_page_marks_a_dataset_only_when_plates_have_come_since(deployment: Deployment, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,14 @@ import pytest
 from cytotable_dagster import plates
 from cytotable_dagster.build import build_defs
 from cytotable_dagster.core.errors import DownloadError
-from cytotable_dagster.notices import batch_done_notice, plate_failed_notice
-from cytotable_dagster.resources import Lake, PlateSource, Webhook
+from cytotable_dagster.notices import (
+    batch_done_notice,
+    datasets_failed_notice,
+    plate_failed_notice,
+    queue_notice,
+    refused_notice,
+)
+from cytotable_dagster.resources import Dataset, Lake, PlateSource, Webhook
 from cytotable_dagster.schedules import nightly_schedule
 from cytotable_dagster.webhook import post
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
@@ -94,10 +101,164 @@ def test_a_batch_is_told_of_once_when_nothing_of_it_is_left(converting: Converti
     assert hook.texts == [":white_check_mark: batch Batch1 is done: 1 plates converted, 1 failed (Bad)"]
 
 
-def test_without_an_address_nothing_is_sent(converting: Converting, monkeypatch: pytest.MonkeyPatch) -> None:
+# Where a run that waits was asked for, as Dagster writes it.
+ORIGIN = json.dumps(
+    {
+        "__class__": "ExternalPipelineOrigin",
+        "external_repository_origin": {
+            "__class__": "ExternalRepositoryOrigin",
+            "repository_location_origin": {
+                "__class__": "RegisteredRepositoryLocationOrigin",
+                "location_name": "cytotable_dagster",
+            },
+            "repository_name": "__repository__",
+        },
+        "pipeline_name": "convert_plate",
+    }
+)
+
+
+@dataclass
+class Noticing:
+    """A notice's sensor, ticked by hand; a tick that fails leaves the cursor as it was, as the daemon does."""
+
+    sensor: dg.SensorDefinition
+    instance: dg.DagsterInstance
+    url: str
+    cursor: str | None = None
+
+    def tick(self, **webhook: float) -> str:
+        settings = Webhook(url=self.url, **webhook)  # type: ignore[arg-type]
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources={"webhook": settings})
+        done = self.sensor(context)
+        if isinstance(done, dg.SkipReason):
+            return str(done.skip_message)
+        assert isinstance(done, dg.SensorResult)
+        self.cursor = done.cursor
+        assert "secret" not in f"{done.skip_reason} {done.cursor}"
+        return str(done.skip_reason)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with opened(dg.DagsterInstance.ephemeral()) as made:
+        yield made
+
+
+def refuse(instance: dg.DagsterInstance, plate: str, batch: str = "Batch1") -> str:
+    uri = f"s3://bucket/{batch}/{plate}.sqlite"
+    instance.report_runless_asset_event(plates.refusal(uri, f"{uri}: empty", {"plate": plate, "batch": batch}))
+    return uri
+
+
+def test_files_that_are_refused_are_told_of_once(instance: dg.DagsterInstance, hook: Hook) -> None:
+    refuse(instance, "Before")
+    notice = Noticing(refused_notice(), instance, hook.url)
+    notice.tick()
+    assert hook.texts == []
+    uris = [refuse(instance, f"P{number}") for number in range(2)]
+    plates.add(instance, "Good", "s3://bucket/Batch1/Good.sqlite")
+    hook.status = [500] * 3
+    with pytest.raises(DownloadError):
+        notice.tick()
+    notice.tick()
+    notice.tick()
+    assert hook.texts == [f":no_entry: 2 files refused: {uris[0]}: empty\n{uris[1]}: empty"]
+    for number in range(25):
+        refuse(instance, f"Q{number}")
+    notice.tick()
+    assert hook.texts[1].startswith(":no_entry: 25 files refused: ")
+    assert hook.texts[1].endswith("\nand 5 more")
+
+
+def test_a_batch_that_is_done_counts_what_was_refused(instance: dg.DagsterInstance, hook: Hook) -> None:
+    notice = Noticing(batch_done_notice(), instance, hook.url)
+    notice.tick()
+    refuse(instance, "Empty")
+    mended = refuse(instance, "Mended")
+    refuse(instance, "Elsewhere", "Batch2")
+    tags = {**plates.run_tags(mended, "1", {"batch": "Batch1"}), "dagster/partition": "Mended"}
+    instance.add_run(dg.DagsterRun("convert_plate", str(uuid.uuid4()), tags=tags, status=dg.DagsterRunStatus.SUCCESS))
+    notice.tick(quiet_seconds=3600)
+    assert hook.texts == []
+    hook.status = [500] * 3
+    assert "took no notice" in notice.tick(quiet_seconds=0)
+    assert hook.texts == []
+    notice.tick(quiet_seconds=0)
+    notice.tick(quiet_seconds=0)
+    assert hook.texts == [
+        ":white_check_mark: batch Batch1 is done: 1 plates converted, 1 refused (Empty.sqlite)",
+        ":white_check_mark: batch Batch2 is done: 0 plates converted, 1 refused (Elsewhere.sqlite)",
+    ]
+
+
+def test_datasets_that_cannot_be_built_are_told_of_once_for_a_reason(
+    converting: Converting, hook: Hook, tmp_path: Path
+) -> None:
+    place = tmp_path / "set"
+    notice = Noticing(datasets_failed_notice(), converting.instance, hook.url)
+
+    def build() -> None:
+        defs = build_defs(
+            resources={"lake": Lake(folder=str(tmp_path / "lake")), "dataset": Dataset(folder=str(place))}
+        )
+        job = defs.resolve_job_def("build_datasets")
+        job.execute_in_process(instance=converting.instance, raise_on_error=False)
+        notice.tick()
+
+    assert converting.convert("Good").success
+    build()
+    assert hook.texts == []
+    (place / "Cells" / "plate=Bad").mkdir(parents=True)
+    bad = place / "Cells" / "plate=Bad" / "part-0.parquet"
+    bad.write_bytes(b"no Parquet")
+    for _ in range(2):
+        build()
+    assert len(hook.texts) == 1
+    assert hook.texts[0].startswith(":x: build_datasets failed: ")
+    assert str(bad) in hook.texts[0]
+    bad.unlink()
+    build()
+    assert hook.texts[1:] == [":white_check_mark: the datasets are built again"]
+
+
+def test_a_queue_that_does_not_move_is_told_of_once(instance: dg.DagsterInstance, hook: Hook) -> None:
+    notice = Noticing(queue_notice(), instance, hook.url)
+
+    def run(plate: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+        tags = {"dagster/partition": plate}
+        made = dg.DagsterRun(
+            "convert_plate", str(uuid.uuid4()), tags=tags, status=status, remote_job_origin=dg.deserialize_value(ORIGIN)
+        )
+        return instance.add_run(made)
+
+    assert notice.tick(stuck_seconds=0) == "nothing waits"
+    run("Lost", dg.DagsterRunStatus.STARTED)
+    run("P1", dg.DagsterRunStatus.QUEUED)
+    waiting = run("P2", dg.DagsterRunStatus.QUEUED)
+    assert "the queue moved at" in notice.tick(stuck_seconds=3600)
+    notice.tick(stuck_seconds=0)
+    assert "which was told" in notice.tick(stuck_seconds=0)
+    (text,) = hook.texts
+    assert text.startswith(":hourglass: 2 runs in the queue, and nothing has moved since ")
+    assert "under way: Lost." in text
+    # A run that is under way says something, as one does with each chunk: this is another time of standing still.
+    instance.report_engine_event("a chunk is done", run("Alive", dg.DagsterRunStatus.STARTED))
+    assert "the queue moved at" in notice.tick(stuck_seconds=3600)
+    notice.tick(stuck_seconds=0)
+    assert len(hook.texts) == 2
+    instance.delete_run(waiting.run_id)
+
+
+@pytest.mark.parametrize(
+    "made", [refused_notice, batch_done_notice, datasets_failed_notice, queue_notice], ids=lambda made: made.__name__
+)
+def test_without_an_address_nothing_is_sent(
+    made: Callable[[], dg.SensorDefinition], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CYTOTABLE_WEBHOOK_URL", raising=False)
-    context = dg.build_sensor_context(instance=converting.instance, resources={"webhook": Webhook()})
-    told = batch_done_notice()(context)
+    context = dg.build_sensor_context(instance=instance, resources={"webhook": Webhook()})
+    told = made()(context)
     assert isinstance(told, dg.SkipReason)
     assert "CYTOTABLE_WEBHOOK_URL" in str(told.skip_message)
 
