@@ -5,9 +5,10 @@ metadata is a pickled object, which `plain_pickle` reads without running anythin
 """
 
 import errno
+import io
+import math
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,19 @@ from typing import IO, TYPE_CHECKING
 
 from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.plain_pickle import NotPlain, Value, load_dict
+from cytotable_dagster.core.shown import one_line
 
 if TYPE_CHECKING:
     import numpy as np
 
 FEATURES, LOCATIONS, METADATA = "features", "locations", "metadata"
-_METADATA_BYTES = 16 << 20
+# What is taken of a file, whatever it says that it holds: cells, values of one array (ten thousand cells of 6,700
+# features, 512 MB in memory), bytes of metadata and of an array's header.
+MOST_CELLS, MOST_VALUES, _METADATA_BYTES, _HEADER_BYTES = 1 << 20, 1 << 26, 1 << 20, 1 << 14
+# A deflated stream is no more than 1,032 times as long when it is unpacked: https://zlib.net/zlib_tech.html.
+_MOST_DEFLATED = 1032
+# Of what somebody else wrote, in a message.
+_SHOWN = 200
 _PARSING = threading.Lock()
 
 
@@ -71,19 +79,21 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except SourceFormatError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError) as error:
-        # A place in the file that cannot be is damage; what else a disk says of it may pass.
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+    # Each way of packing has errors of its own, and a damaged file brings forth more.
+    except Exception as error:
+        # What bz2 says has no number, and a place in the file that cannot be is damage; what else a disk says may pass.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise SourceFormatError(f"{path}: not a whole NPZ file ({_line(error)}); make or fetch it again") from error
+        told = one_line(str(error), _SHOWN) or type(error).__name__
+        raise SourceFormatError(f"{path}: not a whole NPZ file ({told}); make or fetch it again") from error
 
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str) -> IO[bytes]:
     try:
         return archive.open(f"{name}.npy")
     except KeyError:
-        there = ", ".join(entry.removesuffix(".npy") for entry in archive.namelist()) or "nothing"
-        raise SourceFormatError(f"{path}: no array {name}; DeepProfiler writes one (there: {_line(there)})") from None
+        there = one_line(", ".join(entry.removesuffix(".npy") for entry in archive.namelist()), _SHOWN) or "nothing"
+        raise SourceFormatError(f"{path}: no array {name}; DeepProfiler writes one (there: {there})") from None
 
 
 def _reals(archive: zipfile.ZipFile, path: Path, name: str) -> "np.ndarray":
@@ -99,14 +109,20 @@ def _header(file: IO[bytes]) -> "tuple[tuple[int, ...], bool, np.dtype]":
     """Shape, whether columns lie together, and type of an array."""
     from numpy.lib import format as npy
 
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    read = {(1, 0): (npy.read_array_header_1_0, 2), (2, 0): (npy.read_array_header_2_0, 4)}
     version = npy.read_magic(file)
     if version not in read:
         raise ValueError(f"NPY version {version}")
+    parse, width = read[version]
+    length = file.read(width)
+    size = int.from_bytes(length, "little")
+    if size > _HEADER_BYTES:
+        raise ValueError(f"a header of {size:,} bytes")
+    header = io.BytesIO(length + file.read(size))
     # NumPy parses it with `ast`, which fails in Python 3.11 where two threads do: gh-106905.
     with _PARSING:
         try:
-            return read[version](file)
+            return parse(header)
         # What is no header fails in many ways, for it is parsed as Python is.
         except Exception as error:
             raise ValueError(f"a header that is none: {error}") from error
@@ -119,11 +135,21 @@ def _shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, ...]:
         start = file.tell()
     if dtype.kind not in "fiu":
         raise SourceFormatError(f"{path}: {name} holds {dtype}, where numbers are expected")
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    if archive.getinfo(f"{name}.npy").file_size != start + size:
+    entry = archive.getinfo(f"{name}.npy")
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise SourceFormatError(f"{path}: {name} has shape {shape}, which no array has; make or fetch it again")
+    values = math.prod(shape)
+    if entry.file_size != start + values * dtype.itemsize:
         raise SourceFormatError(f"{path}: {name} is not as long as its shape {shape} says; make or fetch it again")
+    if (shape and shape[0] > MOST_CELLS) or values > MOST_VALUES:
+        raise SourceFormatError(
+            f"{path}: {name} has shape {shape}, and one site may have {MOST_CELLS:,} cells and {MOST_VALUES:,} values; "
+            "divide it into several files"
+        )
+    longest = entry.compress_size * (_MOST_DEFLATED if entry.compress_type == zipfile.ZIP_DEFLATED else 1)
+    packed = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if entry.compress_size > path.stat().st_size or (packed and entry.file_size > longest):
+        raise SourceFormatError(f"{path}: {name} is too short for its shape {shape}; make or fetch it again")
     return shape
 
 
@@ -132,13 +158,11 @@ def _metadata(archive: zipfile.ZipFile, path: Path) -> dict[str, Value]:
         _, _, dtype = _header(file)
         if dtype.kind != "O":
             raise SourceFormatError(f"{path}: {METADATA} holds {dtype}, where a pickled dict is expected")
-        data = file.read(_METADATA_BYTES)
+        data = file.read(_METADATA_BYTES + 1)
+    if len(data) > _METADATA_BYTES:
+        raise SourceFormatError(f"{path}: {METADATA} of more than a megabyte; DeepProfiler writes none such")
     try:
         return load_dict(data)
     except NotPlain as error:
-        told = _line(error)
+        told = one_line(str(error), _SHOWN)
         raise SourceFormatError(f"{path}: {METADATA} is refused: {told}; DeepProfiler writes none such") from error
-
-
-def _line(told: object) -> str:
-    return " ".join(str(told).split())

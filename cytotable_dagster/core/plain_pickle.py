@@ -7,6 +7,7 @@ globals it names. It gets stand-ins for the few that an array of objects needs, 
 import io
 import pickle
 import pickletools
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,12 @@ _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 # NumPy's names of numbers, as `struct` has them; its own integers and reals come so.
 _NUMBERS = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
             "f2": "e", "f4": "f", "f8": "d"}  # fmt: skip
+
+# Objects, and text of so many characters; the flags that NumPy gives such types, and numbers (`numpy.dtype.flags`).
+_NAMED = re.compile(r"O[48]?|U\d{1,9}")
+_OBJECTS, _PLAIN = (0x3F,), (0, 0x08)
+
+_LARGEST = 2**64
 
 Value = str | int | float | None
 
@@ -44,7 +51,7 @@ def load_dict(data: bytes) -> dict[str, Value]:
         found = found.values[0]
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise NotPlain("it holds no dict of names and values")
-    return {name: _checked(value) for name, value in found.items()}
+    return {_checked_text(name): _checked(value) for name, value in found.items()}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -96,24 +103,44 @@ class _Array:
 
     __slots__ = ("values",)
 
-    def __init__(self, *described: Any) -> None:
+    def __init__(self, kind: Any, *described: Any) -> None:
+        # How NumPy makes the array that it then fills.
+        if not isinstance(kind, _Name) or described not in (((0,), b"b"), ((0,), "b")):
+            raise NotPlain("an array that is made as NumPy makes none")
         self.values: Any = []
 
     def __setstate__(self, state: Any) -> None:
         # version, shape, dtype, order, objects: numpy.ndarray.__reduce__
-        self.values = state[4]
+        version, shape, dtype, _, values = state
+        if version not in (0, 1):
+            raise NotPlain(f"an array pickled as version {version}, which no NumPy has")
+        if not isinstance(shape, tuple) or any(length != 1 for length in shape) or len(values) != 1:
+            raise NotPlain(f"an array of shape {shape}, where one object is expected")
+        if not isinstance(dtype, _Dtype) or not dtype.of_objects:
+            raise NotPlain("an array of something else than objects")
+        self.values = values
 
 
 class _Dtype:
-    """A data type: keeps its name and the order of its bytes."""
+    """A data type: keeps its name and the order of its bytes, and is one that NumPy knows."""
 
     __slots__ = ("name", "order")
 
     def __init__(self, name: Any, *others: Any) -> None:
         self.name, self.order = str(name), "<"
+        if self.name not in _NUMBERS and not _NAMED.fullmatch(self.name):
+            raise NotPlain(f"it holds values of type {self.name[:20]!r}")
+
+    @property
+    def of_objects(self) -> bool:
+        return self.name.startswith("O")
 
     def __setstate__(self, state: Any) -> None:
-        self.order = ">" if state[1] == ">" else "<"
+        # version, order, subarray, names, fields, size, alignment, flags: numpy.dtype.__reduce__
+        version, order, *structure, _, _, flags = state
+        if version not in (3, 4) or structure != [None] * 3 or flags not in (_OBJECTS if self.of_objects else _PLAIN):
+            raise NotPlain(f"it holds values of a type that is no {self.name}")
+        self.order = ">" if order == ">" else "<"
 
 
 def _scalar(dtype: Any, content: Any) -> Any:
@@ -135,6 +162,18 @@ def _latin1(text: Any, encoding: Any = None) -> bytes:
 def _checked(value: Any) -> Value:
     if isinstance(value, bool):
         return int(value)
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, str):
+        return _checked_text(value)
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        raise NotPlain("it holds a whole number of more than 64 bits")
+    if value is None or isinstance(value, int | float):
         return None if value != value else value
     raise NotPlain(f"it holds a {type(value).__name__.strip('_').lower()} where a text or a number is expected")
+
+
+def _checked_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise NotPlain("it holds a text that is none") from error
+    return text
