@@ -17,6 +17,7 @@ from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.conversion_report import ConversionReport
 from cytotable_dagster.core.errors import (
     CytoTableError,
+    PlanError,
     SourceChangedError,
     SourceFormatError,
     SourceNotFoundError,
@@ -241,7 +242,7 @@ def test_no_chunk_of_a_lake_appears_that_was_read_from_a_source_that_changed(
     assert [type(outcome.result) for outcome in found] == [SourceChangedError] * 3
     assert names_in(made.folder.path / "chunks") in ([], ["Cells"])
     assert not made.folder.copies.exists()
-    with pytest.raises(SourceChangedError, match="materialize plate_sqlite again"):
+    with pytest.raises(PlanError, match="has changed since plate P1 was looked through"):
         made.chunks()
 
 
