@@ -1,13 +1,11 @@
 """What killed processes left, in all places that settings name and in destinations that are given: it goes."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 from cytotable_dagster.core.cache import cache_folder
 from cytotable_dagster.core.destination import Destination, LocalDestination
-from cytotable_dagster.core.leftovers import sweep, sweep_below
+from cytotable_dagster.core.leftovers import sweep, sweep_below, sweep_temporary
 from cytotable_dagster.core.publication import begun
 from cytotable_dagster.core.store_destination import StoreDestination, destination_of
 from cytotable_dagster.core.store_publication import HIDDEN, claimed_name
@@ -21,7 +19,7 @@ def clean(destinations: Sequence[str]) -> list[str]:
         CytoTableError: a store cannot be reached, or a destination is being written to.
     """
     source = PlateSource()
-    removed = [str(path) for path in sweep(Path(tempfile.gettempdir()))]
+    removed = [str(path) for path in sweep_temporary()]
     folder = Lake().of("doctor")
     for place in (cache_folder(source.cloud()), folder.path.parent):
         removed += [str(path) for path in sweep_below(place)]

@@ -191,6 +191,7 @@ def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:
         DestinationInUseError: another process writes to the dataset.
     """
     with dest.writing(file_by_file=True) as claim:
+        dest.sweep()
         tables = [open_table(dest, name) for name in table_names(dest)]
         found = [table for table in tables if plate in table.members]
         if not found:

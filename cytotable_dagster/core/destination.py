@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from cytotable_dagster.core.errors import DestinationExistsError
 from cytotable_dagster.core.files import needed_folder, scratch_folder, whole_file
-from cytotable_dagster.core.leftovers import owned_folder
+from cytotable_dagster.core.leftovers import owned_folder, sweep, sweep_below
 from cytotable_dagster.core.locks import only_one
 from cytotable_dagster.core.publication import finish, publish
 
@@ -130,6 +130,9 @@ class Destination(ABC):
         """A folder of this machine for intermediate files, on the destination's file system if it has one; removed
         after."""
 
+    def sweep(self) -> None:  # noqa: B027
+        """Remove what killed processes left anywhere in it."""
+
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, and the folders that are empty then."""
@@ -207,6 +210,7 @@ class LocalDestination(Destination):
                     beside = False
 
             check()
+            sweep(self.root, self.root.parent)
             if not beside:
                 finish(self.root, name)
             yield Claim(name, check)
@@ -221,6 +225,9 @@ class LocalDestination(Destination):
 
     def scratch(self) -> AbstractContextManager[Path]:
         return scratch_folder(self.root)
+
+    def sweep(self) -> None:
+        sweep_below(self.root)
 
     def remove(self, name: str) -> None:
         path = self.root / name

@@ -89,6 +89,7 @@ def update_table(
         SchemaError: a column has different types on two plates; nothing was changed.
         DestinationInUseError: another process writes to the dataset.
     """
+    dest.sweep()
     table = open_table(dest, name)
     if behind(table, plates).none:
         columns = {plate: member.content.columns for plate, member in table.members.items()}

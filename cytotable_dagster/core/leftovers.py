@@ -57,10 +57,14 @@ def owned_folder(place: Path, name: str) -> Iterator[Path]:
 @contextmanager
 def temporary_folder(name: str) -> Iterator[Path]:
     """A folder for intermediate files in `TMPDIR`; what killed processes left there goes."""
-    place = Path(tempfile.gettempdir())
-    sweep(place)
-    with owned_folder(place, name) as folder:
+    sweep_temporary()
+    with owned_folder(Path(tempfile.gettempdir()), name) as folder:
         yield folder
+
+
+def sweep_temporary() -> list[Path]:
+    """Remove what killed processes left in `TMPDIR`; what was removed."""
+    return sweep(Path(tempfile.gettempdir()))
 
 
 def sweep(*places: Path) -> list[Path]:

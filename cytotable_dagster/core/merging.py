@@ -113,6 +113,7 @@ def convert_to_dataset(
     started = time.perf_counter()
     if request.joins is not None:
         raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
+    dest.sweep()
     tables = {name: open_table(dest, name) for name in table_names(dest)}
     ready = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
     seconds: Counter[str] = Counter()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cytotable_dagster.core.destination import Claim, Destination, LocalDestination, Results, Stored
 from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
-from cytotable_dagster.core.leftovers import temporary_folder
+from cytotable_dagster.core.leftovers import sweep_temporary, temporary_folder
 from cytotable_dagster.core.store import answer_of, call, client_of, is_remote, pages_of, remote_of
 from cytotable_dagster.core.store_errors import errors_of
 from cytotable_dagster.core.store_lock import StoreLock, held
@@ -132,6 +132,7 @@ class StoreDestination(Destination):
     @contextmanager
     def writing(self, name: str = "", wait: float | None = None, *, file_by_file: bool = False) -> Iterator[Claim]:
         lock = StoreLock(self._bucket, self._key(f"{hidden(name)}/writing"), self.address(name))
+        sweep_temporary()
         with held(lock, wait):
             undo(self, hidden(name))
             yield Claim(name, lock.check, lock.conditional)
