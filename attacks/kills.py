@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from cytotable_dagster import CytoTableError, convert, datasets
 from cytotable_dagster.core import upload
 from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import DestinationExistsError
+from cytotable_dagster.core.leftovers import owned_folder, sweep
 from cytotable_dagster.core.store_destination import StoreDestination, destination_of
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, start_s3_server
 from cytotable_dagster.demo.wide import write_wide_plate
@@ -345,15 +346,15 @@ def _server() -> S3Server:
     client = s3_client(server.endpoint_url)
     client.create_bucket(Bucket=_BUCKET)
     for name, path in _plates().items():
-        client.upload_file(str(path), _BUCKET, f"plates/{name}.sqlite")
+        client.put_object(Bucket=_BUCKET, Key=f"plates/{name}.sqlite", Body=path.read_bytes())
     return server
 
 
-_kept: list[Callable[[], None]] = []
+_kept = ExitStack()
 
 
 def _kept_folder(name: str) -> Path:
-    """A folder for as long as this process lives."""
-    folder = tempfile.TemporaryDirectory(prefix=f"attack.{name}.", dir=os.environ.get("TMPDIR", "/tmp"))
-    _kept.append(folder.cleanup)
-    return Path(folder.name)
+    """A folder for as long as this process lives; the next attack removes it."""
+    place = Path(os.environ.get("TMPDIR", "/tmp"))
+    sweep(place)
+    return _kept.enter_context(owned_folder(place, f"attack.{name}"))
