@@ -52,7 +52,7 @@ class _Kind:
 
 
 _SMALL = {"chunk_size": 300}
-_KINDS = {
+KINDS = {
     "folder": _Kind(options=_SMALL),
     "folder over": _Kind(options=_SMALL, over=True),
     "joined": _Kind(options=_SMALL, dest="deep/out.parquet"),
@@ -80,8 +80,12 @@ def attack(seed: str, folder: Path) -> Outcome:
     """One kill of one conversion, or of one of two."""
     upload.PART_BYTES = 5 << 20
     chance = random.Random(seed)
-    name = chance.choices(list(_KINDS), [_WEIGHTS.get(name, 3) for name in _KINDS])[0]
-    kind = _KINDS[name]
+    return attack_on(chance.choices(list(KINDS), [_WEIGHTS.get(name, 3) for name in KINDS])[0], chance, folder)
+
+
+def attack_on(name: str, chance: random.Random, folder: Path) -> Outcome:
+    """One kill of one way to convert, of those in `KINDS`."""
+    kind = KINDS[name]
     (folder / "tmp").mkdir()
     with _temporary_files_in(folder / "tmp"):
         if kind.call == "dagster":
@@ -335,7 +339,7 @@ def _undisturbed_lake() -> Content:
     folder = _kept_folder("lake")
     shutil.copytree(_home(), folder / "home")
     (folder / "tmp").mkdir()
-    if _start(_KINDS["dagster"], {"plate": "B"}, folder).wait():
+    if _start(KINDS["dagster"], {"plate": "B"}, folder).wait():
         raise RuntimeError((folder / "log").read_text()[-2000:])
     return _content(LocalDestination(folder / "lake"))
 
