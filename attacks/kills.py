@@ -133,8 +133,9 @@ def _pair(chance: random.Random, kind: _Kind, folder: Path) -> Outcome:
     if killed:
         time.sleep(chance.random())
         pair[0].kill()
+    said = [process.stdout.read().decode().strip() for process in pair if process.stdout is not None]
     statuses = [process.wait() for process in pair]
-    told = f"two, {'one killed' if killed else 'none killed'}, ended with {statuses}"
+    told = f"two, {'one killed' if killed else 'none killed'}, ended with {statuses} {said}"
     found, both = _content(place), [_undisturbed(kind, "A"), _undisturbed(kind, "B")]
     if kind.call == "convert":
         if sorted(statuses) != [0, 1] and not killed:

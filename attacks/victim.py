@@ -26,6 +26,7 @@ _REQUESTS = (
 
 
 def main(job: dict[str, Any]) -> int:
+    tempfile.gettempdir()  # Python tries it out, with a file of its own
     if job.get("kill"):
         _kill_at(*job["kill"])
     arguments = job.get("arguments", {})

@@ -5,6 +5,7 @@ A file appears under its name only when it is whole, in place of one that is the
 
 import os
 import shutil
+import stat
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -238,9 +239,11 @@ class LocalDestination(Destination):
 
 
 def _check_folders(path: Path) -> None:
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not nearest.is_dir():
-        raise DestinationExistsError(f"{nearest}: a file, where a folder is to be; name another dest_path")
+    for folder in (path, *path.parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not stat.S_ISDIR(folder.stat().st_mode):
+                raise DestinationExistsError(f"{folder}: a file, where a folder is to be; name another dest_path")
+            return
 
 
 class _LocalResults(Results):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.errors import UnsafeNameError
 from cytotable_dagster.core.leftovers import owned_file, owned_folder, sweep
+from cytotable_dagster.core.locks import make_folder
 
 # Bytes of a name: a file system takes 255, and some go for what lies beside a file while it is made.
 _NAME_BYTES = 220
@@ -67,7 +68,7 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
 def needed_folder(path: Path) -> Iterator[None]:
     """A folder that is made where there is none, and goes again where nothing came of it."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     try:
         yield
     finally:

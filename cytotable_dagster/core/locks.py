@@ -16,6 +16,8 @@ from cytotable_dagster.core.errors import DestinationInUseError
 
 # How long who wants to write waits for another writer, and how often it looks (seconds).
 WAIT, _POLL = 60.0, 0.1
+# How often a folder is made again; where no file can be made (/proc), it helps nothing.
+_AGAIN = 10
 # Characters of what a lock file says that are shown.
 _SHOWN = 100
 # Neither follow a link that somebody put there, nor wait for whoever writes to a pipe.
@@ -24,7 +26,8 @@ OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 @contextmanager
 def only_one(path: Path, what: str, wait: float | None = None) -> Iterator[None]:
-    """Hold the lock of a file, which is made in a folder that is there, and goes when the block ends.
+    """Hold the lock of a file, which is made in a folder that is there, and goes when the block ends. An empty folder
+    that was made for another as well, who removes it meanwhile, is made again.
 
     Args:
         what: is written to, in the words of the error.
@@ -46,6 +49,17 @@ def only_one(path: Path, what: str, wait: float | None = None) -> Iterator[None]
         # While it is ours: who opened it before finds that it is gone, and makes another.
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none, even while another process removes it, as nothing came of it there."""
+    for again in range(_AGAIN, -1, -1):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        except (FileExistsError, FileNotFoundError):
+            if not again or (os.path.lexists(path) and not path.is_dir()):
+                raise
 
 
 def in_use(what: str, who: str) -> str:
@@ -82,7 +96,14 @@ def machine() -> str:
 
 def _taken(path: Path) -> int | None:
     """The lock file, locked; None where another holds it."""
-    descriptor = os.open(path, OPEN | os.O_CREAT, 0o666)
+    for again in range(_AGAIN, -1, -1):
+        try:
+            descriptor = os.open(path, OPEN | os.O_CREAT, 0o666)
+            break
+        except FileNotFoundError:
+            if not again:
+                raise
+            make_folder(path.parent)
     if try_lock(descriptor, if_unknown=True) and is_at(descriptor, path):
         return descriptor
     os.close(descriptor)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import TargetError
@@ -38,6 +39,7 @@ _FILE = "plan.json"
 # Plans that are kept in memory, as wide ones take a while to read.
 _KEPT = 2
 _made: "dict[Path, tuple[int, Plan]]" = {}
+_making = Lock()
 
 
 @dataclass(frozen=True)
@@ -231,9 +233,11 @@ def save_plan(plan: Plan) -> None:
     path = plan.folder / _FILE
     with whole_file(path) as temporary:
         temporary.write_text(as_json(plan))
-    _made[plan.folder] = path.stat().st_mtime_ns, plan
-    while len(_made) > _KEPT:
-        _made.pop(next(iter(_made)), None)
+    # Threads of one process may each convert a plate.
+    with _making:
+        _made[plan.folder] = path.stat().st_mtime_ns, plan
+        while len(_made) > _KEPT:
+            _made.pop(next(iter(_made)))
 
 
 def load_plan(folder: Path) -> Plan:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cytotable_dagster.core.destination import Claim, Destination, LocalDestination, Results, Stored
-from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
+from cytotable_dagster.core.errors import DestinationInUseError, OptionError, SourceNotFoundError
 from cytotable_dagster.core.leftovers import sweep_temporary, temporary_folder
 from cytotable_dagster.core.store import answer_of, call, client_of, is_remote, pages_of, remote_of
 from cytotable_dagster.core.store_errors import errors_of
 from cytotable_dagster.core.store_lock import StoreLock, held
-from cytotable_dagster.core.store_publication import StoreResults, hidden, undo
+from cytotable_dagster.core.store_publication import HIDDEN, StoreResults, hidden, undo
 from cytotable_dagster.core.upload import IN_FLIGHT, Bucket, Upload
 
 if TYPE_CHECKING:
@@ -146,6 +146,11 @@ class StoreDestination(Destination):
         except BaseException:
             results.abort()
             raise
+
+    def sweep(self) -> None:
+        if self.there(HIDDEN):
+            with suppress(DestinationInUseError), self.writing(wait=-1):
+                pass
 
     def scratch(self) -> AbstractContextManager[Path]:
         return temporary_folder("results")

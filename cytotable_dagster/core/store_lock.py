@@ -58,7 +58,7 @@ class StoreLock:
             raise DestinationInUseError(in_use(self._what, _who(found[0] if found else {})))
 
     def take(self, wait: float) -> None:
-        """Wait until nobody else has it.
+        """Wait until nobody else has it; not at all where `wait` is negative.
 
         Raises:
             DestinationInUseError: somebody has, and gave signs of life, for so many seconds.
@@ -74,7 +74,7 @@ class StoreLock:
                     seen, since = etag, time.monotonic()
                 if (_is_gone(said) or time.monotonic() - since >= _GONE) and self._put(etag):
                     return
-                if alive and time.monotonic() - started >= wait:
+                if wait < 0 or (alive and time.monotonic() - started >= wait):
                     raise DestinationInUseError(in_use(self._what, _who(said)))
             time.sleep(_POLL)
 

@@ -102,6 +102,23 @@ def test_writers_in_a_crowd_write_one_after_the_other(place, monkeypatch):
     assert leftovers(place) == []
 
 
+def test_a_folder_that_was_made_for_two_and_removed_by_one_is_made_again(tmp_path, monkeypatch):
+    place = LocalDestination(tmp_path / "a" / "out")
+    opened = os.open
+    removed = []
+
+    def remove_first(path, *arguments, **options):
+        if not removed and str(path).endswith(".cytotable.lock"):
+            removed.append(place.root.rmdir())
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", remove_first)
+    with place.writing(file_by_file=True):
+        (place.root / "x").touch()
+    assert removed
+    assert names_in(place.root) == ["x"]
+
+
 def test_a_folder_that_appears_while_its_place_is_claimed_is_claimed_too(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "WAIT", 0.1)
     place = LocalDestination(tmp_path / "out")
@@ -200,7 +217,7 @@ def outcomes(calls: list) -> list[str]:
         try:
             call()
         except CytoTableError as error:
-            return type(error).__name__
+            return f"{type(error).__name__}: {error}"
         return "done"
 
     with ThreadPoolExecutor(len(calls)) as threads:
@@ -214,7 +231,7 @@ def test_of_two_conversions_to_one_new_destination_one_is_refused(tmp_path, dest
     ]
     out = tmp_path / dest
     found = outcomes([lambda source=source: convert(source, out) for source in sources])
-    assert found == ["DestinationExistsError", "done"]
+    assert [text.partition(":")[0] for text in found] == ["DestinationExistsError", "done"]
     files = [out] if out.is_file() else list(out.glob("*.parquet"))
     assert len({read_facts(file)["plate"] for file in files}) == 1
     assert not [name for name in names_in(tmp_path) if "/." in f"/{name}"]
@@ -226,7 +243,8 @@ def test_plates_added_at_once_have_one_type_in_each_column(tmp_path):
         tables = plate(JUMP, sites(3))
         tables["Cells"].add_column("AreaShape_Odd", "FLOAT", values)
         sources.append(write_sqlite(tmp_path / f"{name}.sqlite", tables))
-    assert outcomes([lambda s=source: datasets.add(s, tmp_path / "ds") for source in sources]) == ["done"] * 3
+    found = outcomes([lambda s=source: datasets.add(s, tmp_path / "ds") for source in sources])
+    assert found == ["done"] * 3, found
     for table in ("Cells", "Image", "Nuclei"):
         files = [str(path) for path in sorted((tmp_path / "ds" / table).rglob("*.parquet"))]
         assert len(files) == 3
