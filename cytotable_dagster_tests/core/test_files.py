@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cytotable_dagster.core.errors import UnsafeNameError
-from cytotable_dagster.core.files import inside, move_into_place, scratch_folder, size_of, whole_file
+from cytotable_dagster.core.files import inside, scratch_folder, size_of, whole_file
+from cytotable_dagster.core.publication import publish
 from cytotable_dagster_tests.core.conftest import names_in
 
 
@@ -58,7 +59,8 @@ def test_a_scratch_folder_and_the_folders_made_for_it_are_gone_where_nothing_cam
 def test_folders_made_for_a_result_stay_with_it(tmp_path):
     with scratch_folder(tmp_path / "a" / "out") as scratch:
         (scratch / "x").write_text("whole")
-        move_into_place(scratch / "x", tmp_path / "a" / "out" / "x")
+        (tmp_path / "a" / "out").mkdir()
+        (scratch / "x").rename(tmp_path / "a" / "out" / "x")
     assert names_in(tmp_path) == ["a", "a/out", "a/out/x"]
 
 
@@ -84,8 +86,8 @@ def test_a_result_replaces_whatever_was_there(tmp_path, old, new):
     (tmp_path / "scratch").mkdir()
     if old is not None:
         old(tmp_path / "result", "old")
-    new(tmp_path / "scratch" / "made", "new")
-    move_into_place(tmp_path / "scratch" / "made", tmp_path / "result")
+    new(tmp_path / "scratch" / "result", "new")
+    publish(tmp_path / "scratch", tmp_path, overwrite=True)
     text = tmp_path / "result" / "part" if new is _folder else tmp_path / "result"
     assert text.read_text() == "new"
     assert size_of(tmp_path / "result") == 3
