@@ -25,7 +25,7 @@ _ROOTS = re.compile(r"(?<![\w.}/-])/(srv|data|scratch|labs|opt|etc|var)/")
 _MY_STORE = "https://s3.my-lab.org"
 SERVERS = ("dagster dev", "dagster-daemon", "dagster-webserver")
 # What changes this machine, or fetches from an index of packages.
-INSTALLERS = ("uv", "pip", "docker", "apt-get", "systemctl", "nginx", "useradd", "git", "htpasswd", "openssl")
+INSTALLERS = (*("uv", "pip", "python3", "docker", "nginx", "htpasswd", "useradd", "install"),)
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Stage:
         assert block.file is not None
         path = self.folder / self.here(block.file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text)
+        path.write_text(self.here(block.text))
         return path
 
     def run_python(self, block: Block) -> None:
@@ -108,8 +108,9 @@ class Stage:
         """Bash functions in place of what cannot run here; `make` says what it would do, so that targets must exist."""
         lines = [
             'make() { command make --dry-run --directory "$PROJECT" "$@" >/dev/null; }',
-            'sudo() { "$@"; }',
             *(f"{name}() {{ :; }}" for name in INSTALLERS),
+            # What the daemon's unit runs before it.
+            f"systemctl() {{ [[ $* != *-daemon* ]] || (set -a; . {self.folder}/etc/cytotable.env; cytotable-dagster home); }}",
         ]
         if self.wholly:
             lines.append('dagster() { if [ "$1" = dev ]; then command dagster "$@" & else command dagster "$@"; fi; }')
