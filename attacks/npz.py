@@ -57,9 +57,11 @@ def _difference(root: Path, found: pa.Table, result: ConversionResult) -> str:
         return "numbers are not NumPy's"
     lost = 0
     for at, name in enumerate(names, start=_BEFORE):
-        values = [_typed(known.get(name), found.schema.types[at]) for features, _, known in sites for _ in features]
-        lost += sum(is_lost for _, is_lost in values)
-        if repr([value for value, _ in values]) != repr(columns[at]):
+        # One value for all cells of a site.
+        typed = [(_typed(known.get(name), found.schema.types[at]), len(features)) for features, _, known in sites]
+        lost += sum(count for (_, is_lost), count in typed if is_lost)
+        values = [value for (value, _), count in typed for _ in range(count)]
+        if repr(values) != repr(columns[at]):
             return f"{name!r} is {columns[at][:3]}, NumPy has {values[:3]}"
     told = sum(coercion.count for part in result.report.compartments for coercion in part.coercions)
     return "" if told == lost else f"{told} coercions told, where there are {lost}"

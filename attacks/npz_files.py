@@ -177,10 +177,15 @@ def _damaged_pickle(chance: random.Random, path: Path) -> None:
     _write(path, members)
 
 
+def _values(known: Any) -> list[Any]:
+    return [value for value in (known.values() if isinstance(known, dict) else [known]) if isinstance(value, int)]
+
+
 def _with_metadata(path: Path, known: Any, protocol: int) -> bytes:
     holder = np.empty((), object)
     holder[()] = known
-    data = pickle.dumps(holder, protocol)
+    # Protocols before 2 write whole numbers in digits, of which Python takes 4,300.
+    data = pickle.dumps(holder, max(protocol, 2) if 10**5000 in _values(known) else protocol)
     out = io.BytesIO()
     np.save(out, np.array(None, dtype=object), allow_pickle=True)
     head = out.getvalue()
