@@ -112,6 +112,10 @@ class DiskFullError(CytoTableError, OSError):
 class OutOfMemoryError(CytoTableError, MemoryError):
     """There is too little memory. Trying again may help."""
 
+    def __new__(cls, *arguments: object) -> "OutOfMemoryError":
+        # MemoryError's own makes no subclass that has another base first, as an error from another process is made.
+        return Exception.__new__(cls, *arguments)
+
 
 class FileAccessError(CytoTableError, PermissionError):
     """The file system refuses: no rights, it may only be read, or something else is in the way."""
