@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Seconds between signs of life, after how many without one a writer is gone, and between looks at it.
 _BEAT, _GONE, _POLL = 20.0, 90.0, 1.0
+# Seconds to take back a lock whose putting failed, in a store that may not answer at all.
+_FAREWELL = 5.0
 # What stores answer that know no conditions.
 _UNKNOWN = ("NotImplemented", "InvalidArgument", "InvalidRequest", "501")
 _NOT_SO = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
@@ -151,7 +153,13 @@ class StoreLock:
 @contextmanager
 def held(lock: StoreLock, wait: float | None = None) -> Iterator[None]:
     """Hold a lock, with signs of life, while the block lasts."""
-    lock.take(locks.WAIT if wait is None else wait)
+    try:
+        lock.take(locks.WAIT if wait is None else wait)
+    except UploadError:
+        # What was put and badly answered would hold up the next one.
+        with suppress(TimeoutError):
+            within(_FAREWELL, lock.release)
+        raise
     over = Event()
 
     def beat() -> None:

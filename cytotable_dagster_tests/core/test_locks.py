@@ -18,7 +18,7 @@ import pytest
 from cytotable_dagster import convert, datasets
 from cytotable_dagster.core import locks, store_lock
 from cytotable_dagster.core.destination import Destination, LocalDestination
-from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, DestinationInUseError
+from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, DestinationInUseError, UploadError
 from cytotable_dagster.core.parquet import read_facts
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
@@ -275,3 +275,17 @@ def test_a_lock_that_was_put_by_an_attempt_without_an_answer_is_ones_own(in_stor
     with in_store.writing() as claim:
         claim.check()
     assert passing.seen["PutObject"] == 2
+
+
+def test_a_lock_that_was_put_and_badly_answered_holds_nobody_up(in_store, passing, quick, monkeypatch):
+    monkeypatch.setattr(store_lock, "_GONE", 3600.0)
+
+    def refuse(answer: Answer) -> None:
+        if answer.number == 0:
+            answer.status, answer.content = 400, b""
+
+    passing.altered["PutObject"] = refuse
+    with pytest.raises(UploadError), in_store.writing():
+        pass
+    with in_store.writing() as claim:
+        claim.check()
