@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cytotable_dagster.core.csv_cuts import Scanner, lines_between, lines_in
-from cytotable_dagster.core.errors import SourceFormatError
+from cytotable_dagster.core.errors import OptionError, SourceFormatError
 from cytotable_dagster.core.files import whole_file
 
 _BLOCK = 1 << 20
@@ -29,6 +29,24 @@ class Header:
     names: tuple[str, ...]
     size: int
     notes: tuple[str, ...] = ()
+
+
+def check_encoding(encoding: str) -> None:
+    """Refuse what is no encoding of text, or one whose commas, quotes and line ends are other bytes than ASCII's.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    ascii = bytes(range(128))
+    try:
+        same = ascii.decode(encoding) == ascii.decode("ascii")
+    except (LookupError, UnicodeError, ValueError):
+        same = False
+    if not same:
+        raise OptionError(
+            f"encoding {encoding!r}: none that has ASCII in it, such as utf-8, latin-1 or cp1252; "
+            "files in another, such as utf-16, have to be written anew in one of these"
+        )
 
 
 def plain_file(path: Path, spool: Path) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.csv_header import check_encoding
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.files import as_json, whole_file
 from cytotable_dagster.core.integer_file import load_integers
@@ -67,7 +68,8 @@ class Options:
 
     @classmethod
     def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others: Any) -> "Options":
-        """Options with the cast map looked through; raises OptionError."""
+        """Options with the cast map and the encoding looked through; raises OptionError."""
+        check_encoding(others.get("encoding", cls.encoding))
         return cls(casts=tuple(sorted(checked_casts(data_type_cast_map).items())), **others)
 
 

@@ -380,6 +380,12 @@ def test_other_encodings_are_read_where_they_are_named(tmp_path):
     assert read(tmp_path / "out", "Image")[0]["Metadata_Well"] == "Zürich"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-7", "rot13", "nonsense", "utf\0-8", "hex"])
+def test_encodings_that_lines_cannot_be_found_in_are_refused(tmp_path, encoding):
+    with pytest.raises(errors.OptionError, match="none that has ASCII in it"):
+        convert(site(tmp_path / "P1"), tmp_path / "out", encoding=encoding)
+
+
 BAD = {
     "repeats": (["ImageNumber,ObjectNumber", "1,1", "1,2", "1,1"], "repeat the key of another"),
     "no key": (["ImageNumber,X", "1,1"], "no column ObjectNumber"),

@@ -1,8 +1,10 @@
 """Plates of NPZ files as DeepProfiler writes them, one for each site."""
 
 import io
+import math
 import pickle
 import random
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -195,6 +197,9 @@ REFUSED = {
     "a stand-in that is changed": (b"cnumpy\ndtype\n(N}S'_make'\nS'x'\nstb.", "sets _make"),
     "a list of lists": (pickle.dumps({"a": [[1]]}), "a list"),
     "no dict": (pickle.dumps("text"), "no dict"),
+    "a text that is none": (pickle.dumps({"a": "\udc80"}), "a text that is none"),
+    "a number of any length": (pickle.dumps({"a": 10**5000}), "more than 64 bits"),
+    "a megabyte": (pickle.dumps({"a": "x" * (1 << 20)}), "more than a megabyte"),
     "half a pickle": (pickle.dumps({"a": 1})[:-3], "damaged pickle"),
 }
 
@@ -233,6 +238,95 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, name):
         convert(tmp_path / "P1", tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_may_be_packed_in_any_way_and_damage_of_any_is_one_clear_line(tmp_path, way):
+    path = site(tmp_path / "a.npz", 200, 6)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", way) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    features, _ = read_cells(path)
+    assert np.array_equal(features, np.load(path)["features"])
+    whole, chance, refused = path.read_bytes(), random.Random(way), 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(4):
+            damaged[chance.randrange(len(damaged) - 300)] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            read_site(path)
+            read_cells(path)
+        except errors.SourceFormatError as error:
+            assert str(error).startswith(str(path))
+            refused += 1
+    assert refused > 30
+
+
+def declaring(path: Path, shape: tuple[int, ...], way: int) -> Path:
+    """A file whose features say, in their header and in the zip's directory, that they are of this shape."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["features.npy"] = head.getvalue() + bytes(48)
+    with zipfile.ZipFile(path, "w", way) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        # The directory is written at the end.
+        entry = archive.getinfo("features.npy")
+        entry.file_size = len(head.getvalue()) + 4 * math.prod(shape)
+        entry.extract_version = 45
+    return path
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((6_000_000, 270), r"shape \(6000000, 270\), and one site may have 1,048,576 cells and 67,108,864 values"),
+        ((1000, 67_109), "67,108,864 values"),
+        ((100_000, 600), "3 in locations|too short for its shape"),
+    ],
+)  # fmt: skip
+def test_what_a_file_declares_is_not_taken_for_what_it_holds(tmp_path, shape, told, way):
+    path = declaring(site(tmp_path / "a.npz"), shape, way)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.SourceFormatError, match=told):
+            read_site(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_that_is_shorter_than_it_declares_costs_what_it_holds(tmp_path):
+    path = declaring(site(tmp_path / "a.npz"), (1_000, 60_000), zipfile.ZIP_LZMA)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.SourceFormatError, match="not a whole NPZ file"):
+            read_cells(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path):
+    path = site(tmp_path / "a.npz")
+    replaced(path, features=b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + bytes(1000))
+    with pytest.raises(errors.SourceFormatError, match="a header of 2,147,483,648 bytes"):
+        read_site(path)
+
+
+@pytest.mark.parametrize("shape", [(-3, -4), (True, 4)])
+def test_a_shape_that_no_array_has_is_refused(tmp_path, shape):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    path = replaced(site(tmp_path / "a.npz"), features=head.getvalue() + bytes(48))
+    with pytest.raises(errors.SourceFormatError, match="which no array has"):
+        read_site(path)
 
 
 def test_any_damage_is_one_clear_line(tmp_path):
