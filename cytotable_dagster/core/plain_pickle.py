@@ -20,6 +20,7 @@ _NUMBERS = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u
 # Objects, and text of so many characters; the flags that NumPy gives such types, and numbers (`numpy.dtype.flags`).
 _NAMED = re.compile(r"O[48]?|U\d{1,9}")
 _OBJECTS, _PLAIN = (0x3F,), (0, 0x08)
+_ORDERS = ("<", ">", "=", "|")
 
 _LARGEST = 2**64
 
@@ -138,7 +139,8 @@ class _Dtype:
     def __setstate__(self, state: Any) -> None:
         # version, order, subarray, names, fields, size, alignment, flags: numpy.dtype.__reduce__
         version, order, *structure, _, _, flags = state
-        if version not in (3, 4) or structure != [None] * 3 or flags not in (_OBJECTS if self.of_objects else _PLAIN):
+        known = version in (3, 4) and order in _ORDERS and structure == [None] * 3
+        if not known or flags not in (_OBJECTS if self.of_objects else _PLAIN):
             raise NotPlain(f"it holds values of a type that is no {self.name}")
         self.order = ">" if order == ">" else "<"
 
