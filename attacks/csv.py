@@ -171,7 +171,7 @@ def _take_apart(records: list[list[str]], tables: dict[str, _Expected]) -> int:
     owners, names = ([*records, [], []])[:2]
     owners = [owner.strip() for owner in owners]
     if len(owners) != len(names) or not {*_TABLES[1:]} & {*owners}:
-        return 0
+        return len(records[2:])
     good = [record for record in records[2:] if len(record) == len(owners)]
     for table in _TABLES[1:]:
         own = [place for place, owner in enumerate(owners) if owner == table]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.csv_files import OBJECT, Export
 from cytotable_dagster.core.csv_header import Header, first_record, plain_file
 from cytotable_dagster.core.csv_layout import TEXT
-from cytotable_dagster.core.csv_parts import Records, parts_of, ragged_records, read_part
+from cytotable_dagster.core.csv_parts import Records, count_records, parts_of, ragged_records, read_part
 from cytotable_dagster.core.presets import IMAGE, Preset
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> Split
     file = files.pop(OBJECT)
     rest = replace(export, files=files)
 
-    def left_out(reason: str) -> Split:
-        return Split(rest, ((str(file), reason),))
+    def left_out(reason: str, rows: int = 0) -> Split:
+        return Split(rest, ((str(file), reason),), rows)
 
     there = [compartment for compartment in preset.compartments if compartment in files]
     if there:
@@ -73,7 +73,8 @@ def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> Split
     owners, header = _two_rows(path, encoding, str(file))
     compartments = [name for name in preset.compartments if name in owners]
     if not compartments or len(owners) != len(header.names):
-        return left_out("its first row does not name the compartment of each column")
+        rows = count_records(path, header, encoding, str(file))
+        return left_out(f"its first row does not name the compartment of each column; {rows} records", rows)
     folder.mkdir(parents=True, exist_ok=True)
     columns = {name: _columns_of(name, owners, header, preset) for name in compartments}
     for name in compartments:

@@ -70,9 +70,10 @@ def test_what_is_left_out_is_told(tmp_path):
     objects = {name: tmp_path / "P1" / name / "object.csv" for name in ("ragged", "empty", "one row", "munged")}
     assert told[f"{objects['ragged']}, line 6"] == "3 fields, the header has 10"
     assert told[str(objects["empty"])] == "empty (0 bytes)"
-    assert told[str(objects["one row"])] == "its first row does not name the compartment of each column"
+    assert told[str(objects["one row"])] == "its first row does not name the compartment of each column; 3 records"
     assert told[str(objects["munged"])] == "Cells.csv is there, whose rows it would repeat"
     assert len(rows(tmp_path / "out", "Cells")) == 3
+    assert report.skipped_rows == 1 + 3
     with pytest.raises(errors.StrictError):
         convert(tmp_path / "P1", tmp_path / "strict", strict=True)
 
