@@ -33,12 +33,15 @@ class Place:
         *,
         limit: int = 1000,
         seconds: float = 60,
+        every: bool = False,
         now: Callable[[], float] = time.time,
     ) -> Look:
         whole = Pattern(self.root + pattern, self.marker)
         with listing(whole, self.cloud) as source:
             # As a scheduler keeps it.
-            seen = look(source, whole, Memory.loaded(memory.dumped()), limit=limit, seconds=seconds, now=now)
+            seen = look(
+                source, whole, Memory.loaded(memory.dumped()), limit=limit, seconds=seconds, every=every, now=now
+            )
             self.calls = source.calls
             return seen
 

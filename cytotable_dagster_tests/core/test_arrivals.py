@@ -138,6 +138,25 @@ def test_a_clock_that_is_behind_makes_nothing_ready_early_nor_never(tmp_path: Pa
     assert names(place.look(first.memory)) == ["P1"]
 
 
+@pytest.mark.parametrize("pattern", ["{batch}/{plate}.sqlite", "{batch}/{plate}/"])
+def test_a_look_through_everything_finds_what_changed_anywhere(tmp_path: Path, pattern: str) -> None:
+    place, ending = folder(tmp_path / "plates"), "/Cells.csv" if pattern.endswith("/") else ".sqlite"
+    files = [f"B{number:02d}/P{number:02d}{ending}" for number in range(80)]
+    for file in files:
+        place.put(file, b"x")
+    memory = place.settled(pattern)
+    assert len(memory.handled) == 80
+    # Long after, when no batch has changed lately, a look in turn comes to some of them only.
+    changed = files[::3]
+    for file in changed:
+        place.put(file, b"other")
+        os.utime(tmp_path / "plates" / file, (LONG_AGO, LONG_AGO))
+    plates = [file[4:7] for file in changed]
+    later = time.time() + 86_400
+    assert len(names(place.look(memory, pattern, now=lambda: later))) < len(plates)
+    assert names(place.look(memory, pattern, every=True, now=lambda: later)) == plates
+
+
 def test_another_pattern_begins_anew(place: Place) -> None:
     place.put("B1/P1/P1.sqlite", b"x")
     memory = place.settled()

@@ -69,17 +69,16 @@ def nights(tmp_path: Path) -> Iterator[Nights]:
 
 
 def test_more_plates_than_a_tick_takes_come_with_the_next_ones(nights: Nights) -> None:
-    names = [f"BR{number:03d}" for number in range(25)]
+    names = [f"BR{number:03d}" for number in range(13)]
     for number, name in enumerate(names):
-        nights.put(f"Batch{number // 10}/{name}.sqlite")
+        nights.put(f"Batch{number // 5}/{name}.sqlite")
     nights.put("Batch0/Empty.sqlite", b"")
-    found = [nights.tick(limit=10) for _ in range(4)]
-    assert [len(some) for some in found] == [10, 10, 5, 0]
+    found = [nights.tick(limit=5) for _ in range(4)]
+    assert [len(some) for some in found] == [5, 5, 3, 0]
     assert sorted(name for some in found for name in some) == names
     # One that changed is found in a night, however many there are.
-    nights.put("Batch1/BR013.sqlite", SQLITE + b"more")
-    assert nights.tick(limit=10) == ["BR013"]
-    assert nights.tick(limit=10) == []
+    nights.put("Batch1/BR007.sqlite", SQLITE + b"more")
+    assert nights.tick(limit=5) == ["BR007"]
 
 
 def test_what_is_no_plate_is_refused_once(nights: Nights) -> None:
@@ -102,9 +101,9 @@ def test_runs_that_a_daemon_did_not_come_to_start_are_asked_for_again(nights: Ni
 
 
 def test_what_was_asked_for_is_known_without_the_memory(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(12):
+    for number in range(7):
         nights.put(f"Batch{number // 5}/BR{number:02d}.sqlite")
-    assert len(nights.tick()) == 12
+    assert len(nights.tick()) == 7
     monkeypatch.setattr("cytotable_dagster.schedules._KEY", "another")
     nights.put("Batch2/New.sqlite")
     # The limit is of what is new, not of what was asked for already.
