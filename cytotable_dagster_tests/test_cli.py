@@ -215,8 +215,12 @@ def test_a_home_is_set_up_once_and_what_is_there_is_left(tmp_path, capsys, monke
         instance.event_log_storage.set_concurrency_slots("parsl", 5)
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert _run("home") == 0
-    assert "was left" in capsys.readouterr().out.splitlines()[-1]
-    assert (tmp_path / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+    assert "was left" not in capsys.readouterr().out
+    settings = (tmp_path / "dagster.yaml").read_text()
+    assert settings.startswith("telemetry: {enabled: false}\n") and "run_monitoring:" in settings
+    assert _run("home") == 0
+    assert "was left" in capsys.readouterr().out
+    assert (tmp_path / "dagster.yaml").read_text() == settings
     with dg.DagsterInstance.get() as instance:
         assert {pool.limit for pool in instance.event_log_storage.get_pool_limits()} == {2, 5}
 

@@ -93,10 +93,12 @@ def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operati
     assert len(refused) == 1
     assert "Empty.sqlite: empty (0 bytes)" in refused[0]
     assert len(running.runs()) == 4
-    wait_for(lambda: bool(hook.texts), "no notice of the plate that failed")
-    (notice,) = hook.texts
-    assert ":x: plate Damaged failed:" in notice
-    assert "Damaged.sqlite" in notice
+    wait_for(lambda: len(hook.texts) > 1, "no notices of the plate that failed and the file that was refused")
+    failure, refusal = sorted(hook.texts, key=lambda text: ":x:" not in text)
+    assert ":x: plate Damaged failed:" in failure
+    assert "Damaged.sqlite" in failure
+    assert ":no_entry: 1 file refused:" in refusal
+    assert "Empty.sqlite: empty (0 bytes)" in refusal
     cached = {file.stem: file.stat().st_size for file in (running.folder / "cache").rglob("*.sqlite")}
     assert "Good" not in cached, "the plate that was not used for longest makes way"
     assert "Replaced" in cached
