@@ -162,7 +162,8 @@ def _records(path: Path) -> list[list[str]]:
     data = path.read_bytes()
     if data.startswith(b"\x1f\x8b"):
         data = gzip.decompress(data)
-    text = data.decode().removeprefix("\ufeff")
+    # A byte order mark may also stand behind blank lines that something put before the header.
+    text = data.decode().removeprefix("\ufeff").lstrip("\r\n").removeprefix("\ufeff")
     return [record for record in csv.reader(io.StringIO(text, newline="")) if record]
 
 
