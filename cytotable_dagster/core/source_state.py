@@ -89,8 +89,6 @@ def unless_changed(source: Source) -> Iterator[None]:
     """An error in the block is told as the change of the source that it may come from, where there was one."""
     try:
         yield
-    except SourceChangedError:
-        raise
     except Exception as error:
         try:
             check_unchanged(source)
