@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 PARITY_VENV ?= .venv-parity
+CLIENTS := pycytominer cosmicqc cytodataframe
 PORT ?= 3000
 CASES ?= 1000
 SEED ?= 1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint parity bench bench-csv bench-dataset attack test-slow clean
+.PHONY: help env demo test lint parity clients client-environments bench bench-csv bench-dataset attack test-slow clean
 
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,17 @@ $(PARITY_VENV)/.ready: $(BIN)/uv parity-constraints.txt
 parity: env $(PARITY_VENV)/.ready ## compare with CytoTable 1.2.6, in an environment of its own
 	$(BIN)/python -m pytest cytotable_dagster_tests/parity $(PYTEST)
 
+# The clients' pins exclude each other: an environment for each.
+.venv-%/.ready: cytotable_dagster_tests/clients/%-constraints.txt $(BIN)/uv
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python -r $<
+	@touch $@
+
+client-environments: $(CLIENTS:%=.venv-%/.ready)
+
+clients: env client-environments ## run pycytominer, coSMicQC and CytoDataFrame on what is converted here
+	$(BIN)/python -m pytest cytotable_dagster_tests/clients $(PYTEST)
+
 bench: env $(PARITY_VENV)/.ready ## time against CytoTable, DuckDB and SQLite
 	$(BIN)/python -m benchmarks
 
@@ -63,4 +75,4 @@ bench-dataset: env ## time a dataset of 100 plates: one more, and reading all
 	$(BIN)/python -m benchmarks.dataset_figures
 
 clean: ## remove the environments and the demo's folder
-	rm -rf $(VENV) $(PARITY_VENV) .demo
+	rm -rf $(VENV) $(PARITY_VENV) $(CLIENTS:%=.venv-%) .demo

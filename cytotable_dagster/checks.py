@@ -22,10 +22,10 @@ from cytotable_dagster.core.lake import kept_plan, plan_report
 from cytotable_dagster.core.lake_results import result_facts
 from cytotable_dagster.core.matches import distinct_rows, key_names
 from cytotable_dagster.core.parquet import row_count
-from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.presets import IMAGE
-from cytotable_dagster.core.single_cells import base_compartment
+from cytotable_dagster.core.single_cells import base_compartment, left_out
 from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake
@@ -51,9 +51,11 @@ Check = Callable[[Subject], Outcome]
 def rows_reconciled(subject: Subject) -> Outcome:
     """The file has the rows of its source table, none lost, none added."""
     part = subject.plan.part(_keyed_by(subject))
+    unmatched = left_out(subject.plan) if subject.name == JOINED else 0
     with subject.folder.open(subject.name) as file:
         rows = row_count(file)
-    return rows == part.rows, {"rows": rows, "source rows": part.rows, "source table": part.table.name}
+    facts: dict[str, int | str] = {"rows": rows, "source rows": part.rows, "source table": part.table.name}
+    return rows == part.rows - unmatched, facts | ({"left out as unmatched": unmatched} if unmatched else {})
 
 
 def keys_unique(subject: Subject) -> Outcome:
@@ -144,7 +146,7 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
         plate = context.partition_key
         folder = lake.of(plate)
         with step(context):
-            plan = kept_plan(plate, folder, Options(chunks=chunks))
+            plan = kept_plan(plate, folder, lake.options(chunks))
             for key in sorted(context.selected_asset_check_keys):
                 check, file = subjects[key.asset_key, key.name]
                 yield _result(key, check, Subject(plan, folder, file))

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cytotable_dagster import commands
+from cytotable_dagster.core.columns import NAMES
 from cytotable_dagster.core.discover import DATATYPES
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.machine_errors import errors_of_machine
+from cytotable_dagster.core.plan import UNMATCHED
 from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster.core.version import VERSION
 
@@ -113,6 +115,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cast", type=_pair, action="append", metavar="float=float32", dest="casts")
     parser.add_argument("--add-tablenumber", action=argparse.BooleanOptionalAction)
     parser.add_argument("--image-features", action="store_true", help="all image columns in the joined table")
+    parser.add_argument("--names", choices=NAMES, help="of columns: cytotable gives those that CytoTable gives")
+    parser.add_argument(
+        "--unmatched", choices=UNMATCHED, help="joined rows that lack a cell or nucleus (default: keep)"
+    )
     parser.add_argument("--strict", action="store_true", help="fail where a value or a row does not fit")
     parser.add_argument("--report", metavar="FILE", help="write what was read, written and did not fit as JSON")
     parser.add_argument(

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.cache import with_fresh_copies
-from cytotable_dagster.core.dataset import Table, fit_plates, open_table, remove_plate, save_index, table_names
+from cytotable_dagster.core.columns import DEFAULT_NAMES
+from cytotable_dagster.core.dataset import (
+    Table,
+    column_is_empty,
+    fit_plates,
+    open_table,
+    remove_plate,
+    save_index,
+    table_names,
+)
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
@@ -43,6 +52,8 @@ def add(
     data_type_cast_map: Mapping[str, str] | None = None,
     add_tablenumber: bool | None = None,
     image_features: bool = False,
+    names: str | None = None,
+    unmatched: str = "keep",
     schema: str = UNION,
     encoding: str = "utf-8",
     strict: bool = False,
@@ -82,6 +93,8 @@ def add(
             targets=None if targets is None else tuple(targets),
             drop_null=drop_null,
             image_features=image_features,
+            names=names or DEFAULT_NAMES,
+            unmatched=unmatched,
             encoding=encoding,
         ),
         joined=join,
@@ -144,7 +157,9 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
     with _destination(dataset_path, cloud).writing(file_by_file=True) as claim:
         for table in tables(dataset_path, **cloud).values():
             columns = {plate: member.content.columns for plate, member in table.members.items()}
-            drift = unified(table.name, columns, schema)
+            drift = unified(
+                table.name, columns, schema, lambda plate, column, table=table: column_is_empty(table, plate, column)
+            )
             claim.check()
             save_index(fit_plates(table, dict.fromkeys(table.members, drift.columns)))
             found.append(drift)

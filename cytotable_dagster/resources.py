@@ -16,10 +16,12 @@ import dagster as dg
 from pydantic import Field
 
 from cytotable_dagster.core.addresses import Pattern
+from cytotable_dagster.core.columns import DEFAULT_NAMES
 from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner, runner, thread_config
 from cytotable_dagster.core.patterns import find_by_pattern, whole_pattern
+from cytotable_dagster.core.plan import KEEP, Options
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.store import is_remote
 from cytotable_dagster.core.store_destination import destination_of
@@ -101,7 +103,7 @@ class PlateSource(dg.ConfigurableResource):
 
 
 class Lake(dg.ConfigurableResource):
-    """Where results go: a folder for each plate, or a prefix for each of a store."""
+    """Where results go, a folder for each plate or a prefix for each of a store; and what they are like."""
 
     folder: str | None = Field(
         default=None, description="A folder or an s3:// prefix. Default: CYTOTABLE_LAKE, else ./lake."
@@ -114,6 +116,24 @@ class Lake(dg.ConfigurableResource):
     endpoint_url: str | None = Field(
         default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
     )
+
+    names: str | None = Field(
+        default=None,
+        description="Of columns: default, or cytotable for CytoTable's own. Default: CYTOTABLE_NAMES, else default.",
+    )
+    unmatched: str | None = Field(
+        default=None,
+        description="Whether single cells keep or drop a cytoplasm that lacks its cell or nucleus. Default: "
+        "CYTOTABLE_UNMATCHED, else keep.",
+    )
+
+    def options(self, chunks: int) -> Options:
+        """How plates are converted."""
+        return Options.checked(
+            chunks=chunks,
+            names=_setting(self.names, "CYTOTABLE_NAMES", DEFAULT_NAMES),
+            unmatched=_setting(self.unmatched, "CYTOTABLE_UNMATCHED", KEEP),
+        )
 
     def of(self, plate: str) -> PlateFolder:
         """The folder of one plate."""

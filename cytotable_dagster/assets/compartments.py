@@ -31,7 +31,7 @@ from cytotable_dagster.core.lake import (
     missing_chunks,
 )
 from cytotable_dagster.core.lake_results import result_facts, result_version, whole_compartment
-from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.metadata import absent_metadata, compartment_metadata
 from cytotable_dagster.partitions import CHUNK, PLATE, plate_chunk_partitions, plates
@@ -70,7 +70,7 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
         for plate, numbers in _by_plate(context.partition_keys).items():
             folder = lake.of(plate)
             with step(context), folder.locked():
-                plan = kept_plan(plate, folder, Options(chunks=chunks))
+                plan = kept_plan(plate, folder, lake.options(chunks))
                 wanted = {c: numbers for c in selected if c in plan.compartments}
                 make_and_record(context, plan, folder, wanted, plate_files, parsl_cluster)
                 for compartment in selected:
@@ -111,7 +111,7 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
         plate = context.partition_key
         folder = lake.of(plate)
         with step(context), folder.locked():
-            plan = kept_plan(plate, folder, Options(chunks=chunks))
+            plan = kept_plan(plate, folder, lake.options(chunks))
             selected = [c for c in COMPARTMENTS if compartment_key(c) in context.selected_asset_keys]
             # Tables that only a preset of the user's own names have files and events, but no asset of ours.
             others = [c for c in plan.compartments if c not in COMPARTMENTS]

@@ -14,7 +14,6 @@ from cytotable_dagster.assets.common import (
 from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core import lake_results as core
 from cytotable_dagster.core.lake import kept_plan, plan_report
-from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
 from cytotable_dagster.metadata import single_cells_metadata
 from cytotable_dagster.partitions import plates
@@ -40,7 +39,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
         plate = context.partition_key
         folder = lake.of(plate)
         with step(context), folder.locked():
-            plan = kept_plan(plate, folder, Options(chunks=chunks))
+            plan = kept_plan(plate, folder, lake.options(chunks))
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.result_facts(folder, JOINED)
             return dg.MaterializeResult(
                 metadata=single_cells_metadata(plan, folder, facts, plan_report(plan).matches),

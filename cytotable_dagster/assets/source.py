@@ -5,7 +5,6 @@ import dagster as dg
 from cytotable_dagster.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE
 from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core.lake import plan_report, planned_chunks, prepare
-from cytotable_dagster.core.plan import Options
 from cytotable_dagster.metadata import plan_metadata
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.plates import SOURCE, source_of
@@ -46,7 +45,7 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
             folder = lake.of(name)
             with folder.locked():
                 before = planned_chunks(folder)
-                plan = prepare(plate, folder, plate_files.preset_name(), Options(chunks=chunks), plate_files.cloud())
+                plan = prepare(plate, folder, plate_files.preset_name(), lake.options(chunks), plate_files.cloud())
             metadata = plan_metadata(plan, plan_report(plan))
             if before not in (None, plan.chunk_count):
                 context.log.warning(

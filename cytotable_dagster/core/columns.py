@@ -3,12 +3,21 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from cytotable_dagster.core.presets import IMAGE
+from cytotable_dagster.core.presets import IMAGE, Preset
+
+# How columns may be called: so that no tool takes for a measurement what is none, or exactly as CytoTable does.
+DEFAULT_NAMES, CYTOTABLE_NAMES = "default", "cytotable"
+NAMES = (DEFAULT_NAMES, CYTOTABLE_NAMES)
+# What clients ask for by name, whatever the source calls it.
+PLATE, WELL, SITE, OBJECT_NUMBER = "Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"
+ASKED_FOR = (PLATE, WELL, SITE, OBJECT_NUMBER)
 
 _FIRST = ("tablenumber", "imagenumber", "objectnumber")
 _GROUPS = ("image", "cytoplasm", "cells", "nuclei")
 # CellProfiler's names have no spaces, and IN Carta's `Class Name`, `WELL LABEL`, `Plate ID` nothing else.
 _IDENTITY = re.compile(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest|TableNumber)(_|$)| (Name|Color|Path|LABEL|ID)$")
+# Numbers of objects and images, of parents, neighbours and tracks too; IN Carta's slices and times.
+_NUMBERING = re.compile(r"(Object_?|Image)Number|(^|_)Parent_|TrackObjects_Label(_|$)|^Slice | Time Stamp$")
 
 
 def result_name(column: str, compartment: str, identifying_columns: Iterable[str]) -> str:
@@ -23,6 +32,26 @@ def result_name(column: str, compartment: str, identifying_columns: Iterable[str
     if IMAGE in column or "ObjectNumber" in column or "TableNumber" in column:
         return f"Metadata_{column}"
     return f"Metadata_{compartment}_{column}"
+
+
+def column_name(column: str, compartment: str, preset: Preset, names: str, *, measured: bool) -> str:
+    """The name of a source column in a compartment's result, `names` being one of NAMES.
+
+    By default, what is `measured` of objects starts with their compartment's name, all else of them with `Metadata_`.
+    """
+    named = result_name(column, compartment, preset.identifying_columns)
+    name = named if preset.prefix else plain_name(column, preset.identifying_columns)
+    if names == CYTOTABLE_NAMES or compartment == IMAGE or name.startswith("Metadata_"):
+        return name
+    if not measured:
+        return f"Metadata_{name}"
+    return name if preset.prefix or name.startswith(f"{compartment}_") else f"{compartment}_{name}"
+
+
+def other_name(name: str) -> str:
+    """What the column is called on a plate where it is a measurement, or is none."""
+    bare = name.removeprefix("Metadata_")
+    return f"Metadata_{name}" if bare == name else bare
 
 
 def plain_name(column: str, identifying_columns: Iterable[str]) -> str:
@@ -51,6 +80,16 @@ def selects(patterns: Sequence[str], name: str) -> bool:
 def is_identity(column: str) -> bool:
     """Whether a source column names things (wells, files, digests), so that text in it is no number gone wrong."""
     return _IDENTITY.search(column) is not None
+
+
+def names_no_measurement(column: str) -> bool:
+    """Whether a source column of objects names or numbers things rather than measuring them."""
+    return is_identity(column) or _NUMBERING.search(column) is not None
+
+
+def is_called(column: str, compartment: str, name: str) -> bool:
+    """Whether a source column has this name, in any case, with its compartment's before it or not."""
+    return name.lower() in (column.lower(), column.removeprefix(f"{compartment}_").lower())
 
 
 def _rank(name: str) -> int:

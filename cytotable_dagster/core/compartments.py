@@ -75,16 +75,18 @@ def read_batches(
     """
     import pyarrow as pa
 
-    schema, added = plan.schema(compartment), plan.added
+    schema, added = plan.schema(compartment), plan.added_to(compartment)
     if names is not None:
         schema = pa.schema([schema.field(name) for name in names])
     columns = {column.name: column for column in plan.part(compartment).columns}
-    read = [columns[name] for name in schema.names if name in columns]
-    sources = [column.source for column in read]
-    types = [pa.type_for_alias(column.read_type) for column in read]
-    table, names_of = plan.part(compartment).table.name, {column.source: column.name for column in read}
-    for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, sources, types), strict=True):
-        found = dict(zip((column.name for column in read), arrays, strict=True))
+    own = [columns[name] for name in schema.names if name in columns]
+    # A source column that stands in the result under two names is read once, and known by its own.
+    read = {column.source: column for column in sorted(own, key=lambda column: not column.beside)}
+    types = [pa.type_for_alias(column.read_type) for column in read.values()]
+    table, names_of = plan.part(compartment).table.name, {source: column.name for source, column in read.items()}
+    for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, list(read), types), strict=True):
+        values = dict(zip(read, arrays, strict=True))
+        found = {column.name: values[column.source] for column in own}
         found |= {
             name: repeated(value, schema.field(name).type, len(batch))
             for name, value in added.items()

@@ -100,6 +100,7 @@ class ConversionReport:
         without_cells: images without any row of `Cells`, or of the base where there are no `Cells`.
         joined_rows: rows of the joined table; None where the result is none.
         dropped_rows: rows of the base that `drop_null` left out of it.
+        unmatched_rows: rows of the base that `unmatched="drop"` left out of it.
         skipped: files and records of the source that nothing was read from, and why.
         skipped_rows: how many such records there are: ragged ones of CSV files.
         notes: what else is worth knowing.
@@ -122,6 +123,7 @@ class ConversionReport:
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     skipped_rows: int = 0
+    unmatched_rows: int = 0
 
     @property
     def coercions(self) -> tuple[str, ...]:
@@ -180,13 +182,19 @@ class ConversionReport:
         write_json(self.to_json(), path)
 
     @property
+    def _partners(self) -> str:
+        return " or ".join(match.compartment for match in self.matches if match.compartment != IMAGE)
+
+    @property
     def _not_joined(self) -> tuple[str, ...]:
         return tuple(f"{compartment}: cannot be joined, for {reason}" for compartment, reason in self.unjoined)
 
     def _unmatched(self, match: Match) -> tuple[str, ...]:
         total = match.matched + match.unmatched.count
+        # What was to be left out is told with the joined rows, and contradicts nothing.
+        unmatched = Found() if self.unmatched_rows else match.unmatched
         lines = (
-            (match.unmatched, f"{self.base}: {match.unmatched.count} of {total} rows have no {match.compartment}"),
+            (unmatched, f"{self.base}: {match.unmatched.count} of {total} rows have no {match.compartment}"),
             (match.left_over, f"{match.compartment}: {match.left_over.count} rows belong to no {self.base}"),
         )
         return tuple(f"{line}{found.such_as()}" for found, line in lines if found.count)
@@ -208,8 +216,9 @@ class ConversionReport:
         ]
         lines = text_table(heads, rows)
         if self.joined_rows is not None:
+            lacking = f", {self.unmatched_rows:,} left out that lack {self._partners}" if self.unmatched_rows else ""
             dropped = f", {self.dropped_rows:,} left out for a null in them" if self.dropped_rows else ""
-            lines.append(f"joined: {self.joined_rows:,} rows, one for each of {self.base}{dropped}")
+            lines.append(f"joined: {self.joined_rows:,} rows, one for each of {self.base}{lacking}{dropped}")
         if self.without_cells.count:
             lines.append(
                 f"{self.without_cells.count:,} of {self.images:,} images have no cells{self.without_cells.such_as()}"

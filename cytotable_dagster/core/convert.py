@@ -12,6 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
 from cytotable_dagster.core.cache import fetched, with_fresh_copies
+from cytotable_dagster.core.columns import CYTOTABLE_NAMES, DEFAULT_NAMES
 from cytotable_dagster.core.compiled import load_kept
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.destination import Claim, Destination, LocalDestination
@@ -22,7 +23,7 @@ from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
-from cytotable_dagster.core.plan import Options, Plan, copies_in
+from cytotable_dagster.core.plan import KEEP, Options, Plan, copies_in
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
 from cytotable_dagster.core.presets import DEFAULT, Preset
 from cytotable_dagster.core.publication import exists_already
@@ -65,6 +66,8 @@ def convert(
     parsl_config: "Config | None" = None,
     *,
     image_features: bool = False,
+    names: str | None = None,
+    unmatched: str = KEEP,
     schema: str = UNION,
     encoding: str = "utf-8",
     strict: bool = False,
@@ -100,6 +103,10 @@ def convert(
         overwrite: replace results that exist.
         parsl_config: where the work runs; None is threads of this machine, or the Parsl kernel that is loaded.
         image_features: put all columns of the image table into the joined table, not only those that name images.
+        names: `cytotable` gives the names that CytoTable gives; None is `default`, by which all that is no measurement
+            starts with `Metadata_`, or `cytotable` where there is a query, which is in those names.
+        unmatched: `drop` leaves out joined rows that lack one of the objects that belong together (a cytoplasm without
+            nucleus); `keep` has nulls there.
         schema: of several plates whose columns differ: their `union`, null where a plate lacks one, or `intersection`.
         encoding: of CSV files, such as `latin-1`.
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
@@ -120,6 +127,8 @@ def convert(
     cloud = checked_cloud_options(cloud)
     targets = _names(targets)
     joined = _is_joined(dest_path, join, joins)
+    if joins is not None and unmatched != KEEP:
+        raise OptionError("unmatched= is for the preset's join, and joins= was given; leave out rows in the query")
     place_cloud = options_to_write(dest_cloud, cloud)
     place, single = _destination(dest_path, dest_datatype, joined, place_cloud)
     options = Options.checked(
@@ -130,6 +139,8 @@ def convert(
         targets=targets,
         drop_null=drop_null,
         image_features=image_features,
+        names=names or (DEFAULT_NAMES if joins is None else CYTOTABLE_NAMES),
+        unmatched=unmatched,
         encoding=encoding,
     )
     datatype = wanted_datatype(preset, source_datatype)

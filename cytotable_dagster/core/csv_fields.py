@@ -204,6 +204,15 @@ def _class_of(text, start):
 
 
 @helper
+def _is_led(text, at):
+    """Whether a whole number has a zero or a plus before it, so that its text says more."""
+    sign = byte_at(text, at)
+    at += sign == 45 or sign == 43
+    after = byte_at(text, at + 1)
+    return sign == 43 or (byte_at(text, at) == 48 and after >= 48 and after <= 57)
+
+
+@helper
 def read_fields(task, text, kinds, lines, counts, cells):
     """Read all records; the number of rows, or ODD where a record has not as many fields as there are columns, or
     quotes and carriage returns are anywhere but around a field and at a line's end."""
@@ -217,7 +226,7 @@ def read_fields(task, text, kinds, lines, counts, cells):
             continue
         if column == width or row == rows:
             return np.int64(ODD)
-        kind, line = kinds[column], lines[column]
+        kind, line, first = kinds[column], lines[column], at
         if kind in (TEXT, SKIPPED):
             start, end, at = _bounds(text, at)
             found, word = (MISSING if start == end else TEXT), (start << 32) | (end - start)
@@ -230,6 +239,8 @@ def read_fields(task, text, kinds, lines, counts, cells):
             at = end
         if at == ODD:
             return np.int64(ODD)
+        if found == INTEGER and kind == COUNTED and _is_led(text, first):
+            found = TEXT
         if found == INTEGER and kind == REAL and is_rounded(word):
             # Told by those who read texts.
             found = TEXT

@@ -19,6 +19,7 @@ from cytotable_dagster.core.csv_types import classes, of_type, without_missing
 from cytotable_dagster.core.object_csv import with_split_objects
 from cytotable_dagster.core.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.readers import Found
+from cytotable_dagster.core.schema import loses_as_count, loses_as_name
 from cytotable_dagster.core.types import Coercion, SourceColumn
 from cytotable_dagster.core.values import typed_array
 
@@ -138,15 +139,23 @@ class CsvSurvey:
         places = {column.name: place for place, column in enumerate(self.columns)}
         places_of = [np.array([places[name] for name in header.names]) for header in self.headers]
         counts = np.zeros((len(places), CLASSES), np.int64)
+        marks = np.zeros(len(places), np.int64)
         for part, look in zip(parts, looked, strict=True):
-            counts[places_of[part.header]] += look.counts
+            own = places_of[part.header]
+            counts[own] += look.counts
+            marks[own] |= look.marks
             if part.table_number is not None:
                 counts[places[TABLE_NUMBER], INTEGER] += look.rows
         # Where most values are text, numbers among them are text too.
         numbers = counts[:, INTEGER] + counts[:, REAL]
-        mostly_text = counts[:, TEXT] > numbers
-        counts[mostly_text, TEXT] += numbers[mostly_text]
-        counts[mostly_text, INTEGER] = counts[mostly_text, REAL] = 0
+        lossy = [
+            text > 0 or loses_as_name(own, real > 0) if is_identity(name) else loses_as_count(own, real > 0)
+            for name, own, real, text in zip(places, marks.tolist(), counts[:, REAL], counts[:, TEXT], strict=True)
+        ]
+        # And where one of them would lose something as a number.
+        all_text = (counts[:, TEXT] > numbers) | np.array(lossy, bool)
+        counts[all_text, TEXT] += numbers[all_text]
+        counts[all_text, INTEGER] = counts[all_text, REAL] = 0
         counts[:, MISSING] = sum(look.rows for look in looked) - counts[:, INTEGER:].sum(axis=1)
         return counts
 
@@ -163,12 +172,13 @@ class CsvSurvey:
 
 @dataclass(frozen=True)
 class _Look:
-    """A part that was looked at: its rows, its keys, how many values of each column are of which class (see
-    `csv_types.classes`), and the records that were left out."""
+    """A part that was looked at: its rows, its keys, how many values of each column are of which class and what marks
+    numbers among them have (see `csv_types.Classes`), and the records that were left out."""
 
     rows: int
     keys: "tuple[pa.Array, ...]"
     counts: "np.ndarray"
+    marks: "np.ndarray"
     left_out: int
     ragged: tuple[Ragged, ...]
 
@@ -193,8 +203,10 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np
         records = read_part(Path(part.path), part.part, header, table.encoding, part.name, exact=True)
         block = read_texts(records, header, kinds)
     counts = block.counts.copy()
+    marks = np.zeros(len(counts), np.int64)
     for name, array in block.texts.items():
-        counts[header.names.index(name)] = classes(array, name)
+        place = header.names.index(name)
+        counts[place], marks[place] = classes(array, name)
     keys = []
     for name in wanted:
         if name in block.texts:
@@ -205,7 +217,7 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np
             keys.append(from_numpy(np.full(block.rows, part.table_number, np.int64)))
         else:
             keys.append(pa.nulls(block.rows, pa.int64()))
-    return _Look(block.rows, tuple(keys), counts, records.left_out, records.ragged)
+    return _Look(block.rows, tuple(keys), counts, marks, records.left_out, records.ragged)
 
 
 def _key(pieces: "Sequence[pa.Array]", name: str) -> "pa.Array":

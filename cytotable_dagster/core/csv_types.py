@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, reduce
+from operator import or_
+from typing import TYPE_CHECKING, NamedTuple
 
 from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.columns import is_identity
 from cytotable_dagster.core.csv_layout import FEW, INTEGER, REAL, TEXT
-from cytotable_dagster.core.values import number_type
+from cytotable_dagster.core.presets import TABLE_NUMBER
+from cytotable_dagster.core.schema import TextKind, text_kind
+from cytotable_dagster.core.values import LONG_MARK, kept_as_number, marks_of, number_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,8 +23,19 @@ _LONG = r"^\s*[+-]?\d{16,}\s*$"
 _CLASSES = {int: INTEGER, float: REAL, str: TEXT}
 
 
-def classes(array: "pa.Array", name: str) -> Sequence[int]:
-    """How many texts of a column are missing, whole numbers, real, anything else, bytes."""
+class Classes(NamedTuple):
+    """How many texts are missing, whole numbers, real, anything else, bytes; and what of `values.marks_of` is among the
+    numbers."""
+
+    counts: Sequence[int]
+    marks: int
+
+
+def classes(array: "pa.Array", name: str) -> Classes:
+    """What the texts of a column are, as those of a part of a table.
+
+    In a column that names a thing, all are text where a number would say less than one of them does.
+    """
     import pyarrow as pa
 
     if len(array) <= FEW:
@@ -30,31 +44,39 @@ def classes(array: "pa.Array", name: str) -> Sequence[int]:
     there = len(array) - array.null_count
     counts = [array.null_count, 0, 0, 0, 0]
     whole = of_type(array, pa.int64())
-    if is_identity(name):
-        # What names things is kept as it is written: 007 is no 7.
-        counts[INTEGER if whole is not array and whole.cast(pa.string()).equals(array) else TEXT] = there
-    elif whole is not array:
+    if whole is not array and whole.cast(pa.string()).equals(array):
         counts[INTEGER] = there
-    elif of_type(array, pa.float64()) is not array:
-        counts[REAL] = there
+        return Classes(counts, LONG_MARK * may_be_rounded(array, pa.float64()))
+    kind = text_kind(array)
+    if is_identity(name) and _stays_text(kind, name):
+        counts[TEXT] = there
+    elif not kind.other:
+        counts[REAL if kind.fractional or kind.infinite else INTEGER] = there
     else:
         texts = (text for text in array.to_pylist() if text is not None)
         for found, number in Counter(_CLASSES[number_type(text)] for text in texts).items():
             counts[found] = number
-    return counts
+    return Classes(counts, kind.marks)
 
 
-def _classes_of_few(texts: "Sequence[str | None]", name: str) -> Sequence[int]:
+def _stays_text(kind: TextKind, name: str) -> bool:
+    # Two TableNumbers that are written differently are two. What other parts of the table hold is not known.
+    return kind.other or kind.infinite or kind.lossy or (name == TABLE_NUMBER and kind.padded)
+
+
+def _classes_of_few(texts: "Sequence[str | None]", name: str) -> Classes:
     """As `classes`, by Python."""
     there = [text for text in texts if text is not None and text not in MISSING]
     counts = [len(texts) - len(there), 0, 0, 0, 0]
     found = [_CLASSES[number_type(text)] for text in there]
-    if is_identity(name):
-        as_written = all(kind == INTEGER and str(int(text)) == text for kind, text in zip(found, there, strict=True))
-        found = [INTEGER if as_written else TEXT] * len(there)
+    if is_identity(name) and not all(
+        kind == INTEGER and str(int(text)) == text if name == TABLE_NUMBER else kind != TEXT and kept_as_number(text)
+        for kind, text in zip(found, there, strict=True)
+    ):
+        found = [TEXT] * len(there)
     for kind in found:
         counts[kind] += 1
-    return counts
+    return Classes(counts, reduce(or_, map(marks_of, there), 0))
 
 
 def without_missing(array: "pa.Array") -> "pa.Array":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from cytotable_dagster.core.columns import other_name
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import Columns, columns_of, schema_of
 from cytotable_dagster.core.errors import SchemaError, SourceNotFoundError
@@ -162,13 +163,19 @@ def put_plate(
 
 
 def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[str, Columns]:
-    """By plate its columns in the types of `wanted`, for those that have others; plates in `but` left out."""
+    """By plate its columns in the types of `wanted`, and called as there; plates in `but` left out."""
     types, members = dict(wanted), {plate: member for plate, member in table.members.items() if plate not in but}
-    fitting = {
-        columns: tuple((name, types.get(name, kind)) for name, kind in columns)
-        for columns in {member.content.columns for member in members.values()}
-    }
+    fitting = {columns: _retyped(columns, types) for columns in {member.content.columns for member in members.values()}}
     return {plate: fitting[member.content.columns] for plate, member in members.items()}
+
+
+def _retyped(columns: Columns, types: Mapping[str, str]) -> Columns:
+    own = {name for name, _ in columns}
+    # Of two names that mean one column, `drift.unified` leaves the one that has no value in it.
+    called = [name if name in types or other_name(name) in own else other_name(name) for name, _ in columns]
+    return tuple(
+        (new, types[new]) if new in types else (name, kind) for new, (name, kind) in zip(called, columns, strict=True)
+    )
 
 
 def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:

@@ -1,9 +1,10 @@
 """Plates whose tables have different columns: the one schema for all of them, and what each plate lacks or adds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.columns import PLATE, WELL, other_name
 from cytotable_dagster.core.errors import OptionError, SchemaError
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def unified(
 ) -> Drift:
     """One schema for the tables of several plates: columns in the order of the first plate that has them.
 
-    Whole and real numbers become real, narrow numbers wide. A column without any value takes the others' type.
+    Whole and real numbers become real, narrow numbers wide. A column without any value takes the others' type, and
+    their name where it differs as that of a measurement does from that of anything else (`Cells_X`,
+    `Metadata_Cells_X`), which by its values it might be either of. Names of plates and wells that are whole numbers on
+    one plate and text on another are text.
 
     Args:
         plates: the columns of each plate's table; the order counts.
@@ -77,7 +81,7 @@ def unified(
     groups: dict[Columns, list[str]] = {}
     for plate, columns in plates.items():
         groups.setdefault(columns, []).append(plate)
-    shapes = [_Shape(dict(columns), tuple(names)) for columns, names in groups.items()]
+    shapes = _with_one_name(table, [_Shape(dict(columns), tuple(names)) for columns, names in groups.items()], is_empty)
     every = list(dict.fromkeys(name for shape in shapes for name in shape.types))
     common = {name for name in every if all(name in shape.types for shape in shapes)}
     chosen = [name for name in every if mode == UNION or name in common]
@@ -105,14 +109,50 @@ def schema_of(columns: Columns) -> "pa.Schema":
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns])
 
 
+def _with_one_name(
+    table: str, shapes: Sequence[_Shape], is_empty: "Callable[[str, str], bool] | None"
+) -> Sequence[_Shape]:
+    """The plates' columns, those without any value called as on plates where they have some.
+
+    Raises:
+        SchemaError: both names have values, of types that are not one.
+    """
+    names = dict.fromkeys(name for shape in shapes for name in shape.types)
+    for name in names:
+        other = other_name(name)
+        if is_empty is None or other not in names:
+            continue
+        ours, theirs = ([shape for shape in shapes if key in shape.types] for key in (name, other))
+        if not ours or not theirs or any(shape in theirs for shape in ours):
+            continue
+        mine, kind = ours[0].types[name], theirs[0].types[other]
+        if all(is_empty(plate, name) for shape in ours for plate in shape.plates):
+            shapes = [replace(shape, types=_renamed(shape.types, name, other, kind)) for shape in shapes]
+        elif _common_type({mine, kind}) is None and not all(
+            is_empty(plate, other) for shape in theirs for plate in shape.plates
+        ):
+            raise SchemaError(
+                f"{table}: column {name} is {mine} on plate {ours[0].plates[0]} and {kind}, as {other}, on plate "
+                f"{theirs[0].plates[0]}; leave one of them out, or mend its source"
+            )
+    return shapes
+
+
+def _renamed(types: Mapping[str, str], name: str, other: str, kind: str) -> dict[str, str]:
+    return {other if key == name else key: kind if key == name else own for key, own in types.items()}
+
+
 def _one_type(table: str, name: str, shapes: Sequence[_Shape], is_empty: "Callable[[str, str], bool] | None") -> str:
     """The type of a column that all these have."""
     common = _common_type({shape.types[name] for shape in shapes})
     if common is None and is_empty is not None:
-        filled = [shape for shape in shapes if not all(is_empty(plate, name) for plate in shape.plates)]
-        common = _common_type({shape.types[name] for shape in filled})
+        shapes = [shape for shape in shapes if not all(is_empty(plate, name) for plate in shape.plates)] or shapes
+        common = _common_type({shape.types[name] for shape in shapes})
     if common is not None:
         return common
+    if name.endswith((PLATE, WELL)) and {shape.types[name] for shape in shapes} == {"int64", "string"}:
+        # Barcodes of digits alone on one plate; a whole number is as well written out.
+        return "string"
     first = shapes[0]
     other = next(shape for shape in shapes if _common_type({first.types[name], shape.types[name]}) is None)
     raise SchemaError(

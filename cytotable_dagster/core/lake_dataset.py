@@ -1,5 +1,6 @@
 """A dataset's table kept in step with the plates of a lake: what is new there is put in, what is gone is taken out."""
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -149,15 +150,19 @@ def _looked_at(plate: str, folder: PlateFolder, name: str, number_of: Callable[[
     except (OSError, pa.ArrowInvalid) as error:
         return f"{folder.address(name)}: not there or not whole ({error}); convert the plate again"
     if "table_number" in content.facts:
-        return _fitting(plate, content, name, int(content.facts["table_number"]), content.facts["names_plate"] == "yes")
+        facts = content.facts
+        said = json.loads(facts.get("named_plate", "null")) if facts["names_plate"] == "yes" else plate
+        return _fitting(content, name, int(facts["table_number"]), said, facts["names_plate"] == "yes")
     try:
         plan = load_plan(folder.plan)
-        return _fitting(plate, content, name, number_of(plate, plan), plan.names_plate)
+        said = plan.plate if plan.names_plate else plate
+        return _fitting(content, name, number_of(plate, plan), said, plan.names_plate)
     except (OSError, ValueError, SourceChangedError) as error:
         return f"its files, of an earlier version, tell no TableNumber, for which its source is needed once: {error}"
 
 
-def _fitting(plate: str, content: Content, name: str, number: int, names_plate: bool) -> _Fitting:
+def _fitting(content: Content, name: str, number: int, plate: str | int | None, names_plate: bool) -> _Fitting:
+    """How a file tells the TableNumber, and the plate where it does not, or no table of its source `names_plate`."""
     fills: dict[str, Fill] = {}
     columns = dict(content.columns)
     if ADDED_TABLE_NUMBER in columns:
@@ -165,9 +170,9 @@ def _fitting(plate: str, content: Content, name: str, number: int, names_plate: 
         fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
     fills[ADDED_TABLE_NUMBER] = Constant(number)
     columns = {ADDED_TABLE_NUMBER: "int64", **columns}
-    if not names_plate:
+    if plate is not None and not (names_plate and ADDED_PLATE in columns):
         fills[ADDED_PLATE] = Constant(plate)
-        columns = {ADDED_PLATE: "string", **columns}
+        columns = {**columns, ADDED_PLATE: "int64" if isinstance(plate, int) else "string"}
     names = joined_order(columns) if name == SINGLE_CELLS else list(columns)
     return _Fitting(content, tuple((key, columns[key]) for key in names), fills)
 

@@ -15,7 +15,7 @@ from cytotable_dagster.core.parquet import facts_in, footer
 from cytotable_dagster.core.parquet_concat import concat_files
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.plate_folder import PlateFolder
-from cytotable_dagster.core.single_cells import base_compartment, join_chunk_files, joined_compartments
+from cytotable_dagster.core.single_cells import base_compartment, join_chunk_files, joined_compartments, left_out
 from cytotable_dagster.core.table_file import TableFile
 from cytotable_dagster.core.types import FileFacts
 from cytotable_dagster.core.work import SINGLE_CELLS
@@ -38,7 +38,7 @@ def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> File
     told = as_facts(merged([coercion for facts in made for coercion in facts.coercions]))
     with folder.create(compartment, parts) as out:
         concat_files(parts, out, footer({**plan.facts(), "compartment": compartment, "rows": str(rows), **told}))
-        _check_rows(folder, compartment, rows, part)
+        _check_rows(folder, compartment, rows, part, part.rows)
     forget_old_chunks(plan, folder, compartment)
     return result_facts(folder, compartment, started)
 
@@ -58,7 +58,8 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
             )
     parts = [folder.chunk(compartment, chunk) for compartment in compartments for chunk in range(plan.chunk_count)]
     base = plan.part(base_compartment(plan))
-    if _holds(folder, SINGLE_CELLS, plan, base.rows, parts):
+    wanted = base.rows - left_out(plan)
+    if _holds(folder, SINGLE_CELLS, plan, wanted, parts):
         return None
     started = time.perf_counter()
     with scratch_folder(folder.path / SINGLE_CELLS) as scratch, run(scratch) as runner:
@@ -74,7 +75,7 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
             for _, made in ended:
                 table.add([made])
             rows = table.finish({**plan.facts(), "compartment": SINGLE_CELLS}).rows
-            _check_rows(folder, SINGLE_CELLS, rows, base)
+            _check_rows(folder, SINGLE_CELLS, rows, base, wanted)
     return result_facts(folder, SINGLE_CELLS, started)
 
 
@@ -100,10 +101,10 @@ def result_version(plan: Plan, folder: PlateFolder, name: str) -> str:
     return f"{plan.fingerprint}-{folder.version(name)}"
 
 
-def _check_rows(folder: PlateFolder, name: str, rows: int, part: TablePlan) -> None:
-    if rows != part.rows:
+def _check_rows(folder: PlateFolder, name: str, rows: int, part: TablePlan, wanted: int) -> None:
+    if rows != wanted:
         raise DamagedSourceError(
-            f"{folder.address(name)}: {rows} rows, where table {part.table.name} has {part.rows}; nothing was published"
+            f"{folder.address(name)}: {rows} rows, where table {part.table.name} gives {wanted}; nothing was published"
         )
 
 

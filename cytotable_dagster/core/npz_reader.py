@@ -70,7 +70,7 @@ class NpzTable:
     @cached_property
     def columns(self) -> tuple[SourceColumn, ...]:
         numbers = [SourceColumn(name, "", "INTEGER") for name in self.keys]
-        known = [SourceColumn(name, "", self._affinity(name)) for name in self.metadata]
+        known = [SourceColumn(name, "", self._affinity(name), measured=False) for name in self.metadata]
         reals = [SourceColumn(name, "", "REAL") for name in (*_PLACES, *self.features)]
         return (*numbers, SourceColumn(_SOURCE, "", "TEXT"), *known, *reals)
 

@@ -7,6 +7,7 @@ and, for each compartment, the row numbers in the order of the result (`Cells.ro
 
 import hashlib
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -14,8 +15,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.columns import DEFAULT_NAMES, NAMES, PLATE
 from cytotable_dagster.core.csv_header import check_encoding
-from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.errors import OptionError, TargetError
 from cytotable_dagster.core.files import as_json, whole_file
 from cytotable_dagster.core.integer_file import load_integers
 from cytotable_dagster.core.presets import Preset
@@ -34,7 +36,11 @@ if TYPE_CHECKING:
 ADDED_TABLE_NUMBER = "Metadata_TableNumber"
 OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
 # What several plates in one table are told apart by, where the source does not say it.
-ADDED_PLATE = "Metadata_Plate"
+ADDED_PLATE = PLATE
+
+# What becomes of rows of the joined table that lack one of the objects that belong together.
+KEEP, DROP = "keep", "drop"
+UNMATCHED = (KEEP, DROP)
 
 _FILE = "plan.json"
 # Plans that are kept in memory, as wide ones take a while to read.
@@ -49,9 +55,10 @@ class Options:
 
     `joined` says that chunks will be joined, `one_file` that they end in one file.
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
-    many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given,
-    `plate_name` as `Metadata_Plate` where, besides, no table of the source has a column of that name.
-    `encoding` is that of CSV files.
+    many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given;
+    `plate_name` is, where a plate is one of several, what it goes by where its tables do not say.
+    `encoding` is that of CSV files. `names` is one of `columns.NAMES`; `unmatched` says whether the joined table keeps
+    rows that lack one of the objects that belong together, or drops them.
     """
 
     joined: bool = False
@@ -65,12 +72,18 @@ class Options:
     drop_null: bool = False
     image_features: bool = False
     encoding: str = "utf-8"
+    names: str = DEFAULT_NAMES
+    unmatched: str = KEEP
 
     @classmethod
     def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others: Any) -> "Options":
-        """Options with the cast map and the encoding looked through; raises OptionError."""
-        check_encoding(others.get("encoding", cls.encoding))
-        return cls(casts=tuple(sorted(checked_casts(data_type_cast_map).items())), **others)
+        """Options with the cast map, the encoding and words looked through; raises OptionError."""
+        made = cls(casts=tuple(sorted(checked_casts(data_type_cast_map).items())), **others)
+        check_encoding(made.encoding)
+        for option, value, known in (("names", made.names, NAMES), ("unmatched", made.unmatched, UNMATCHED)):
+            if value not in known:
+                raise OptionError(f"{option} {value!r} is not known; there are: {', '.join(known)}")
+        return made
 
 
 @dataclass(frozen=True)
@@ -95,8 +108,9 @@ class Plan:
     the joined table has one row for, `partners` are those joined to it beside the images. `skipped` are files that
     were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
     `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
-    results, None where they never will be. `copies` is the folder of the copies of tables that are out of the ordinary;
-    where a plan is kept longer than they are, `recopied` makes them anew."""
+    results, None where they never will be; `plate` is what tables without `Metadata_Plate` get as such. `copies` is the
+    folder of the copies of tables that are out of the ordinary; where a plan is kept longer than they are, `recopied`
+    makes them anew."""
 
     folder: Path
     fingerprint: str
@@ -114,6 +128,7 @@ class Plan:
     skipped_rows: int = 0
     number: int | None = None
     copies: Path | None = field(default=None, compare=False)
+    plate: str | int | None = None
 
     @property
     def compartments(self) -> tuple[str, ...]:
@@ -180,21 +195,27 @@ class Plan:
         """The Arrow schema of a compartment's files."""
         import pyarrow as pa
 
-        fields = [(column.name, pa.type_for_alias(column.type)) for column in self.part(compartment).columns]
-        added = [(name, pa.int64() if isinstance(value, int) else pa.string()) for name, value in self.added.items()]
+        columns = sorted(self.part(compartment).columns, key=lambda column: not column.beside)
+        fields = [(column.name, pa.type_for_alias(column.type)) for column in columns]
+        added = [
+            (name, pa.int64() if isinstance(value, int) else pa.string())
+            for name, value in self.added_to(compartment).items()
+        ]
         return pa.schema([*added, *fields])
 
-    @property
-    def added(self) -> dict[str, int | str]:
-        """Columns that are not the source's, with their one value."""
-        number, plate = self.options.table_number, self.options.plate_name
-        added = {ADDED_TABLE_NUMBER: number, ADDED_PLATE: None if self.names_plate else plate}
+    def added_to(self, compartment: str) -> dict[str, int | str]:
+        """Columns of a compartment that are not its source table's, with their one value."""
+        said = any(column.name == ADDED_PLATE for part in self.tables for column in part.columns)
+        own = any(column.name == ADDED_PLATE for column in self.part(compartment).columns)
+        # Which a plate alone need not repeat in its other tables.
+        plate = None if own or (said and self.options.plate_name is None) else self.plate
+        added = {ADDED_TABLE_NUMBER: self.options.table_number, ADDED_PLATE: plate}
         return {name: value for name, value in added.items() if value is not None}
 
     @property
     def names_plate(self) -> bool:
-        """Whether a table of the source has a column `Metadata_Plate`."""
-        return any(column.name == ADDED_PLATE for part in self.tables for column in part.columns)
+        """Whether a table of the source has a column `Metadata_Plate`, under this very name."""
+        return any(c.name == ADDED_PLATE and not c.beside for part in self.tables for c in part.columns)
 
     def facts(self) -> dict[str, str]:
         """What the footer of every file tells of its origin."""
@@ -211,6 +232,7 @@ class Plan:
             # All that a dataset needs to know of the source, which may be gone by then.
             "table_number": None if self.number is None else str(self.number),
             "names_plate": None if self.number is None else ("yes" if self.names_plate else "no"),
+            "named_plate": None if self.number is None or self.plate is None else json.dumps(self.plate),
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
+from cytotable_dagster.core.columns import DEFAULT_NAMES
 from cytotable_dagster.core.errors import DamagedSourceError, KeyColumnError, PresetError, TargetError
 from cytotable_dagster.core.integer_file import save_integers
 from cytotable_dagster.core.plan import (
+    ADDED_PLATE,
     ADDED_TABLE_NUMBER,
     OWN_TABLE_NUMBER,
     Options,
@@ -135,6 +137,7 @@ def make_plan(
         parts.append(part)
         keys.append(key)
         readers.append(reader)
+    parts = _making_room_for_plate(parts, options)
     parts, keys = in_one_form(parts, keys, readers, preset.table_number)
     orders, images = chunks.order_rows(keys)
     batch_size = _batch_size(found, options, preset)
@@ -162,6 +165,7 @@ def make_plan(
         skipped_rows=files.skipped_rows() if files else 0,
         number=number.result() if number else None,
         copies=copies or copies_in(folder),
+        plate=_plate(parts, keys, readers, source, preset, options, number is not None),
     )
     save_plan(plan)
     return plan
@@ -284,7 +288,9 @@ def _look_through(
         table=table,
         reader=reader.reader,
         reason=reader.reason,
-        columns=_making_room(result_columns(table, preset, profile, kinds, dict(options.casts)), options),
+        columns=_making_room(
+            result_columns(table, preset, profile, kinds, dict(options.casts), options.names), options
+        ),
         rows=len(rows),
     )
     return part, chunks.TableKeys(
@@ -310,3 +316,38 @@ def _making_room(columns: tuple[ResultColumn, ...], options: Options) -> tuple[R
     return tuple(
         replace(column, name=OWN_TABLE_NUMBER) if column.name == ADDED_TABLE_NUMBER else column for column in columns
     )
+
+
+def _making_room_for_plate(parts: Sequence[TablePlan], options: Options) -> list[TablePlan]:
+    """Tables of a plate among others, whose own name tells it apart where none of them has a `Metadata_Plate`: what
+    stands beside a column of another name may be equal on two plates."""
+    own = {column.name for part in parts for column in part.columns if not column.beside}
+    if options.plate_name is None or ADDED_PLATE in own:
+        return list(parts)
+    return [replace(part, columns=tuple(c for c in part.columns if c.name != ADDED_PLATE)) for part in parts]
+
+
+def _plate(
+    parts: Sequence[TablePlan],
+    keys: Sequence[chunks.TableKeys],
+    readers: Sequence[TableReader],
+    source: Source,
+    preset: Preset,
+    options: Options,
+    among_others: bool,
+) -> str | int | None:
+    """What tables without `Metadata_Plate` are told to be of: where no table has one, what the plate goes by here
+    (single cells need one); else, where the plate is or will be among others, what the image table calls it."""
+    import pyarrow as pa
+
+    found = {part.table.compartment: c for part in parts for c in part.columns if c.name == ADDED_PLATE}
+    by_default = options.names == DEFAULT_NAMES
+    if not found:
+        needed = by_default and (options.joined or preset.flat)
+        return source.plate if options.plate_name is None and needed else options.plate_name
+    if not (options.plate_name or among_others) or not by_default or IMAGE not in found:
+        return None
+    place, column = [part.table.compartment for part in parts].index(IMAGE), found[IMAGE]
+    batches = readers[place].batches([keys[place].rows], [column.source], [pa.type_for_alias(column.read_type)])
+    names = {name for arrays, _ in batches for name in arrays[0].unique().to_pylist()} - {None}
+    return names.pop() if len(names) == 1 else None

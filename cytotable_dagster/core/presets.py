@@ -16,7 +16,7 @@ TABLE_NUMBER = "TableNumber"
 # What of the image table goes into the joined table; the rest only with `image_features=True`.
 IMAGE_COLUMNS = (
     r"(Image_)?Metadata_(Plate|Well|Site)",
-    r"Image_(FileName|PathName|URL|MD5Digest)_.*",
+    r"Image_(FileName|PathName|MD5Digest)_.*",
 )
 
 
@@ -47,6 +47,10 @@ class Preset:
     """Whether columns get their compartment's name in front; without, identifying columns still get `Metadata_`."""
     image_parts: tuple[str, ...] = ()
     """Columns that, with the file, tell the images apart where no column numbers them."""
+    plate_columns: tuple[str, ...] = ("Metadata_Plate", "Metadata_Barcode")
+    """Source columns that name the plate, the first that is there; in any case, with the compartment's name or not."""
+    well_columns: tuple[str, ...] = ("Metadata_Well",)
+    site_columns: tuple[str, ...] = ("Metadata_Site", "Metadata_Field")
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
 
@@ -202,6 +206,9 @@ PRESETS: Mapping[str, Preset] = {
             object_number="OBJECT ID",
             identifying_columns=("ImageNumber",),
             image_parts=("Row", "Column", "FOV", "Z", "T"),
+            plate_columns=("Plate ID",),
+            well_columns=("WELL LABEL",),
+            site_columns=("FOV",),
             metadata=(),
             compartments=("Cells",),
             prefix=False,

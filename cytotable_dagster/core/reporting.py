@@ -20,7 +20,7 @@ from cytotable_dagster.core.matches import example_of, first_key, key_names, mat
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.schema import RESULT_TYPES
-from cytotable_dagster.core.single_cells import joined_columns
+from cytotable_dagster.core.single_cells import joined_columns, left_out
 from cytotable_dagster.core.types import Coercion, Source
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def planned_report(plan: Plan) -> ConversionReport:
         skipped=plan.skipped,
         notes=(*_unverified(plan.source), *plan.notes),
         skipped_rows=plan.skipped_rows,
+        unmatched_rows=left_out(plan) if plan.options.joined else 0,
     )
 
 
@@ -84,7 +85,7 @@ def finished_report(
         for part in report.compartments
     )
     base_rows = next((part.rows_read for part in parts if part.compartment == report.base), 0)
-    dropped = 0 if joined_rows is None else base_rows - joined_rows
+    dropped = 0 if joined_rows is None else base_rows - report.unmatched_rows - joined_rows
     return replace(report, compartments=parts, joined_rows=joined_rows, dropped_rows=dropped)
 
 
@@ -96,6 +97,7 @@ def _unverified(source: Source) -> tuple[str, ...]:
 
 def _compartment(plan: Plan, part: TablePlan, images: "pa.Table | None") -> CompartmentReport:
     name = part.table.compartment
+    own = [column for column in part.columns if not column.beside]
     return CompartmentReport(
         compartment=name,
         table=part.table.name,
@@ -108,7 +110,7 @@ def _compartment(plan: Plan, part: TablePlan, images: "pa.Table | None") -> Comp
         dropped=_dropped(plan, part),
         widened=tuple(
             Widened(column.name, column.source, source.declared, column.type)
-            for source, column in zip(part.table.columns, part.columns, strict=True)
+            for source, column in zip(part.table.columns, own, strict=True)
             if column.read_type != RESULT_TYPES.get(source.affinity, column.read_type)
         ),
     )
@@ -202,8 +204,9 @@ def _unjoined(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 
 def _added(plan: Plan, compartment: str) -> tuple[str, ...]:
-    of_result = not plan.options.joined or compartment == plan.base
-    return tuple(plan.added) if of_result else ()
+    if plan.options.joined and compartment != plan.base:
+        return ()
+    return (*plan.added_to(compartment), *(column.name for column in plan.part(compartment).columns if column.beside))
 
 
 def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:
@@ -211,6 +214,6 @@ def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:
     if not plan.options.joined or plan.base is None:
         return ()
     name = part.table.compartment
-    used = {column.column for column in joined_columns(plan) if column.compartment == name}
-    keys = plan.preset.keys_of(IMAGE)
-    return tuple(column.source for column in part.columns if column.name not in used and column.source not in keys)
+    joined = {column.column for column in joined_columns(plan) if column.compartment == name}
+    used = {*plan.preset.keys_of(IMAGE), *(column.source for column in part.columns if column.name in joined)}
+    return tuple(column.source for column in part.columns if not column.beside and column.source not in used)

@@ -1,14 +1,36 @@
 """Which one type each column has, decided from its values before any chunk is read (DESIGN, "Types")."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cytotable_dagster.core.columns import is_identity, plain_name, result_name
+from cytotable_dagster.core.columns import (
+    DEFAULT_NAMES,
+    OBJECT_NUMBER,
+    PLATE,
+    SITE,
+    WELL,
+    column_name,
+    is_called,
+    is_identity,
+    names_no_measurement,
+)
 from cytotable_dagster.core.errors import OptionError, SchemaError
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.types import SourceColumn, SourceTable
+from cytotable_dagster.core.values import (
+    BARE,
+    BARE_MARK,
+    KEPT,
+    LED,
+    LED_MARK,
+    LONG,
+    LONG_MARK,
+    MOST_DIGITS,
+    NO_DIGIT,
+    POINT_MARK,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +40,7 @@ if TYPE_CHECKING:
 NULL, INTEGER, REAL, TEXT, BLOB = range(5)
 # What a column of declared numbers is read as, where its values are what it declares.
 RESULT_TYPES = {"INTEGER": "int64", "REAL": "float64"}
-NUMERIC_AFFINITIES = frozenset({"INTEGER", "REAL", "NUMERIC"})
+_NUMBERS = ("int64", "float64")
 
 _CAST_GROUPS = {"float": "float64", "integer": "int64", "string": "string"}
 _CAST_NAMES = {
@@ -35,13 +57,15 @@ _CAST_NAMES = {
 class ResultColumn:
     """A column of the result: the source column it comes from, its name, and the names of two types.
 
-    `read_type` is what values are read as (int64, float64, string, binary), `type` what is written.
+    `read_type` is what values are read as (int64, float64, string, binary), `type` what is written. `beside` says that
+    the source column is another column of the result too, by the name that its own gives it.
     """
 
     source: str
     name: str
     read_type: str
     type: str
+    beside: bool = False
 
 
 @cache
@@ -63,7 +87,8 @@ def affinity(declared: str) -> str:
 class TextKind:
     """What the values of a column that holds text say when read as numbers, missing values set aside.
 
-    `fractional` means a number that no int64 holds, `padded` one that is written otherwise than an int64 is: 007, 7.0.
+    `fractional` means a number that no int64 holds, `padded` one that is written otherwise than an int64 is: 007, 7.0;
+    `lossy` one that says less than its text where that is a name; `marks` are those of `values.marks_of`.
     """
 
     number: bool
@@ -71,10 +96,34 @@ class TextKind:
     infinite: bool
     other: bool
     padded: bool = False
+    lossy: bool = False
+    marks: int = 0
 
     @property
     def whole(self) -> bool:
         return self.number and not (self.fractional or self.infinite or self.other)
+
+    def stays_text(self, name: str) -> bool:
+        """Whether a column that holds nothing else, but perhaps whole numbers, is text: where a value is no number, or
+        loses something as one."""
+        fractional = self.fractional or self.infinite
+        if is_identity(name):
+            return self.other or self.infinite or self.lossy or loses_as_name(self.marks, fractional)
+        return self.other or loses_as_count(self.marks, fractional)
+
+
+def loses_as_name(marks: int, fractional: bool) -> bool:
+    """Whether numbers of these marks say less than their text where it names a thing; `fractional` if some are real."""
+    return bool(marks & LONG_MARK and fractional) or (marks & (BARE_MARK | POINT_MARK)) == BARE_MARK
+
+
+def loses_as_count(marks: int, fractional: bool) -> bool:
+    """The same where they are no names: zeros and signs of a real say nothing."""
+    return bool(marks & LED_MARK) and not fractional
+
+
+# Text of which it is known that none of it is a number, or that it was written to stay as it is.
+WORDS = TextKind(number=False, fractional=False, infinite=False, other=True)
 
 
 def result_columns(
@@ -83,19 +132,22 @@ def result_columns(
     profile: "np.ndarray",
     kinds: Mapping[str, TextKind],
     casts: Mapping[str, str],
+    names: str = DEFAULT_NAMES,
 ) -> tuple[ResultColumn, ...]:
-    """Names and types of a compartment's columns.
+    """Names and types of a compartment's columns, and of those that stand beside them under names that clients ask for.
 
     Args:
         profile: counts of storage classes, shape (columns, 5), in the order NULL, INTEGER, REAL, TEXT, BLOB.
         kinds: the kind of each column that `text_candidates` named.
         casts: a checked `data_type_cast_map` (see `checked_casts`).
+        names: one of `columns.NAMES`.
 
     Raises:
         SchemaError: two columns get one name.
     """
     keys = _whole_number_columns(preset, table.compartment)
-    result = []
+    parts = {*keys, *preset.image_parts}
+    result: list[ResultColumn] = []
     for column, counts in zip(table.columns, profile, strict=True):
         key = column.name in keys
         kind = kinds.get(column.name)
@@ -103,10 +155,16 @@ def result_columns(
         if column.name == preset.table_number and kind and kind.padded:
             # Which may be a name: as numbers, 007 and 7 would be one.
             read_type = "string"
-        if preset.prefix:
-            name = result_name(column.name, table.compartment, preset.identifying_columns)
-        else:
-            name = plain_name(column.name, preset.identifying_columns)
+        name = column_name(
+            column.name,
+            table.compartment,
+            preset,
+            names,
+            measured=column.measured
+            and read_type in _NUMBERS
+            and column.name not in parts
+            and not names_no_measurement(column.name),
+        )
         result.append(
             ResultColumn(
                 source=column.name,
@@ -116,7 +174,34 @@ def result_columns(
             )
         )
     _refuse_equal_names(table, result)
+    if names == DEFAULT_NAMES:
+        # A table without rows has the columns of any other.
+        filled = {
+            column.name
+            for column, counts in zip(table.columns, profile, strict=True)
+            if counts[INTEGER:].any() or not counts.any()
+        }
+        result += _beside(table, preset, result, filled)
     return tuple(result)
+
+
+def _beside(
+    table: SourceTable, preset: Preset, columns: Sequence[ResultColumn], filled: Container[str]
+) -> list[ResultColumn]:
+    """Plate, well, site and object number under the names that clients ask for, where the table has them only under
+    others; a column without any value is none of them."""
+    number = preset.object_number_of(table.compartment)
+    wanted = {PLATE: preset.plate_columns, WELL: preset.well_columns, SITE: preset.site_columns}
+    wanted[OBJECT_NUMBER] = () if number is None else (number,)
+    taken = {column.name for column in columns}
+    found = []
+    for name, sources in wanted.items():
+        # In the order of the names, not of the columns.
+        fitting = (c for s in sources for c in columns if is_called(c.source, table.compartment, s))
+        column = next((column for column in fitting if column.source in filled), None)
+        if column is not None and name not in taken:
+            found.append(replace(column, name=name, beside=True))
+    return found
 
 
 def _refuse_equal_names(table: SourceTable, columns: Sequence[ResultColumn]) -> None:
@@ -145,7 +230,7 @@ def decide_type(column: SourceColumn, counts: Sequence[int], *, key: bool, kind:
         return "int64" if not counts[TEXT] or (kind and kind.whole) else "string"
     if counts[TEXT] and kind is None:
         return "string"
-    if kind and kind.other and not numbers:
+    if kind and (not numbers or is_identity(column.name)) and kind.stays_text(column.name):
         return "string"
     if numbers or (kind and (kind.number or kind.infinite)):
         real = counts[REAL] or column.affinity == "REAL" or (kind and (kind.infinite or kind.fractional))
@@ -155,23 +240,22 @@ def decide_type(column: SourceColumn, counts: Sequence[int], *, key: bool, kind:
     )
 
 
-def text_candidates(table: SourceTable, preset: Preset, profile: "np.ndarray") -> tuple[str, ...]:
-    """Columns whose text is to be looked at as numbers: keys; columns that also hold numbers or declare them;
-    and, where a table declares nothing but text, every column that does not name a thing."""
+class Candidates(NamedTuple):
+    """Columns with text that may be numbers: keys, such as hold numbers too, and those that hold nothing else."""
+
+    keys: tuple[str, ...]
+    mixed: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+def text_candidates(table: SourceTable, preset: Preset, profile: "np.ndarray") -> Candidates:
+    """The columns whose text is to be looked at as numbers."""
     keys = _whole_number_columns(preset, table.compartment)
-    all_text = all(column.affinity not in NUMERIC_AFFINITIES for column in table.columns)
-    return tuple(
-        column.name
-        for column, counts in zip(table.columns, profile, strict=True)
-        if counts[TEXT]
-        and (
-            column.name in keys
-            or (
-                not is_identity(column.name)
-                and (counts[INTEGER] or counts[REAL] or all_text or column.affinity in NUMERIC_AFFINITIES)
-            )
-        )
-    )
+    found: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for column, counts in zip(table.columns, profile, strict=True):
+        if counts[TEXT]:
+            found[0 if column.name in keys else 1 if counts[INTEGER] or counts[REAL] else 2].append(column.name)
+    return Candidates(*map(tuple, found))
 
 
 def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
@@ -183,13 +267,30 @@ def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
     infinite = pc.match_substring_regex(words, r"^[+-]?inf(inity)?$")
     number = pc.match_substring_regex(words, r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$")
     other = pc.invert(pc.or_(infinite, number))
+    numbers = words.filter(number)
+    fractional = not _fit_int64(numbers)
+    real = numbers.filter(pc.match_substring_regex(numbers, r"[.e]"))
+    digits = pc.utf8_ltrim(pc.replace_substring_regex(real, NO_DIGIT, ""), "0")
+    lossy = _any(pc.invert(_all_of(numbers, KEPT))) or _any(pc.greater(pc.utf8_length(digits), MOST_DIGITS))
+    marks = sum(
+        mark * _any(_all_of(numbers, pattern))
+        for mark, pattern in ((LED_MARK, LED), (LONG_MARK, LONG), (BARE_MARK, BARE), (POINT_MARK, r".*\..*"))
+    )
     return TextKind(
         number=_any(number),
-        fractional=not _fit_int64(words.filter(number)),
+        fractional=fractional,
         infinite=_any(infinite),
         other=_any(other),
         padded=_any(pc.invert(pc.match_substring_regex(values.unique().drop_null(), r"^(0|-?[1-9]\d*)$"))),
+        lossy=lossy,
+        marks=marks,
     )
+
+
+def _all_of(words: "pa.StringArray", pattern: str) -> "pa.BooleanArray":
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(words, f"^({pattern})$")
 
 
 def _any(mask: "pa.BooleanArray") -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.arrays import from_numpy
-from cytotable_dagster.core.columns import joined_order, partner_name, selects
+from cytotable_dagster.core.columns import DEFAULT_NAMES, PLATE, SITE, WELL, joined_order, partner_name, selects
 from cytotable_dagster.core.compartments import chunk_path, read_batches, write_chunk
 from cytotable_dagster.core.errors import SchemaError, TargetError
 from cytotable_dagster.core.files import memory_mapping
-from cytotable_dagster.core.plan import Plan, load_plan
+from cytotable_dagster.core.plan import KEEP, Plan, load_plan
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.types import FileFacts
 
@@ -58,8 +58,9 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
     image_keys = plan.preset.keys_of(IMAGE)
     for compartment in plan.partners:
         for column in plan.part(compartment).columns:
-            # A partner's image is the base's, and so are the numbers of it.
-            if column.source not in image_keys:
+            # A partner's image is the base's, and so are the numbers of it; what stands beside a column is for one that
+            # has it alone.
+            if column.source not in image_keys and not column.beside:
                 name = partner_name(column.name, compartment, found)
                 if name in found:
                     raise SchemaError(
@@ -67,13 +68,31 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
                         "tell them apart with identifying_columns=, or leave one out with targets="
                     )
                 found[name] = JoinedColumn(name, compartment, column.name)
-    if IMAGE in plan.compartments:
-        for column in plan.schema(IMAGE).names:
-            wanted = plan.options.image_features or selects(plan.preset.image_columns, column)
-            if wanted and column not in found:
-                found[column] = JoinedColumn(column, IMAGE, column)
+    images = _image_columns(plan)
+    clashing = _clashing({*found, *images}) if plan.options.names == DEFAULT_NAMES else set()
+    for own in images:
+        name = f"Metadata_{own}" if own in clashing else own
+        if name not in found:
+            found[name] = JoinedColumn(name, IMAGE, own)
     # Names without a compartment's say nothing of where they belong; the source's order does.
     return tuple(found[name] for name in (joined_order(found) if plan.preset.prefix else found))
+
+
+def _image_columns(plan: Plan) -> list[str]:
+    """The columns that the image table gives to the joined table."""
+    if IMAGE not in plan.compartments:
+        return []
+    beside = {column.name for column in plan.part(IMAGE).columns if column.beside}
+    return [
+        name
+        for name in plan.schema(IMAGE).names
+        if name in beside or plan.options.image_features or selects(plan.preset.image_columns, name)
+    ]
+
+
+def _clashing(names: set[str]) -> set[str]:
+    """Columns that pycytominer's `annotate` would give the name of another: it takes `Image_` off plate, well, site."""
+    return {f"{IMAGE}_{name}" for name in (PLATE, WELL, SITE) if name in names}
 
 
 def joined_schema(plan: Plan, columns: Sequence[JoinedColumn]) -> "pa.Schema":
@@ -126,23 +145,45 @@ def _joined_rows(plan: Plan, compartment: str, wanted: Sequence[int]) -> "list[n
     """For each batch the row numbers of the compartment that belong to the base's rows, -1 where none does."""
     import numpy as np
 
-    batches = []
+    batches: list[np.ndarray] = []
     for chunk in wanted:
         rows = plan.rows(compartment, chunk)
-        if compartment == plan.base:
-            batches.extend(rows)
-        else:
+        if compartment != plan.base:
             matches = plan.matches(compartment, chunk)
             # The row number at the end is what a position of -1 finds.
-            batches.extend(np.append(own, -1)[match] for own, match in zip(rows, matches, strict=True))
+            rows = [np.append(own, -1)[match] for own, match in zip(rows, matches, strict=True)]
+        kept = _kept(plan, chunk)
+        batches.extend(rows if kept is None else [own[mask] for own, mask in zip(rows, kept, strict=True)])
     return batches
+
+
+def _kept(plan: Plan, chunk: int) -> "list[np.ndarray] | None":
+    """For each batch which of the base's rows are rows of the joined table; None where all are."""
+    import numpy as np
+
+    if plan.options.unmatched == KEEP or not plan.partners:
+        return None
+    found = zip(*(plan.matches(partner, chunk) for partner in plan.partners), strict=True)
+    return [np.logical_and.reduce([positions >= 0 for positions in batch]) for batch in found]
+
+
+def left_out(plan: Plan) -> int:
+    """How many of the base's rows are not in the joined table, for lacking an object that belongs to them."""
+    import numpy as np
+
+    if plan.options.unmatched == KEEP or not plan.partners:
+        return 0
+    lacking = np.logical_or.reduce([plan.partners_of_base(partner) < 0 for partner in plan.partners])
+    return int(np.count_nonzero(lacking))
 
 
 def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path, names: list[str]) -> "Iterator[Batch]":
     """A chunk file's row groups, in the base's order; where a batch has no rows there is no row group."""
+    import numpy as np
     import pyarrow.parquet as pq
 
     matches = plan.matches(compartment, chunk) if compartment != plan.base else None
+    kept = _kept(plan, chunk)
     with pq.ParquetFile(path, memory_map=memory_mapping()) as file:
         group = 0
         for batch, rows in enumerate(plan.rows(compartment, chunk)):
@@ -152,7 +193,10 @@ def _file_batches(plan: Plan, compartment: str, chunk: int, path: Path, names: l
             else:
                 table = plan.schema(compartment).empty_table().select(names)
             if matches is not None:
-                table = table.take(from_numpy(matches[batch], matches[batch] >= 0))
+                positions = matches[batch] if kept is None else matches[batch][kept[batch]]
+                table = table.take(from_numpy(positions, positions >= 0))
+            elif kept is not None:
+                table = table.take(from_numpy(np.flatnonzero(kept[batch])))
             yield table.replace_schema_metadata(None), ()
 
 

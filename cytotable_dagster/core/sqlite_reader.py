@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.columns import is_identity
 from cytotable_dagster.core.files import inside
 from cytotable_dagster.core.readers import TableReader
-from cytotable_dagster.core.schema import TextKind, text_kind
+from cytotable_dagster.core.schema import WORDS, Candidates, TextKind, text_kind
 from cytotable_dagster.core.sqlite_copy import copy_table
 from cytotable_dagster.core.types import Coercion, SourceColumn, SourceTable
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cytotable_dagster.core.sqlite_pages import PageTable
+
+
+# Rows that tell of most text that it is no number.
+_FEW = 64
 
 
 @dataclass(frozen=True)
@@ -87,16 +92,33 @@ def _copy(copies: Path, table: SourceTable) -> Path:
     return inside(copies, f"{table.compartment}.sqlite")
 
 
-def text_kinds(table: TableReader, candidates: Sequence[str], rows: "np.ndarray") -> dict[str, TextKind]:
-    """The kind of each candidate column's values as numbers, in one pass over them; `rows` are all row numbers."""
+def text_kinds(table: TableReader, candidates: Candidates, rows: "np.ndarray") -> dict[str, TextKind]:
+    """The kind of each candidate column's values as numbers, in one pass over those that a few rows do not tell.
+
+    Args:
+        rows: all row numbers.
+    """
+    if table.reader == "csv":
+        # What its profile calls text is known to be no number.
+        found = dict.fromkeys((*candidates.mixed, *candidates.texts), WORDS)
+    elif table.reader == "pages" and len(rows) > _FEW:
+        few = _kinds(table, candidates.texts, rows[:_FEW])
+        found = {name: kind for name, kind in few.items() if kind.other or (kind.lossy and is_identity(name))}
+    else:
+        found = {}
+    left = [name for name in (*candidates.keys, *candidates.mixed, *candidates.texts) if name not in found]
+    return {**found, **_kinds(table, left, rows)}
+
+
+def _kinds(table: TableReader, names: Sequence[str], rows: "np.ndarray") -> dict[str, TextKind]:
     import pyarrow as pa
 
-    if not candidates:
+    if not names:
         return {}
-    parts: list[list[pa.Array]] = [[] for _ in candidates]
-    step = max(8_000_000 // len(candidates), 1)
+    parts: list[list[pa.Array]] = [[] for _ in names]
+    step = max(8_000_000 // len(names), 1)
     wanted = [rows[start : start + step] for start in range(0, len(rows), step)]
-    for arrays, _ in table.batches(wanted, candidates, [pa.string()] * len(candidates)):
+    for arrays, _ in table.batches(wanted, names, [pa.string()] * len(names)):
         for part, array in zip(parts, arrays, strict=True):
             part.append(array.unique())
-    return {name: text_kind(pa.chunked_array(part, pa.string())) for name, part in zip(candidates, parts, strict=True)}
+    return {name: text_kind(pa.chunked_array(part, pa.string())) for name, part in zip(names, parts, strict=True)}

@@ -53,11 +53,14 @@ class Source:
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """A column as its table declares it; `affinity` as in https://sqlite.org/datatype3.html#determination_of_column_affinity."""
+    """A column as its table declares it; `affinity` as in https://sqlite.org/datatype3.html#determination_of_column_affinity.
+
+    `measured` is False where the source says that it is no measurement."""
 
     name: str
     declared: str
     affinity: str
+    measured: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,19 @@ _FLAGS = re.IGNORECASE | re.ASCII
 _MISSING = re.compile(r"([+-]?nan|null|)", _FLAGS)
 _NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?)", _FLAGS)
 _WHOLE = re.compile(r"[+-]?(\d+)", _FLAGS)
+# How numbers are written, in lower case, that say all that their text says where that is a name: no zero or plus before
+# them. BARE are those that may be names (12E4) where no other of the column has a point.
+KEPT = r"0|-?[1-9]\d*|-?(0|[1-9]\d*)?\.\d+(e[+-]?\d+)?|-?(0|[1-9]\d*)\.(e[+-]?\d+)?|-?[1-9]\d*e[+-]?\d+"
+BARE = r"\d+e\d+"
+LED_MARK, LONG_MARK, BARE_MARK, POINT_MARK = 1, 2, 4, 8
+# What is no digit of a number that is not whole, and the most digits that a double gives back.
+NO_DIGIT, MOST_DIGITS = r"e.*$|[+\-.]", 17
+# Whole numbers with a zero or a plus before them, which a name may have and a count has not.
+LED = r"[+-]?0\d+|\+\d+"
+# Whole numbers that may be others as doubles.
+LONG = r"[+-]?\d{16,}"
+_KEPT, _NO_DIGIT = (re.compile(pattern, re.ASCII) for pattern in (KEPT, NO_DIGIT))
+_LED, _LONG, _BARE = (re.compile(pattern, _FLAGS) for pattern in (LED, LONG, BARE))
 _SPACE = " \t\n\r\v\f"
 # int() refuses thousands of digits, float() takes any number of them; the largest double has 309.
 _MOST_DIGITS, _TOO_LARGE = 309, 10**309
@@ -95,6 +108,25 @@ def number_type(text: str) -> type:
     if number is not None and number in _INT64:
         return int
     return float if _NUMBER.fullmatch(text) else str
+
+
+def kept_as_number(text: str) -> bool:
+    """Whether a number says all that its text says where that is a name, a whole number being an int64."""
+    text = text.strip(_SPACE).lower()
+    if not _KEPT.fullmatch(text):
+        return False
+    return _WHOLE.fullmatch(text) is not None or len(_NO_DIGIT.sub("", text).lstrip("0")) <= MOST_DIGITS
+
+
+def marks_of(text: str) -> int:
+    """What about a number makes it text in some columns: LED_MARK, LONG_MARK, BARE_MARK, and POINT_MARK for none."""
+    text = text.strip(_SPACE)
+    return (
+        LED_MARK * (_LED.fullmatch(text) is not None)
+        + LONG_MARK * (_LONG.fullmatch(text) is not None)
+        + BARE_MARK * (_BARE.fullmatch(text) is not None)
+        + POINT_MARK * ("." in text)
+    )
 
 
 def _written(text: str) -> int | None:

@@ -81,7 +81,7 @@ def test_a_partner_column_gives_way_to_the_base(name, taken, renamed):
         ("Metadata_Well", True),
         ("Image_Metadata_Site", True),
         ("Image_FileName_OrigDNA", True),
-        ("Image_URL_OrigDNA", True),
+        ("Image_URL_OrigDNA", False),
         ("Image_Metadata_Wellness", False),
         ("Image_Count_Cells", False),
         ("Cells_FileName_X", False),

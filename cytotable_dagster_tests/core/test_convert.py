@@ -143,9 +143,10 @@ def test_compartments_of_a_dialect_that_is_detected_by_them(make_plate, tmp_path
 def test_identifying_columns_replace_those_of_the_preset(converted):
     cells = converted(identifying_columns=["ImageNumber", "Cells_AreaShape_Area"], targets=["cells"])["Cells"]
     assert cells.column_names == [
-        "Cells_TableNumber",
+        "Metadata_ObjectNumber",
+        "Metadata_Cells_TableNumber",
         "Metadata_ImageNumber",
-        "Cells_ObjectNumber",
+        "Metadata_Cells_ObjectNumber",
         "Metadata_Cells_AreaShape_Area",
         "Cells_Intensity_Mean",
     ]

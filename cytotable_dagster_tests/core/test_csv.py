@@ -121,7 +121,7 @@ def test_files_are_read_in_parts_as_they_are_in_one(tmp_path, monkeypatch, size)
     assert parts.equals(whole)
     expected = pl.read_csv(folder / "Cells.csv")
     assert whole["Cells_X"].to_pylist() == expected["X"].to_list()
-    assert whole["Cells_Metadata_Text"].to_pylist() == expected["Metadata_Text"].to_list()
+    assert whole["Metadata_Cells_Metadata_Text"].to_pylist() == expected["Metadata_Text"].to_list()
 
 
 def test_every_executor_and_chunk_size_gives_the_same_rows(tmp_path):
@@ -169,13 +169,13 @@ def test_types_are_decided_for_the_plate_by_all_its_values(tmp_path):
     convert(tmp_path / "P1", tmp_path / "out")
     table = pq.read_table(tmp_path / "out" / "Cells.parquet")
     types = {
-        name.removeprefix("Cells_"): str(type)
+        name.removeprefix("Metadata_Cells_").removeprefix("Cells_"): str(type)
         for name, type in zip(table.schema.names, table.schema.types, strict=True)
     }
     assert [types[name] for name in head.split(",")[2:]] == ["int64", "double", "double", "double", "string", "int64"]
     assert sorted(table["Cells_Late"].to_pylist()) == [1.0, 2.0, 2.5, 5.0]
     assert sorted(table["Cells_Gaps"].to_pylist(), key=str) == [1, 7, None, None]
-    assert sorted(table["Cells_Metadata_Text"].to_pylist()) == ["007", "x", "x", "y"]
+    assert sorted(table["Metadata_Cells_Metadata_Text"].to_pylist()) == ["007", "x", "x", "y"]
 
 
 def test_columns_that_a_site_lacks_are_null_there(tmp_path):
@@ -482,7 +482,9 @@ def test_a_hexadecimal_number_is_no_number(tmp_path: Path, first: str) -> None:
     text = (source / "Cells.csv").read_text()
     (source / "Cells.csv").write_text(text.replace("1,1,10,", f"1,1,{first},").replace("1,2,20,", "1,2,0X2a,"))
     result = convert(source, tmp_path / "out", preset="cellprofiler_csv")
-    areas = [row["Cells_AreaShape_Area"] for row in read(tmp_path / "out")]
+    areas = [
+        row.get("Cells_AreaShape_Area", row.get("Metadata_Cells_AreaShape_Area")) for row in read(tmp_path / "out")
+    ]
     lost = [value for value in (first, "0X2a") if "x" in value.lower()]
     # Where most values are text, all are.
     assert areas == ([10, None, 30] if len(lost) == 1 else [first, "0X2a", "30"])

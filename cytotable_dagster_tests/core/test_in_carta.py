@@ -29,9 +29,16 @@ def test_files_become_one_table_and_images_are_numbered_by_file_and_site(tmp_pat
     write(tmp_path / "P1" / "Day 1.csv", '1,"C",3,1,"C - 3",1,1,8')
     result = convert(tmp_path / "P1", tmp_path / "out", preset="in-carta", source_datatype="csv")
     table = read(tmp_path / "out")
-    assert table.column_names == ["Metadata_ImageNumber", "Metadata_CSVSource", *HEAD.replace('"', "").split(","),
-                                  "Cells Area wv3"]  # fmt: skip
-    keys = ("Metadata_CSVSource", "FOV", "Metadata_ImageNumber", "OBJECT ID", "Cells Area wv3")
+    beside = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
+    own = [f"Metadata_{name}" for name in HEAD.replace('"', "").split(",")]
+    assert table.column_names == [*beside, "Metadata_ImageNumber", "Metadata_CSVSource", *own, "Cells_Cells Area wv3"]
+    keys = (
+        "Metadata_CSVSource",
+        "Metadata_Site",
+        "Metadata_ImageNumber",
+        "Metadata_ObjectNumber",
+        "Cells_Cells Area wv3",
+    )
     assert list(zip(*(table[name].to_pylist() for name in keys), strict=True)) == [
         ("Day 0.csv", 1, 1, 1, 7.0),
         ("Day 0.csv", 1, 1, 2, 5.5),
@@ -54,9 +61,9 @@ def test_columns_that_a_file_lacks_are_null_there_and_told(tmp_path):
     (tmp_path / "P1" / "c.csv").write_bytes(b"")
     report = convert(tmp_path / "P1", tmp_path / "out").report
     table = read(tmp_path / "out")
-    assert table["Cells Area wv3"].to_pylist() == [5.5, None]
-    assert table["Nuclei Area wv1"].to_pylist() == [None, 7]
-    assert table["Class Name"].to_pylist() == [None, "x"]
+    assert table["Cells_Cells Area wv3"].to_pylist() == [5.5, None]
+    assert table["Cells_Nuclei Area wv1"].to_pylist() == [None, 7]
+    assert table["Metadata_Class Name"].to_pylist() == [None, "x"]
     assert report.notes == (
         "a.csv lacks 2 columns that other files have, null there: Nuclei Area wv1, Class Name",
         "b.csv lacks 1 columns that other files have, null there: Cells Area wv3",
@@ -69,12 +76,15 @@ def test_a_site_without_z_and_t_and_a_missing_row_are_images_too(tmp_path):
     write(tmp_path / "P1" / "a.csv", "1,,3,1", "1,C,3,1", "2,,3,1", more="", head=head)
     convert(tmp_path / "P1", tmp_path / "out")
     table = read(tmp_path / "out")
-    assert (table["Metadata_ImageNumber"].to_pylist(), table["OBJECT ID"].to_pylist()) == ([1, 1, 2], [1, 2, 1])
+    assert (table["Metadata_ImageNumber"].to_pylist(), table["Metadata_OBJECT ID"].to_pylist()) == (
+        [1, 1, 2],
+        [1, 2, 1],
+    )
 
 
 def test_identifying_columns_become_metadata_where_they_are_named(tmp_path):
     file = write(tmp_path / "P1.csv", "1,C,3,1,C - 3,1,1,5.5")
-    convert(file, tmp_path / "out", identifying_columns=["ImageNumber", "OBJECT ID", "WELL LABEL"])
+    convert(file, tmp_path / "out", identifying_columns=["ImageNumber", "OBJECT ID", "WELL LABEL"], names="cytotable")
     names = read(tmp_path / "out").column_names
     assert {"Metadata_ImageNumber", "Metadata_OBJECT ID", "Metadata_WELL LABEL", "Row"} < set(names)
 
@@ -108,8 +118,8 @@ def test_csv_files_of_no_preset_are_named_with_what_they_hold(tmp_path):
 def test_the_real_files_are_read_whole(tmp_path, real_data):
     import polars as pl
 
-    convert(real_data / "in_carta", tmp_path / "default")
-    convert(real_data / "in_carta", tmp_path / "other", chunk_size=1, parsl_config=thread_config(3))
+    convert(real_data / "in_carta", tmp_path / "default", names="cytotable")
+    convert(real_data / "in_carta", tmp_path / "other", chunk_size=1, parsl_config=thread_config(3), names="cytotable")
     table = read(tmp_path / "default")
     assert read(tmp_path / "other").equals(table)
     assert (table.num_rows, table.num_columns, table["Metadata_ImageNumber"].unique().to_pylist()) == (
@@ -132,15 +142,18 @@ def test_another_instrument_is_a_few_lines_of_toml(tmp_path):
     lab = tmp_path / "lab.toml"
     lab.write_text(
         'based_on = "in-carta"\nobject_number = "Cell ID"\nimage_parts = ["Well", "Field"]\n'
-        'identifying_columns = ["ImageNumber", "Cell ID", "Well", "Field"]\n'
+        'identifying_columns = ["ImageNumber", "Cell ID", "Well", "Field"]\nsite_columns = ["Field"]\n'
     )
     write(tmp_path / "P1" / "a.csv", "1,A01,1,5", "1,A01,2,6", "2,A01,1,7", head="Cell ID,Well,Field", more=",Area")
     convert(tmp_path / "P1", tmp_path / "out", preset=str(lab))
     assert read(tmp_path / "out").to_pydict() == {
+        "Metadata_Plate": ["P1"] * 3,
+        "Metadata_Site": [1, 1, 2],
+        "Metadata_ObjectNumber": [1, 2, 1],
         "Metadata_ImageNumber": [1, 1, 2],
         "Metadata_CSVSource": ["a.csv"] * 3,
         "Metadata_Cell ID": [1, 2, 1],
         "Metadata_Well": ["A01"] * 3,
         "Metadata_Field": [1, 1, 2],
-        "Area": [5, 7, 6],
+        "Cells_Area": [5, 7, 6],
     }

@@ -73,9 +73,9 @@ def test_values_are_those_of_the_arrays(tmp_path):
         expected = np.concatenate([first["features"], second["features"]])
         places = np.concatenate([first["locations"], second["locations"]])
     for number in range(4):
-        assert table[f"{MODEL}_{number + 1}"].to_pylist() == expected[:, number].astype(float).tolist()
-    assert table["Location_Center_X"].to_pylist() == places[:, 0].tolist()
-    assert table["Location_Center_Y"].to_pylist() == places[:, 1].tolist()
+        assert table[f"Cells_{MODEL}_{number + 1}"].to_pylist() == expected[:, number].astype(float).tolist()
+    assert table["Cells_Location_Center_X"].to_pylist() == places[:, 0].tolist()
+    assert table["Cells_Location_Center_Y"].to_pylist() == places[:, 1].tolist()
     assert table["Metadata_Well"].to_pylist() == ["A"] * 2 + ["B"] * 3
     assert table["Metadata_Site"].to_pylist() == [1] * 5
     assert table["Metadata_NPZSource"].to_pylist() == ["1.npz"] * 5
@@ -90,11 +90,13 @@ def test_a_real_file_is_read_as_numpy_reads_it(tmp_path, real_data):
     with np.load(folder / "SQ00014812" / "A01_5.npz", allow_pickle=True) as file:
         features, locations, metadata = file["features"], file["locations"], file["metadata"].item()
     assert table.num_rows == len(features) == 158
-    names = [name for name in table.column_names if name.startswith("efficientnet_")]
-    assert names == [f"efficientnet_{number}" for number in range(1, 6401)]
+    names = [name for name in table.column_names if name.startswith("Cells_efficientnet_")]
+    assert names == [f"Cells_efficientnet_{number}" for number in range(1, 6401)]
     assert np.array_equal(np.stack([table[name].to_numpy() for name in names], axis=1), features)
-    assert np.array_equal(table["Location_Center_X"].to_numpy(), locations[:, 0])
-    assert {name: table[name].unique().to_pylist() for name in metadata} == {k: [v] for k, v in metadata.items()}
+    assert np.array_equal(table["Cells_Location_Center_X"].to_numpy(), locations[:, 0])
+    for name, value in metadata.items():
+        named = name if name.startswith("Metadata_") else f"Metadata_{name}"
+        assert table[named].unique().to_pylist() == [value]
 
 
 def test_one_file_executors_chunks_and_casts_give_the_same(tmp_path):
@@ -104,7 +106,11 @@ def test_one_file_executors_chunks_and_casts_give_the_same(tmp_path):
     convert(tmp_path / "P1", tmp_path / "other", chunk_size=1, parsl_config=thread_config(3))
     assert read(tmp_path / "other").equals(read(tmp_path / "default"))
     convert(tmp_path / "P1", tmp_path / "small", data_type_cast_map={"float": "float32"})
-    assert read(tmp_path / "small")[f"{MODEL}_1"].cast("double").equals(read(tmp_path / "default")[f"{MODEL}_1"])
+    assert (
+        read(tmp_path / "small")[f"Cells_{MODEL}_1"]
+        .cast("double")
+        .equals(read(tmp_path / "default")[f"Cells_{MODEL}_1"])
+    )
     convert(tmp_path / "P1" / "4.npz", tmp_path / "one")
     last = read(tmp_path / "default").filter(read(tmp_path / "default")["Metadata_Site"].to_numpy() == 4)
     assert read(tmp_path / "one").drop_columns("Metadata_ImageNumber").equals(
@@ -129,9 +135,9 @@ def test_what_is_odd_is_told(tmp_path):
         "b.npz and d.npz are of one site: P1, A01, 2",
     )
     table = read(tmp_path / "out")
-    assert table["Concentration"].to_pylist() == [0.5] * 3 + [None] * 6
-    assert table["Treatment"].to_pylist() == ["DMSO"] * 3 + ["x"] * 3 + [None] * 3
-    assert table["Dose"].to_pylist() == [0.25] * 3 + [4.0] * 3 + [None] * 3
+    assert table["Metadata_Concentration"].to_pylist() == [0.5] * 3 + [None] * 6
+    assert table["Metadata_Treatment"].to_pylist() == ["DMSO"] * 3 + ["x"] * 3 + [None] * 3
+    assert table["Metadata_Dose"].to_pylist() == [0.25] * 3 + [4.0] * 3 + [None] * 3
     with pytest.raises(errors.StrictError, match=r"e\.npz"):
         convert(tmp_path / "P1", tmp_path / "strict", strict=True)
 
@@ -140,7 +146,10 @@ def test_what_is_no_number_is_missing(tmp_path):
     features = np.array([[1.5, np.nan], [np.inf, 2]], np.float32)
     replaced(site(tmp_path / "a.npz", 2, 2), features=npy(features))
     convert(tmp_path / "a.npz", tmp_path / "out")
-    assert [read(tmp_path / "out")[f"{MODEL}_{n}"].to_pylist() for n in (1, 2)] == [[1.5, float("inf")], [None, 2.0]]
+    assert [read(tmp_path / "out")[f"Cells_{MODEL}_{n}"].to_pylist() for n in (1, 2)] == [
+        [1.5, float("inf")],
+        [None, 2.0],
+    ]
 
 
 class _Touch:
@@ -168,7 +177,8 @@ def test_metadata_may_be_pickled_by_any_numpy(tmp_path, protocol):
     metadata = pickled(pickle.dumps(np.array(known, dtype=object), protocol=protocol))
     convert(replaced(site(tmp_path / "P1" / "a.npz"), metadata=metadata).parent, tmp_path / "out")
     row = read(tmp_path / "out").to_pylist()[0]
-    assert [row[name] for name in known if name != "Metadata_Model"] == ["Plåte", "A01", -7, 0.25, None, 1]
+    names = [name if name.startswith("Metadata_") else f"Metadata_{name}" for name in known if name != "Metadata_Model"]
+    assert [row[name] for name in names] == ["Plåte", "A01", -7, 0.25, None, 1]
 
 
 @pytest.mark.parametrize(("attack", "asked"), [(_Touch, r"(io|__builtin__)\.open"), (_System, r"posix\.system")])

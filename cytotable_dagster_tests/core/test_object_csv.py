@@ -33,8 +33,8 @@ def test_compartments_are_taken_apart(tmp_path, end):
     result = convert(site(tmp_path / "P1", end=end), tmp_path / "out")
     keys = {"Metadata_ImageNumber": 1}
     assert rows(tmp_path / "out", "Cells") == [
-        keys | {"Metadata_ObjectNumber": 2, "Cells_Area": 10, "Cells_Number_Object_Number": 2},
-        keys | {"Metadata_ObjectNumber": 5, "Cells_Area": 20, "Cells_Number_Object_Number": 5},
+        keys | {"Metadata_ObjectNumber": 2, "Cells_Area": 10, "Metadata_Cells_Number_Object_Number": 2},
+        keys | {"Metadata_ObjectNumber": 5, "Cells_Area": 20, "Metadata_Cells_Number_Object_Number": 5},
     ]
     assert [row["Nuclei_Area"] for row in rows(tmp_path / "out", "Nuclei")] == [4.5, 5.5, 6.5]
     assert rows(tmp_path / "out", "Image") == [

@@ -119,7 +119,7 @@ def test_scanned_tables_longer_than_a_batch_are_joined_row_by_row(make_plate, tm
     assert joined["Cells_AreaShape_Area"] == joined["Cytoplasm_AreaShape_Area"]
     found = joined.filter(joined["Metadata_Nuclei_ObjectNumber"].is_valid())
     numbers = found["Metadata_Nuclei_ObjectNumber"].to_pylist()
-    assert numbers == found["Cytoplasm_Parent_Nuclei"].to_pylist()
+    assert numbers == found["Metadata_Cytoplasm_Parent_Nuclei"].to_pylist()
     areas = [
         10_000 * image + 10 * number
         for image, number in zip(found["Metadata_ImageNumber"].to_pylist(), numbers, strict=True)
@@ -133,7 +133,7 @@ def test_every_encoding_and_page_size_gives_the_same(converted, encoding, page_s
     tables = plate(JUMP)
     tables["Cells"].add_column("Cells_Name", "TEXT", ["a", "é", "細胞" * 300, "", None])
     cells = converted(tables, {"pragmas": [f'encoding="{encoding}"', f"page_size={page_size}"]})["Cells"]
-    assert cells["Cells_Name"].to_pylist() == ["a", "é", "細胞" * 300, "", None]
+    assert cells["Metadata_Cells_Name"].to_pylist() == ["a", "é", "細胞" * 300, "", None]
     assert cells["Cells_Intensity_Mean"].to_pylist() == [1.125, 1.25, 1.375, 2.125, 2.25]
 
 

@@ -48,7 +48,7 @@ def test_rows_are_those_of_the_source_in_key_order_whatever_their_order_in_the_f
     make_plate, tmp_path, storage, dialect
 ):
     source = make_plate(plate(dialect, _sites(dialect)), shuffled=1, **storage)
-    result = convert(source, tmp_path / "out", chunk_size=3)
+    result = convert(source, tmp_path / "out", chunk_size=3, names="cytotable")
     assert result.preset == dialect
     for output in result.outputs:
         rows = [

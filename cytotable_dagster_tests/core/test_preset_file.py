@@ -76,9 +76,10 @@ def test_without_a_base_the_file_says_all(make_plate, lab, tmp_path):
     result = convert(make_plate(), tmp_path / "out", preset=str(preset))
     assert (result.preset, names_in(tmp_path / "out")) == ("ours", ["Nuclei.parquet"])
     assert pq.read_schema(tmp_path / "out" / "Nuclei.parquet").names == [
+        "Metadata_ObjectNumber",
         "Metadata_TableNumber",
         "Metadata_ImageNumber",
-        "Nuclei_ObjectNumber",
+        "Metadata_Nuclei_ObjectNumber",
         "Nuclei_AreaShape_Area",
         "Nuclei_Intensity_Mean",
     ]

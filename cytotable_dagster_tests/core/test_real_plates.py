@@ -15,7 +15,7 @@ REAL = {
         EXPORT,
         {"Image": 32, "Cells": 242, "Cytoplasm": 242, "Nuclei": 433},
         242,
-        "Nuclei_Number_Object_Number",
+        "Metadata_Nuclei_Number_Object_Number",
     ),
     "cytominer_database/data_b_sqlite/data_b.sqlite": (
         JUMP,
@@ -41,7 +41,7 @@ def test_a_real_plate_keeps_every_row_and_every_object_finds_its_nucleus(real_da
 
 @pytest.mark.parametrize("name", REAL, ids=[name.split("/")[0] for name in REAL])
 def test_the_numbers_of_a_real_plate_are_those_that_sqlite_reads(real_data, tmp_path, name):
-    made = pq.read_table(convert(real_data / name, tmp_path / "out", targets=["nuclei"]))
+    made = pq.read_table(convert(real_data / name, tmp_path / "out", targets=["nuclei"], names="cytotable"))
     table = "Per_Nuclei" if name.startswith("nf1") else "Nuclei"
     with sqlite3.connect(f"{(real_data / name).as_uri()}?mode=ro", uri=True) as link:
         source = link.execute(f"SELECT * FROM {table}").fetchall()

@@ -222,9 +222,12 @@ def test_columns_added_dropped_and_widened_are_named(make_plate, tmp_path):
     parts = by_compartment(report)
     assert [(w.column, w.declared, w.type) for w in parts["Cells"].widened] == [
         ("Cells_Whole", "BIGINT", "float64"),
-        ("Cells_Words", "FLOAT", "string"),
+        ("Metadata_Cells_Words", "FLOAT", "string"),
     ]
-    assert {part.added for part in parts.values()} == {("Metadata_TableNumber",)}
+    assert {name: part.added for name, part in parts.items()} == {
+        "Image": ("Metadata_TableNumber", "Metadata_Site"),
+        **dict.fromkeys(("Cells", "Cytoplasm", "Nuclei"), ("Metadata_TableNumber",)),
+    }
     assert {part.dropped for part in parts.values()} == {()}
     joined = by_compartment(convert(source, tmp_path / "out.parquet").report)
     assert joined["Image"].dropped == ("Count_Cells", "ExecutionTime")

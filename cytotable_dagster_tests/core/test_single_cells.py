@@ -57,9 +57,9 @@ def _left_join(path: Path, dialect: str) -> list[tuple]:
 
 def _same_columns(joined: pa.Table, dialect: str) -> list[tuple]:
     names = {
-        EXPORT: [f"{name}_Number_Object_Number" for name in ("Cytoplasm", "Cells", "Nuclei")],
+        EXPORT: [f"Metadata_{name}_Number_Object_Number" for name in ("Cytoplasm", "Cells", "Nuclei")],
         JUMP: ["Metadata_ObjectNumber", "Metadata_Cells_ObjectNumber", "Metadata_Nuclei_ObjectNumber"],
-        CYTOMINER: [f"{name}_ObjectNumber" for name in ("Cytoplasm", "Cells", "Nuclei")],
+        CYTOMINER: [f"Metadata_{name}_ObjectNumber" for name in ("Cytoplasm", "Cells", "Nuclei")],
     }[dialect]
     wanted = [
         column
@@ -128,17 +128,18 @@ def test_the_joined_columns_of_a_jump_plate_are_ordered_and_each_named_once(conv
         "Metadata_TableNumber",
         "Metadata_ImageNumber",
         "Metadata_ObjectNumber",
-        "Image_Metadata_Site",
         "Metadata_Cells_ObjectNumber",
+        "Metadata_Cytoplasm_Parent_Cells",
+        "Metadata_Cytoplasm_Parent_Nuclei",
+        "Metadata_Image_Metadata_Site",
         "Metadata_Nuclei_ObjectNumber",
         "Metadata_Plate",
+        "Metadata_Site",
         "Metadata_Well",
         "Image_FileName_OrigDNA",
         "Image_MD5Digest_OrigDNA",
         "Cytoplasm_AreaShape_Area",
         "Cytoplasm_Intensity_Mean",
-        "Cytoplasm_Parent_Cells",
-        "Cytoplasm_Parent_Nuclei",
         "Cells_AreaShape_Area",
         "Cells_Intensity_Mean",
         "Nuclei_AreaShape_Area",
@@ -219,5 +220,5 @@ def test_text_and_binary_columns_travel_with_their_rows(converted):
     tables["Cells"].add_column("Cells_Name", "TEXT", ["a", None, "c", "d", "é"])
     tables["Cells"].add_column("Cells_Crop", "BLOB", [b"a", None, b"", b"d", b"\xff"])
     (joined,) = converted(tables, join=True, chunk_size=1).values()
-    assert joined["Cells_Name"].to_pylist() == ["a", None, "c", "d", "é"]
-    assert joined["Cells_Crop"].to_pylist() == [b"a", None, b"", b"d", b"\xff"]
+    assert joined["Metadata_Cells_Name"].to_pylist() == ["a", None, "c", "d", "é"]
+    assert joined["Metadata_Cells_Crop"].to_pylist() == [b"a", None, b"", b"d", b"\xff"]

@@ -60,7 +60,7 @@ def test_numbers_in_one_table_and_text_in_another_meet(converted, storage, other
     for table in made.values():
         assert table["Metadata_TableNumber"].type == pa.string()
     if joined:
-        found = zip(*(made["single_cells"][name].to_pylist() for name in ("Metadata_TableNumber", "Image_Metadata_Well",
+        found = zip(*(made["single_cells"][name].to_pylist() for name in ("Metadata_TableNumber", "Metadata_Well",
                     "Image_FileName_OrigDNA", "Nuclei_AreaShape_Area")), strict=True)  # fmt: skip
         first, second = ("A01", "7-1.tiff"), ("A02", f"{other}-1.tiff")
         assert sorted(found, key=lambda row: row[1]) == [

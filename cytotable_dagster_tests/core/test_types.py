@@ -77,7 +77,7 @@ def _cells_with(columns: dict[str, tuple]) -> dict[str, Table]:
 
 
 def test_values_decide_the_type_of_a_column(converted, storage):
-    cells = converted(_cells_with(DECIDED), storage, targets=["cells"])["Cells"]
+    cells = converted(_cells_with(DECIDED), storage, targets=["cells"], names="cytotable")["Cells"]
     found = {name: (str(cells[f"Cells_{name}"].type), cells[f"Cells_{name}"].to_pylist()) for name in DECIDED}
     assert found == {name: (type, result) for name, (_, _, type, result) in DECIDED.items()}
 

@@ -70,6 +70,7 @@ class Conversions:
             folder / f"{JOINED}.parquet" if case.joined else folder,
             preset=case.preset,
             chunk_size=case.chunk_size,
+            names="cytotable",
             **case.options,
         )
         return {output.path.stem: output.path for output in result.outputs}

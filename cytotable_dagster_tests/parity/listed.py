@@ -131,7 +131,7 @@ LISTED: tuple[Listed, ...] = (
         table=JOINED,
         column="Metadata_(Cells|Nuclei)_ObjectNumber",
     ),
-    Listed("image-columns", "added", table=JOINED, column="Image_(PathName|URL|MD5Digest)_.+"),
+    Listed("image-columns", "added", table=JOINED, column="Image_(PathName|MD5Digest)_.+"),
     Listed("image-columns", "added", preset=INNER, table=JOINED, column="Image_Metadata_Site"),
     Listed("rows-have-keys", "added", preset=IN_CARTA, column="Metadata_(ImageNumber|CSVSource)"),
     Listed("rows-have-keys", "added", preset=NPZ, column="Metadata_(Image|Object)Number"),

@@ -39,7 +39,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 
 
 def test_tables_of_several_plates_have_the_same_rows_but_for_the_number_that_tells_plates_apart(answers, tmp_path):
-    convert(answers["plates"][0], tmp_path / "ours", preset=EXPORT, add_tablenumber=True)
+    convert(answers["plates"][0], tmp_path / "ours", preset=EXPORT, add_tablenumber=True, names="cytotable")
     for name in TABLES:
         (file,) = [path for path in answers["tables"] if path.stem == f"per_{name.lower()}"]
         theirs, ours = pq.read_table(file), pq.read_table(tmp_path / "ours" / f"{name}.parquet")
