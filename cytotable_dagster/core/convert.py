@@ -181,8 +181,8 @@ def convert(
             runner(parsl_config, scratch) as run,
             place.together(scratch, claim, overwrite=overwrite) as results,
         ):
-            names = (lambda table: single) if joined else (lambda table: f"{table}.parquet")
-            return convert_to_files(plates, names, place, results, request, run, scratch)
+            called = (lambda table: single) if joined else (lambda table: f"{table}.parquet")
+            return convert_to_files(plates, called, place, results, request, run, scratch)
 
 
 @dataclass(frozen=True)

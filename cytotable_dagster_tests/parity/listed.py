@@ -167,6 +167,14 @@ LISTED: tuple[Listed, ...] = (
         column="efficientnet_4|Cells_AreaShape_Compactness",
         allows=lambda theirs, ours: theirs != theirs and ours is None,
     ),
+    Listed("text-of-numbers", "type", case="nf1-.*", column="Image_Metadata_(Frame|Series|Site)"),
+    Listed(
+        "text-of-numbers",
+        "values",
+        case="nf1-.*",
+        column="Image_Metadata_(Frame|Series|Site)",
+        allows=lambda theirs, ours: isinstance(theirs, str) and theirs == str(ours),
+    ),
     Listed("text-tablenumber", "type", preset=CYTOMINER, column="Metadata_TableNumber"),
     Listed("reals-kept", "type", case="mixed-.*", column="Cells_Real_In_Bigint"),
     Listed(
