@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     import duckdb
 
 _ROWS_AT_ONCE = 4096
+_NUMBER = "Metadata_TableNumber"
 
 
 def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[str, str]) -> FileFacts:
     """Write what a query over compartment files returns.
 
-    In the query the files are called `'cells.parquet'` or `'per_cells.parquet'`, in any case.
+    In the query the files are called `'cells.parquet'` or `'per_cells.parquet'`, in any case. Where it asks for
+    CytoTable's `Image_TableNumber`, or would return several `Metadata_TableNumber`, they have such instead. Metadata
+    that it returns twice is numbered, as CytoTable numbers it.
 
     Args:
         files: compartment -> its file.
@@ -33,21 +37,22 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
     import pyarrow as pa
 
     started = time.perf_counter()
-    query = sql
-    for compartment, file in files.items():
-        query = _with_path(query, compartment, file)
     with duckdb.connect() as duck:
         try:
+            query = _over_files(sql, files)
             _check_reads(duck, query)
             _shut_in(duck, list(files.values()), path.with_name(f".{path.name}.spilled"))
+            if _asks_for_numbers(sql, files) or duck.sql(query).columns.count(_NUMBER) > 1:
+                query = _over_files(sql, files, renamed=_numbered_tables(duck, files))
             reader = duck.sql(query).to_arrow_reader(_ROWS_AT_ONCE)
-            names = reader.schema.names
+            names = _numbered(reader.schema.names)
             repeated = {name for name in names if names.count(name) > 1}
             if repeated:
                 raise OptionError(f"joins: the query returns column {min(repeated)} twice; EXCLUDE it from one table")
             order = joined_order(names)
-            schema = pa.schema([reader.schema.field(name) for name in order])
-            batches = (pa.Table.from_batches([batch]).select(order) for batch in reader)
+            types = dict(zip(names, reader.schema.types, strict=True))
+            schema = pa.schema([(name, types[name]) for name in order])
+            batches = (pa.Table.from_batches([batch]).rename_columns(names).select(order) for batch in reader)
             write_batches(path, schema, batches, {**facts, "joins": sql_text(sql)})
         except duckdb.OutOfMemoryException as error:
             raise OutOfMemoryError(f"joins: DuckDB has too little memory or room ({_said(error)})") from error
@@ -92,9 +97,41 @@ def sql_text(sql: str) -> str:
     return " ".join(sql.split())
 
 
-def _with_path(sql: str, compartment: str, file: Path) -> str:
-    called = rf"'(per_)?{re.escape(compartment)}\.parquet'"
-    return re.sub(called, _literal(file).replace("\\", r"\\"), sql, flags=re.IGNORECASE)
+def _over_files(sql: str, files: Mapping[str, Path], renamed: Collection[str] = ()) -> str:
+    """The query with the files' paths; `renamed` are the compartments whose TableNumber is called as CytoTable does."""
+    for compartment, file in files.items():
+        called, path = rf"'(per_)?{re.escape(compartment)}\.parquet'", _literal(file)
+        if compartment in renamed:
+            own = f'(SELECT * RENAME ({_NUMBER} AS "{compartment}_TableNumber") FROM read_parquet({path}))'
+            sql = _replaced(rf"read_parquet\s*\(\s*{called}\s*\)", own, sql)
+            sql = _replaced(rf"(?<=\bFROM )\s*{called}|(?<=\bJOIN )\s*{called}", own, sql)
+        sql = _replaced(called, path, sql)
+    return sql
+
+
+def _replaced(pattern: str, text: str, sql: str) -> str:
+    return re.sub(pattern, lambda _: text, sql, flags=re.IGNORECASE)
+
+
+def _asks_for_numbers(sql: str, files: Mapping[str, Path]) -> bool:
+    """Whether a query names a TableNumber as CytoTable calls it, and none as it is called here."""
+    names = "|".join(map(re.escape, files))
+    return _NUMBER not in sql and re.search(rf"\b({names})_TableNumber\b", sql) is not None
+
+
+def _numbered_tables(duck: "duckdb.DuckDBPyConnection", files: Mapping[str, Path]) -> list[str]:
+    return [name for name, file in files.items() if _NUMBER in duck.sql(f"FROM read_parquet({_literal(file)})").columns]
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names of columns, those of metadata made different by numbers."""
+    seen: Counter[str] = Counter()
+    result = []
+    for name in names:
+        again = seen[name] and name.startswith("Metadata_")
+        result.append(f"{name}_{seen[name]}" if again else name)
+        seen[name] += 1
+    return result
 
 
 def _literal(path: Path) -> str:
