@@ -72,6 +72,8 @@ def attack(seed: str, folder: Path) -> Outcome:
             folder / ("out.parquet" if joined else "out"),
             preset=shape.dialect,
             chunk_size=rng.choice((7, 20, None)),
+            # A column for each of the source's, in its order.
+            names="cytotable",
         )
     except CytoTableError as error:
         return refused(error)
