@@ -204,7 +204,7 @@ def test_views_are_what_sqlite_makes_of_them(tmp_path: Path):
     assert result.readers == (("Cells", "it is a view"),)
     assert found["Cells_Half"] == [3] * 6
     assert found["Cells_Same"] == [0] * 6
-    assert found["Cells_Word"] == ["x"] * 6
+    assert found["Metadata_Cells_Word"] == ["x"] * 6
     assert found["Cells_rowid"] == [-1] * 3 + [0] * 3
     assert found["Cells_oid"] == [None] * 6
 
@@ -251,7 +251,7 @@ def test_tables_out_of_the_ordinary_are_copied_value_by_value(
     assert joined["Metadata_Cells_ObjectNumber"].to_pylist() == [1, 2, 3] * 2
     cells = pq.read_table(convert(source, tmp_path / "out", targets=["cells"]))
     assert cells["Cells_rowid"].to_pylist() == [1.0] * 6
-    assert cells["Cells_b"].to_pylist() == [b"\0\xff"] * 6
+    assert cells["Metadata_Cells_b"].to_pylist() == [b"\0\xff"] * 6
 
 
 def test_names_and_texts_that_are_no_utf8_are_told_in_one_line(tmp_path: Path):
