@@ -42,7 +42,7 @@ def test_files_of_one_table_are_all_read_whatever_they_are_called(tmp_path):
     test_in_carta.write(tmp_path / "P1" / "day1_cells.csv", "1,C,3,1,C - 3,1,1,5.5")
     test_in_carta.write(tmp_path / "P1" / "day2.csv", "1,C,3,1,C - 3,1,1,6.5")
     convert(tmp_path / "P1", tmp_path / "out", preset="in-carta")
-    assert pq.read_table(tmp_path / "out" / "Cells.parquet")["Cells Area wv3"].to_pylist() == [5.5, 6.5]
+    assert pq.read_table(tmp_path / "out" / "Cells.parquet")["Cells_Cells Area wv3"].to_pylist() == [5.5, 6.5]
 
 
 def test_tables_that_a_preset_names_count_among_the_content(tmp_path):
