@@ -87,11 +87,6 @@ def names_no_measurement(column: str) -> bool:
     return is_identity(column) or _NUMBERING.search(column) is not None
 
 
-def is_called(column: str, compartment: str, name: str) -> bool:
-    """Whether a source column has this name, in any case, with its compartment's before it or not."""
-    return name.lower() in (column.lower(), column.removeprefix(f"{compartment}_").lower())
-
-
 def _rank(name: str) -> int:
     lower = name.lower()
     bare = lower.removeprefix("metadata_")

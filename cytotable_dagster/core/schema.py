@@ -1,6 +1,6 @@
 """Which one type each column has, decided from its values before any chunk is read (DESIGN, "Types")."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,6 @@ from cytotable_dagster.core.columns import (
     SITE,
     WELL,
     column_name,
-    is_called,
     is_identity,
     names_no_measurement,
 )
@@ -145,6 +144,8 @@ def result_columns(
     Raises:
         SchemaError: two columns get one name.
     """
+    import numpy as np
+
     keys = _whole_number_columns(preset, table.compartment)
     parts = {*keys, *preset.image_parts}
     result: list[ResultColumn] = []
@@ -176,31 +177,31 @@ def result_columns(
     _refuse_equal_names(table, result)
     if names == DEFAULT_NAMES:
         # A table without rows has the columns of any other.
-        filled = {
-            column.name
-            for column, counts in zip(table.columns, profile, strict=True)
-            if counts[INTEGER:].any() or not counts.any()
-        }
-        result += _beside(table, preset, result, filled)
+        filled = np.flatnonzero(profile[:, INTEGER:].any(axis=1) | ~profile.any(axis=1))
+        result += _beside(table, preset, [result[place] for place in filled], result)
     return tuple(result)
 
 
 def _beside(
-    table: SourceTable, preset: Preset, columns: Sequence[ResultColumn], filled: Container[str]
+    table: SourceTable, preset: Preset, filled: Sequence[ResultColumn], columns: Sequence[ResultColumn]
 ) -> list[ResultColumn]:
     """Plate, well, site and object number under the names that clients ask for, where the table has them only under
-    others; a column without any value is none of them."""
+    others; one of the `filled` columns, for without any value it is none of them."""
     number = preset.object_number_of(table.compartment)
     wanted = {PLATE: preset.plate_columns, WELL: preset.well_columns, SITE: preset.site_columns}
     wanted[OBJECT_NUMBER] = () if number is None else (number,)
+    # By what a column may be called, in any case, with its compartment's name before it or not.
+    called: dict[str, ResultColumn] = {}
+    for column in filled:
+        called.setdefault(column.source.lower(), column)
+        called.setdefault(column.source.removeprefix(f"{table.compartment}_").lower(), column)
     taken = {column.name for column in columns}
     found = []
     for name, sources in wanted.items():
         # In the order of the names, not of the columns.
-        fitting = (c for s in sources for c in columns if is_called(c.source, table.compartment, s))
-        column = next((column for column in fitting if column.source in filled), None)
-        if column is not None and name not in taken:
-            found.append(replace(column, name=name, beside=True))
+        fitting = next((called[source.lower()] for source in sources if source.lower() in called), None)
+        if fitting is not None and name not in taken:
+            found.append(replace(fitting, name=name, beside=True))
     return found
 
 
@@ -258,8 +259,13 @@ def text_candidates(table: SourceTable, preset: Preset, profile: "np.ndarray") -
     return Candidates(*map(tuple, found))
 
 
-def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
-    """The kind of a string column's values, numbers among them written out."""
+def text_kind(values: "pa.ChunkedArray | pa.Array", *, may_stay: bool = True) -> TextKind:
+    """The kind of a string column's values, numbers among them written out.
+
+    Args:
+        may_stay: whether the column may be text though all of it reads as numbers; else it is not looked at what they
+            would lose (`lossy`, `marks`).
+    """
     import pyarrow.compute as pc
 
     words = pc.utf8_lower(pc.utf8_trim_whitespace(values.unique().drop_null()))
@@ -269,13 +275,7 @@ def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
     other = pc.invert(pc.or_(infinite, number))
     numbers = words.filter(number)
     fractional = not _fit_int64(numbers)
-    real = numbers.filter(pc.match_substring_regex(numbers, r"[.e]"))
-    digits = pc.utf8_ltrim(pc.replace_substring_regex(real, NO_DIGIT, ""), "0")
-    lossy = _any(pc.invert(_all_of(numbers, KEPT))) or _any(pc.greater(pc.utf8_length(digits), MOST_DIGITS))
-    marks = sum(
-        mark * _any(_all_of(numbers, pattern))
-        for mark, pattern in ((LED_MARK, LED), (LONG_MARK, LONG), (BARE_MARK, BARE), (POINT_MARK, r".*\..*"))
-    )
+    lossy, marks = _losses(numbers) if may_stay and not _any(other) else (False, 0)
     return TextKind(
         number=_any(number),
         fractional=fractional,
@@ -285,6 +285,22 @@ def text_kind(values: "pa.ChunkedArray | pa.Array") -> TextKind:
         lossy=lossy,
         marks=marks,
     )
+
+
+def _losses(numbers: "pa.StringArray") -> tuple[bool, int]:
+    """`TextKind.lossy` and `TextKind.marks` of numbers as they are written."""
+    import pyarrow.compute as pc
+
+    real = numbers.filter(pc.match_substring_regex(numbers, r"[.e]"))
+    digits = pc.utf8_ltrim(pc.replace_substring_regex(real, NO_DIGIT, ""), "0")
+    # Compared here, for Arrow imports pandas to compare with a number of Python's.
+    longest = pc.max(pc.utf8_length(digits)).as_py() or 0
+    lossy = _any(pc.invert(_all_of(numbers, KEPT))) or longest > MOST_DIGITS
+    marks = sum(
+        mark * _any(_all_of(numbers, pattern))
+        for mark, pattern in ((LED_MARK, LED), (LONG_MARK, LONG), (BARE_MARK, BARE), (POINT_MARK, r".*\..*"))
+    )
+    return lossy, marks
 
 
 def _all_of(words: "pa.StringArray", pattern: str) -> "pa.BooleanArray":

@@ -102,15 +102,15 @@ def text_kinds(table: TableReader, candidates: Candidates, rows: "np.ndarray") -
         # What its profile calls text is known to be no number.
         found = dict.fromkeys((*candidates.mixed, *candidates.texts), WORDS)
     elif table.reader == "pages" and len(rows) > _FEW:
-        few = _kinds(table, candidates.texts, rows[:_FEW])
+        few = _kinds(table, candidates.texts, rows[:_FEW], candidates)
         found = {name: kind for name, kind in few.items() if kind.other or (kind.lossy and is_identity(name))}
     else:
         found = {}
     left = [name for name in (*candidates.keys, *candidates.mixed, *candidates.texts) if name not in found]
-    return {**found, **_kinds(table, left, rows)}
+    return {**found, **_kinds(table, left, rows, candidates)}
 
 
-def _kinds(table: TableReader, names: Sequence[str], rows: "np.ndarray") -> dict[str, TextKind]:
+def _kinds(table: TableReader, names: Sequence[str], rows: "np.ndarray", candidates: Candidates) -> dict[str, TextKind]:
     import pyarrow as pa
 
     if not names:
@@ -121,4 +121,8 @@ def _kinds(table: TableReader, names: Sequence[str], rows: "np.ndarray") -> dict
     for arrays, _ in table.batches(wanted, names, [pa.string()] * len(names)):
         for part, array in zip(parts, arrays, strict=True):
             part.append(array.unique())
-    return {name: text_kind(pa.chunked_array(part, pa.string())) for name, part in zip(names, parts, strict=True)}
+    texts = {*candidates.texts, *filter(is_identity, candidates.mixed)}
+    return {
+        name: text_kind(pa.chunked_array(part, pa.string()), may_stay=name in texts)
+        for name, part in zip(names, parts, strict=True)
+    }
