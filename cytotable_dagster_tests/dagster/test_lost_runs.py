@@ -106,17 +106,19 @@ def test_a_run_tells_of_its_process(instance: dg.DagsterInstance, tmp_path: Path
     assert Process.this().pid == os.getpid()
 
 
-def test_a_run_is_heard_of_while_it_works(instance: dg.DagsterInstance) -> None:
-    job = build_defs(chunks=2).resolve_job_def("convert_plate")
-    run = instance.create_run_for_job(job, status=STARTED)
+def test_a_run_is_heard_of_while_it_works(tmp_path: Path) -> None:
+    # An instance in memory refuses to be read while another thread writes to it; one in files waits.
+    with opened(dg.DagsterInstance.local_temp(str(tmp_path))) as instance:
+        job = build_defs(chunks=2).resolve_job_def("convert_plate")
+        run = instance.create_run_for_job(job, status=STARTED)
 
-    def heard() -> object:
-        (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
-        return record.update_timestamp
+        def heard() -> object:
+            (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+            return record.update_timestamp
 
-    with at_work(instance, run.run_id, beat=0.01):
-        first = heard()
-        while heard() == first:
-            pass
-    last = heard()
-    assert heard() == last
+        with at_work(instance, run.run_id, beat=0.01):
+            first = heard()
+            while heard() == first:
+                pass
+        last = heard()
+        assert heard() == last
