@@ -260,12 +260,17 @@ def _unequal(found: Content, wanted: Content) -> str:
     return f"{len(names)} files are not those of an undisturbed run, among them {min(names)}"
 
 
+def _all_inside(folder: Path) -> list[Path]:
+    """Every file and folder, while a worker that ends may remove its own: os.walk passes over what is gone."""
+    return [Path(place) / name for place, folders, names in os.walk(folder) for name in (*folders, *names)]
+
+
 def _left(folder: Path, place: Destination, told: str) -> Outcome:
     """What is there that should have gone."""
     kept = (".lock", ".use", ".json")  # the cache's own records, and a lake's
     left = [
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
+        for path in _all_inside(folder)
         if path.relative_to(folder).parts[0] not in ("home", "log")
         and (path.name.startswith(".") or path.parent == folder / "tmp")
         and not (path.name.endswith(kept) and "cytotable" not in path.name)
