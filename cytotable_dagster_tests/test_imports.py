@@ -52,7 +52,7 @@ LAYERS = (
             "thrift_compact",
             "parquet_concat",
         ),
-        *("sqlite_file", "csv_cuts", "csv_header", "csv_parts", "npz_file"),
+        *("sqlite_file", "csv_cuts", "csv_names", "csv_header", "csv_parts", "npz_file"),
     ),
     ("csv_block", "csv_types"),
     ("csv_batch",),

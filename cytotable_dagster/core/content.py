@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from cytotable_dagster.core.csv_files import table_of
+from cytotable_dagster.core.csv_names import named_tables
 from cytotable_dagster.core.digests import crc32_of, md5_of
+from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.plate_files import files_below
-from cytotable_dagster.core.presets import IMAGE
+from cytotable_dagster.core.presets import IMAGE, USUAL
 from cytotable_dagster.core.sqlite_format import log_beside
 
 
@@ -32,8 +34,12 @@ def content_crc32(path: Path) -> int:
         log = log_beside(path)
         return crc32_of(path) if log is None else crc32_of(log, crc32_of(path))
     files = dict(files_below(path))
-    images = [file for name, file in files.items() if table_of(name, (IMAGE,))]
+    images: set[str] = set()
+    # Names of files that are no export's, such as IN Carta's, may say anything.
+    with suppress(SourceFormatError):
+        images = {own[IMAGE] for own in named_tables(files, USUAL, str(path)).values() if IMAGE in own}
     number = 0
-    for file in images or files.values():
-        number = crc32_of(file, number)
+    for name, file in files.items():
+        if name in images or not images:
+            number = crc32_of(file, number)
     return number

@@ -4,21 +4,18 @@ A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Ce
 """
 
 import os
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cytotable_dagster.core.csv_header import plain_file, read_header
+from cytotable_dagster.core.csv_names import named_tables, object_names
 from cytotable_dagster.core.digests import crc32_of
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 
-# The file that has all compartments side by side; see `object_csv`.
-OBJECT = "Object"
-_ENDING = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 # A plate's folder in the Cell Painting Gallery holds one of this name, which says nothing.
 _NAMELESS = "analysis"
 
@@ -29,21 +26,6 @@ class Export:
 
     name: str
     files: Mapping[str, Path]
-
-
-def table_of(file: str, tables: Iterable[str]) -> str | None:
-    """The table that a file is named for, None where it is for none: `Cells.csv`, or a prefix and `_Cells.csv`."""
-    stem, found = _ENDING.subn("", file.rsplit("/", 1)[-1])
-    if not found:
-        return None
-    lower = stem.lower()
-    exact = next((table for table in tables if lower == table.lower()), None)
-    return exact or next((table for table in tables if lower.endswith(f"_{table.lower()}")), None)
-
-
-def is_export_file(file: str) -> bool:
-    """Whether a file is one of an export with the usual tables."""
-    return table_of(file, (*USUAL, OBJECT)) is not None
 
 
 def plate_name(folder: str) -> str:
@@ -57,34 +39,33 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
 
     Raises:
         SourceNotFoundError: there is none.
-        SourceFormatError: two files of one folder are named for one table.
+        SourceFormatError: two files of one folder are for one table; see `csv_names.named_tables`.
     """
     tables = (*preset.metadata, *preset.compartments)
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        files: dict[str, Path] = {}
-        for name in sorted(names):
-            table = table_of(name, (*tables, OBJECT))
-            if table is not None:
-                if table in files:
-                    raise SourceFormatError(
-                        f"{folder}: both {files[table].name} and {name} are for table {table}; move one elsewhere"
-                    )
-                files[table] = Path(folder) / name
-        if files:
-            found.append(Export(os.path.relpath(folder, root), files))
+    found = named_tables(_names_below(root), tables, str(root))
     if not found:
         raise SourceNotFoundError(
             f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
         )
-    return tuple(sorted(found, key=lambda export: export.name))
+    exports = (
+        Export(folder or ".", {table: root / file for table, file in files.items()}) for folder, files in found.items()
+    )
+    return tuple(sorted(exports, key=lambda export: export.name))
+
+
+def _names_below(root: Path) -> list[str]:
+    """The files in a folder and all below it, as of the folder."""
+    start = len(str(root)) + 1
+    return [f"{folder}/{name}"[start:] for folder, _, names in os.walk(root) for name in names]
 
 
 def csv_preset(root: Path, preset: Preset | None = None, encoding: str = "utf-8") -> Preset:
     """The preset for the CSV files in a folder: sites that were exported each alone repeat their ImageNumbers, and a
     TableNumber tells them apart; so does one that all files of an export have."""
     preset = preset or PRESETS[CSV_PRESET]
+    tables = (*preset.metadata, *preset.compartments)
+    if set(tables) - set(USUAL):
+        preset = preset.named_as(object_names(_names_below(root), tables, str(root)).values())
     if preset.table_number is not None:
         return preset
     exports = exports_in(root, preset)

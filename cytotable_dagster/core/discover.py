@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.csv_files import is_export_file, plate_name
+from cytotable_dagster.core.csv_files import plate_name
+from cytotable_dagster.core.csv_names import may_be_table
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.plate_files import SQLITE, is_csv, is_npz, is_sqlite, plate_files, shows_plate, stem
 from cytotable_dagster.core.store import is_remote, list_remote
@@ -142,7 +143,7 @@ def plate_at(address: str) -> Plate:
 
 def _one_file(address: str, source_datatype: str | None) -> Plate:
     """The plate in a file; where it is one of several, they are named by their folder."""
-    if source_datatype != "sqlite" and is_export_file(address):
+    if source_datatype != "sqlite" and may_be_table(address):
         folder = address.rpartition("/")[0]
         raise SourceFormatError(f"{address}: one file; a plate of CSV files is named by its folder, {folder}")
     for datatype, fits in (("csv", is_csv), ("npz", is_npz)):

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.csv_files import OBJECT, Export
+from cytotable_dagster.core.csv_files import Export
 from cytotable_dagster.core.csv_header import Header, first_record, plain_file
 from cytotable_dagster.core.csv_layout import TEXT
+from cytotable_dagster.core.csv_names import OBJECT
 from cytotable_dagster.core.csv_parts import Records, count_records, parts_of, ragged_records, read_part
 from cytotable_dagster.core.presets import IMAGE, Preset
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cytotable_dagster.core.csv_files import is_export_file
+from cytotable_dagster.core.csv_names import may_be_table
 
 SQLITE = (".sqlite", ".sqlite3", ".db")
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
@@ -39,7 +39,7 @@ def plate_files(names: Iterable[str]) -> list[str]:
 
 def shows_plate(names: Iterable[str]) -> bool:
     """Whether files are a plate's without a doubt: a CSV file may be anything."""
-    return any(is_npz(name) or is_export_file(name) for name in names)
+    return any(is_npz(name) or may_be_table(name) for name in names)
 
 
 def files_below(root: Path) -> Iterator[tuple[str, Path]]:

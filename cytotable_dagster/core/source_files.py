@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cytotable_dagster.core.csv_files import csv_preset, is_export_file, names_in
+from cytotable_dagster.core.csv_files import csv_preset, names_in
+from cytotable_dagster.core.csv_names import may_be_table
 from cytotable_dagster.core.csv_reader import csv_table_path, load_table
 from cytotable_dagster.core.csv_survey import find_tables
 from cytotable_dagster.core.errors import PresetError, SourceFormatError, SourceNotFoundError
@@ -23,7 +24,7 @@ def datatype_of(path: Path) -> str:
     if not path.is_dir():
         return "npz" if is_npz(path.name) else "csv" if is_csv(path.name) else "sqlite"
     names = [name for name, _ in files_below(path)]
-    if any(is_export_file(name) for name in names):
+    if any(may_be_table(name) for name in names):
         return "csv"
     return "npz" if any(is_npz(name) for name in names) else "csv" if names else "sqlite"
 
@@ -37,7 +38,7 @@ def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Pre
     if datatype == "npz":
         return preset_named(NPZ_PRESET)
     files = _files(path, datatype)
-    if any(is_export_file(name) for name, _ in files):
+    if any(may_be_table(name) for name, _ in files):
         return preset_named(CSV_PRESET)
     flat = preset_named(FLAT_CSV_PRESET)
     for name, file in files:

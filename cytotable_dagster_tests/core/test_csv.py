@@ -15,7 +15,6 @@ import pytest
 
 from cytotable_dagster import CytoTableError, convert, errors
 from cytotable_dagster.core import csv_parts
-from cytotable_dagster.core.csv_files import table_of
 from cytotable_dagster.core.executors import thread_config
 
 TABLES = ("Cells", "Cytoplasm", "Nuclei")
@@ -47,15 +46,6 @@ def write(path: Path, lines: list[str], end: str = "\n") -> None:
 
 def read(folder: Path, table: str = "Cells") -> list[dict]:
     return pq.read_table(folder / f"{table}.parquet").to_pylist()
-
-
-@pytest.mark.parametrize(
-    ("file", "table"),
-    [("Cells.csv", "Cells"), ("cells.CSV.gz", "Cells"), ("a/MyExpt_Nuclei.csv", "Nuclei"), ("Experiment.csv", None),
-     ("Cells.txt", None), ("Cells_old.csv", None)],
-)  # fmt: skip
-def test_files_are_known_by_their_names(file, table):
-    assert table_of(file, ("Image", *TABLES)) == table
 
 
 def test_one_export_becomes_four_tables(tmp_path):
