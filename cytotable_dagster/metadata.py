@@ -61,6 +61,11 @@ def plan_metadata(plan: Plan, report: ConversionReport) -> Metadata:
         "tables": _table(tables),
         "images without cells": report.without_cells.count,
         "mismatches": _lines("what does not match", report.mismatches),
+        **(
+            {"not joined": _lines("compartment", [": ".join(told) for told in report.unjoined])}
+            if report.unjoined
+            else {}
+        ),
         "notes": _lines("note", report.notes),
     }
 
@@ -98,6 +103,7 @@ def single_cells_metadata(plan: Plan, folder: PlateFolder, facts: FileFacts, mat
     counts = [
         {
             "compartment": match.compartment,
+            "by": match.by or "its image",
             "matched rows": match.matched,
             "rows without": match.unmatched.count,
             "objects in no row": match.left_over.count,

@@ -38,7 +38,17 @@ LAYERS = (
         "csv_layout",
         "text_table",
     ),
-    ("presets", "columns", "coercions", "integer_file", "values", "conversion_report", "readers", "plain_pickle"),
+    (
+        "presets",
+        "columns",
+        "links",
+        "coercions",
+        "integer_file",
+        "values",
+        "conversion_report",
+        "readers",
+        "plain_pickle",
+    ),
     (
         *(
             "preset_file",

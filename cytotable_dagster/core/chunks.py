@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.arrays import from_numpy, to_numpy, valid_mask
 from cytotable_dagster.core.errors import KeyColumnError
-from cytotable_dagster.core.types import SourceTable
+from cytotable_dagster.core.types import Link, SourceTable
 from cytotable_dagster.core.values import as_example, told
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TableKeys:
     """Keys of a table's rows: row numbers, table numbers (None where the dialect has none), image numbers,
-    object numbers (None for images), and for each partner the object number of it; all of one length."""
+    object numbers (None for images), and the columns of parents' object numbers; all of one length."""
 
     table: SourceTable
     rows: "np.ndarray"
@@ -37,7 +37,7 @@ class RowOrder:
     """A table's row numbers in the order of the result, and how many of them each image has.
 
     `rows` is int64 of shape (rows,), `counts` int64 of shape (images,); `objects` are object numbers and `parents`
-    the partners' object numbers (nulls where there is none), in the order of `rows`.
+    the parents' object numbers by column (nulls where there is none), in the order of `rows`.
     """
 
     rows: "np.ndarray"
@@ -74,7 +74,28 @@ def order_rows(keys: Sequence[TableKeys]) -> tuple[dict[str, RowOrder], int]:
     return result, distinct.shape[1]
 
 
-def match_objects(base: RowOrder, partner: RowOrder, parents: "pa.Array") -> "np.ndarray":
+def match_linked(child: RowOrder, parent: RowOrder, link: Link) -> "np.ndarray | None":
+    """For each row of the child the position of its parent in the parent's order, -1 where it has none; None where two
+    rows of the parent's have one number in an image."""
+    import numpy as np
+
+    wanted = child.parents[link.column]
+    if link.parent_column is None:
+        return _match_objects(child, parent, wanted)
+    theirs = parent.parents[link.parent_column]
+    numbers = to_numpy(theirs)
+    # CellProfiler's 0 is no parent.
+    known = np.flatnonzero(valid_mask(theirs) & (numbers > 0))
+    known = known[np.lexsort((numbers[known], parent.images[known]))]
+    images, numbers = parent.images[known], numbers[known]
+    if ((np.diff(images) == 0) & (np.diff(numbers) == 0)).any():
+        return None
+    counts = np.bincount(images, minlength=len(parent.counts))
+    match = _match_objects(child, RowOrder(known, counts, numbers), wanted)
+    return np.append(known, -1)[match]
+
+
+def _match_objects(base: RowOrder, partner: RowOrder, parents: "pa.Array") -> "np.ndarray":
     """For each row of the base the position of its partner in the partner's order, -1 where it has none.
 
     Args:
@@ -239,7 +260,7 @@ def _row_order(key: TableKeys, ordinals: "np.ndarray", objects: "np.ndarray | No
         rows=key.rows[order],
         counts=np.bincount(ordinals, minlength=images),
         objects=None if objects is None else objects[order],
-        parents={partner: values.take(from_numpy(order)) for partner, values in key.parents.items()},
+        parents={column: values.take(from_numpy(order)) for column, values in key.parents.items()},
     )
 
 

@@ -26,12 +26,13 @@ class Found:
 @dataclass(frozen=True)
 class Match:
     """A compartment joined to the base: rows of the base that have one of it (`matched`) and that have none, and rows
-    of its own that are in no row of the joined table."""
+    of its own that are in no row of the joined table. `by` is the link that leads to it, empty for images."""
 
     compartment: str
     matched: int
     unmatched: Found
     left_over: Found
+    by: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from cytotable_dagster.core.cache import fetched
 from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.leftovers import temporary_folder
+from cytotable_dagster.core.links import told
 from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.plan import Options, Plan, copies_in
 from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
@@ -46,9 +47,19 @@ class Inspection:
             "",
             *text_table(heads, rows, left=("compartment", "reader")),
         ]
+        lines.extend(_joined(plan))
         if self.other_tables:
             lines.append(f"not converted: {', '.join(self.other_tables)}")
         return "\n".join(lines)
+
+
+def _joined(plan: Plan) -> list[str]:
+    """What the joined table is made of, where there are several tables of objects."""
+    if not plan.links and not plan.unjoined:
+        return []
+    steps = "".join(f"; {link.parent} by {told(link)}" for link in plan.links)
+    left = [f"not joined: {compartment}, for {reason}" for compartment, reason in plan.unjoined]
+    return ["", f"joined: a row for each of {plan.base}{steps}", *left]
 
 
 @errors_of_machine()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.compartments import read_batches
 from cytotable_dagster.core.conversion_report import Found, Match
+from cytotable_dagster.core.links import told as told_link
 from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.single_cells import base_compartment, joined_compartments
 from cytotable_dagster.core.values import told
@@ -58,4 +59,5 @@ def _match(plan: Plan, base: str, compartment: str) -> Match:
         matched=int(np.count_nonzero(positions >= 0)),
         unmatched=example_of(plan, base, np.flatnonzero(positions < 0)),
         left_over=example_of(plan, compartment, np.flatnonzero(~used)),
+        by="".join(told_link(link) for link in plan.links if link.parent == compartment),
     )

@@ -25,7 +25,7 @@ from cytotable_dagster.core.readers import BatchReader
 from cytotable_dagster.core.schema import ResultColumn, checked_casts
 from cytotable_dagster.core.source_files import READERS, open_files_table
 from cytotable_dagster.core.sqlite_reader import copy_of, open_copy, open_pages
-from cytotable_dagster.core.types import Source, SourceTable
+from cytotable_dagster.core.types import Link, Source, SourceTable
 from cytotable_dagster.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class TablePlan:
 @dataclass(frozen=True)
 class Plan:
     """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
-    the joined table has one row for, `partners` are those joined to it beside the images. `skipped` are files that
+    the joined table has one row for, `partners` are those joined to it beside the images, by `links`; `unjoined` those
+    that cannot be, and why. `skipped` are files that
     were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
     `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
     results, None where they never will be; `plate` is what tables without `Metadata_Plate` get as such. `copies` is the
@@ -129,6 +130,8 @@ class Plan:
     number: int | None = None
     copies: Path | None = field(default=None, compare=False)
     plate: str | int | None = None
+    links: tuple[Link, ...] = ()
+    unjoined: tuple[tuple[str, str], ...] = ()
 
     @property
     def compartments(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from cytotable_dagster.core import chunks
 from cytotable_dagster.core.columns import DEFAULT_NAMES
 from cytotable_dagster.core.errors import DamagedSourceError, KeyColumnError, PresetError, TargetError
 from cytotable_dagster.core.integer_file import save_integers
+from cytotable_dagster.core.links import columns_of, joined_by, unjoined
 from cytotable_dagster.core.plan import (
     ADDED_PLATE,
     ADDED_TABLE_NUMBER,
@@ -29,7 +30,7 @@ from cytotable_dagster.core.source_files import adjusted_preset, datatype_of, de
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
 from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
 from cytotable_dagster.core.table_numbers import in_one_form
-from cytotable_dagster.core.types import Source, SourceColumn, SourceTable
+from cytotable_dagster.core.types import Link, Source, SourceColumn, SourceTable
 from cytotable_dagster.core.values import typed_array
 from cytotable_dagster.core.version import VERSION
 
@@ -125,15 +126,14 @@ def make_plan(
         files = find_files_tables(source.path, preset, options.encoding, folder)
         tables = {name: table.columns for name, table in files.tables.items()}
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
-    base = preset.base_of(table.compartment for table in found)
-    partners = _partners(found, preset, base)
+    base, links = joined_by(found, preset)
     parts, keys, readers = [], [], []
     for table in found:
         if files is not None:
             reader: TableReader = files.tables[table.name]
         else:
             reader = open_table(source.file, table, preset.keys_of(table.compartment), copies or copies_in(folder))
-        part, key = _look_through(reader, table, preset, options, partners if table.compartment == base else {})
+        part, key = _look_through(reader, table, preset, options, columns_of(links, table.compartment))
         parts.append(part)
         keys.append(key)
         readers.append(reader)
@@ -146,7 +146,9 @@ def make_plan(
     for compartment, order in orders.items():
         save_integers(folder / f"{compartment}.rows.int64", order.rows)
         save_integers(folder / f"{compartment}.counts.int64", order.counts)
-    for compartment, match in _matches(orders, base).items():
+    matches = _matches(orders, base, links)
+    partners = tuple(link.parent for link in links if link.parent in matches)
+    for compartment, match in matches.items():
         save_integers(folder / f"{compartment}.match.int64", match)
     plan = Plan(
         folder=folder,
@@ -157,7 +159,9 @@ def make_plan(
         options=options,
         tables=tuple(parts),
         base=base,
-        partners=tuple(partners),
+        partners=partners,
+        links=tuple(link for link in links if link.parent in partners),
+        unjoined=unjoined(found, preset, base, partners, links),
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
         skipped=files.all_skipped() if files else (),
@@ -175,26 +179,25 @@ def _notes(source: Source) -> tuple[str, ...]:
     return (f"{source.path.name} was read together with the log beside it",) if source.settled else ()
 
 
-def _partners(found: Sequence[SourceTable], preset: Preset, base: str | None) -> dict[str, str]:
-    """Partner -> the base's column that holds its object number, for those that are there."""
-    columns = {table.compartment: table.column_names for table in found}
+def _matches(
+    orders: "Mapping[str, chunks.RowOrder]", base: str | None, links: Sequence[Link]
+) -> "dict[str, np.ndarray]":
+    """For each compartment joined to the base, the positions of its rows that belong to the base's; none of one whose
+    numbers do not tell its objects apart."""
+    import numpy as np
+
     if base is None:
         return {}
-    return {
-        partner: column
-        for partner, column in preset.parents_of(base).items()
-        if partner in columns and column in columns[base]
-    }
-
-
-def _matches(orders: "Mapping[str, chunks.RowOrder]", base: str | None) -> "dict[str, np.ndarray]":
-    """For each compartment joined to the base, the positions of its rows that belong to the base's."""
-    if base is None:
-        return {}
-    own = orders[base]
-    found = {partner: chunks.match_objects(own, orders[partner], numbers) for partner, numbers in own.parents.items()}
+    found: dict[str, np.ndarray] = {}
+    for link in links:
+        if link.child != base and link.child not in found:
+            continue
+        match = chunks.match_linked(orders[link.child], orders[link.parent], link)
+        if match is not None:
+            # The position at the end is what a position of -1 finds.
+            found[link.parent] = match if link.child == base else np.append(match, -1)[found[link.child]]
     if IMAGE in orders:
-        found[IMAGE] = chunks.match_images(own, orders[IMAGE])
+        found[IMAGE] = chunks.match_images(orders[base], orders[IMAGE])
     return found
 
 
@@ -277,11 +280,12 @@ def _look_through(
     table: SourceTable,
     preset: Preset,
     options: Options,
-    parents: Mapping[str, str],
+    parents: tuple[str, ...],
 ) -> tuple[TablePlan, chunks.TableKeys]:
     keys = preset.keys_of(table.compartment)
-    rows, values = reader.read_keys(tuple(parents.values()))
-    named = dict(zip((*keys, *parents.values()), values, strict=True))
+    others = tuple(column for column in parents if column not in keys)
+    rows, values = reader.read_keys(others)
+    named = dict(zip((*keys, *others), values, strict=True))
     profile = reader.profile()
     kinds = text_kinds(reader, text_candidates(table, preset, profile), rows)
     part = TablePlan(
@@ -299,7 +303,7 @@ def _look_through(
         table_numbers=named.get(preset.table_number or ""),
         image_numbers=named[preset.image_number],
         object_numbers=named.get(preset.object_number_of(table.compartment) or ""),
-        parents={partner: _whole_numbers(named[column], column) for partner, column in parents.items()},
+        parents={column: _whole_numbers(named[column], column) for column in parents},
     )
 
 

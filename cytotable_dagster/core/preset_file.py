@@ -8,6 +8,7 @@ from typing import Any
 
 from cytotable_dagster.core.errors import PresetError, UnsafeNameError
 from cytotable_dagster.core.presets import IMAGE, Preset, compartment_name, preset_named
+from cytotable_dagster.core.types import Link
 
 ENDING = ".toml"
 _BASED_ON = "based_on"
@@ -40,9 +41,11 @@ def read_preset(path: Path) -> Preset:
     if base is not None and not isinstance(base, str):
         raise PresetError(f"{path}: {_BASED_ON} = {base!r} is not the name of a preset")
     inherited = {} if base is None else _inherited(path, base)
+    _check_links(path, settings.get("links", []))
     preset = _typed(path, {"name": path.stem, **inherited, **settings})
     lists: dict[str, Any] = {name: tuple(map(compartment_name, getattr(preset, name))) for name in _COMPARTMENTS}
-    preset = replace(preset, **lists)
+    links = [replace(k, child=compartment_name(k.child), parent=compartment_name(k.parent)) for k in preset.links]
+    preset = replace(preset, **lists, links=tuple(links))
     _check(path, preset)
     return preset
 
@@ -76,6 +79,12 @@ def _check(path: Path, preset: Preset) -> None:
         raise PresetError(f"{path}: compartments names no table")
     if len(set(preset.compartments)) < len(preset.compartments):
         raise PresetError(f"{path}: compartments names a table twice: {', '.join(preset.compartments)}")
+    for link in preset.links:
+        if link.child == link.parent or not {link.child, link.parent} <= {*preset.compartments}:
+            raise PresetError(
+                f"{path}: links: {link.child} and {link.parent} are no two of compartments: "
+                f"{', '.join(preset.compartments)}"
+            )
     for name in preset.metadata:
         if name != IMAGE:
             raise PresetError(f"{path}: metadata: {name} is no table that describes images; there is: {IMAGE}")
@@ -91,6 +100,15 @@ def _check(path: Path, preset: Preset) -> None:
             re.compile(pattern)
         except re.error as error:
             raise PresetError(f"{path}: image_columns: {pattern!r} is no regular expression ({error})") from error
+
+
+def _check_links(path: Path, links: Any) -> None:
+    """PresetError where a link has a setting that there is not."""
+    known = [field.name for field in fields(Link)]
+    for link in links if isinstance(links, list) else []:
+        for name in link if isinstance(link, dict) else []:
+            if name not in known:
+                raise PresetError(f"{path}: links: no setting is called {name!r}; there are: {', '.join(known)}")
 
 
 def _check_template(path: Path, setting: str, template: str, blanks: tuple[str, ...]) -> None:

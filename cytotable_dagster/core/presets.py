@@ -6,12 +6,16 @@ from pathlib import Path
 
 from cytotable_dagster.core.errors import PresetError, SourceFormatError, UnsafeNameError
 from cytotable_dagster.core.files import inside
+from cytotable_dagster.core.types import Link
 
 IMAGE = "Image"
 # The tables that nearly every plate has.
 USUAL = (IMAGE, "Cells", "Cytoplasm", "Nuclei")
 # The key that tells equal ImageNumbers of several exports apart.
 TABLE_NUMBER = "TableNumber"
+
+# What the joined table has one row for, the first that is there.
+BASE_ORDER = ("Cytoplasm", "Cells", "Nuclei")
 
 # What of the image table goes into the joined table; the rest only with `image_features=True`.
 IMAGE_COLUMNS = (
@@ -26,7 +30,7 @@ class Preset:
 
     `table`, `object_number` and `parent` are templates in which `{compartment}` stands for `Cells` and so on.
     `parent` is the column of `{compartment}` that holds the object number of its `{partner}`.
-    `base_order` lists what the joined table has one row for, the first present.
+    `base_order` lists what the joined table has one row for, the first present; see `links.joined_by`.
     `image_columns` are regular expressions over column names of the result.
     """
 
@@ -39,7 +43,7 @@ class Preset:
     metadata: tuple[str, ...] = (IMAGE,)
     compartments: tuple[str, ...] = ("Cells", "Cytoplasm", "Nuclei")
     parent: str = "{compartment}_Parent_{partner}"
-    base_order: tuple[str, ...] = ("Cytoplasm", "Cells", "Nuclei")
+    base_order: tuple[str, ...] = BASE_ORDER
     image_columns: tuple[str, ...] = IMAGE_COLUMNS
     datatype: str = "sqlite"
     """What its tables lie in: a SQLite file, or a folder of CSV or of NPZ files."""
@@ -51,6 +55,8 @@ class Preset:
     """Source columns that name the plate, the first that is there; in any case, with the compartment's name or not."""
     well_columns: tuple[str, ...] = ("Metadata_Well",)
     site_columns: tuple[str, ...] = ("Metadata_Site", "Metadata_Field")
+    links: tuple[Link, ...] = ()
+    """Parents that `parent` does not tell of, by columns of other names; see `links`."""
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
 
@@ -87,11 +93,6 @@ class Preset:
             if partner != compartment
         }
 
-    def base_of(self, compartments: Iterable[str]) -> str | None:
-        """The compartment that the joined table has one row for, where these are present."""
-        present = tuple(compartments)
-        return next((name for name in (*self.base_order, *self.compartments) if name in present), None)
-
     def with_options(
         self,
         *,
@@ -119,7 +120,16 @@ class Preset:
         def known(names: Iterable[str]) -> tuple[str, ...]:
             return tuple(n if n in USUAL else found.get(self.table_of(n).lower(), n) for n in names)
 
-        return replace(self, compartments=known(self.compartments), base_order=known(self.base_order))
+        def linked(link: Link) -> Link:
+            child, parent = known((link.child, link.parent))
+            return replace(link, child=child, parent=parent)
+
+        return replace(
+            self,
+            compartments=known(self.compartments),
+            base_order=known(self.base_order),
+            links=tuple(map(linked, self.links)),
+        )
 
 
 def compartment_name(name: str) -> str:

@@ -43,7 +43,7 @@ def planned_report(plan: Plan) -> ConversionReport:
         joined=plan.options.joined,
         compartments=tuple(_compartment(plan, part, images) for part in plan.tables),
         matches=matches(plan) if plan.base else (),
-        unjoined=_unjoined(plan),
+        unjoined=plan.unjoined,
         without_cells=_without_cells(plan, images),
         image_counts=_image_counts(plan, images) if images is not None else (),
         joined_rows=None,
@@ -189,18 +189,6 @@ def _image_counts(plan: Plan, images: "pa.Table") -> tuple[ImageCount, ...]:
             )
         )
     return tuple(found)
-
-
-def _unjoined(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """Object tables that no column of the base links to, and which column that would be."""
-    if plan.base is None:
-        return ()
-    links, base = plan.preset.parents_of(plan.base), plan.part(plan.base).table.name
-    return tuple(
-        (name, f"{base} has no column {links[name]}")
-        for name in plan.compartments
-        if name in links and name not in plan.partners
-    )
 
 
 def _added(plan: Plan, compartment: str) -> tuple[str, ...]:

@@ -77,6 +77,17 @@ class SourceTable:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A column of `child` that holds the object number of its `parent` in the same image; or where `parent_column` is
+    given, the number that is in that column of the parent: that of an object both were made of."""
+
+    child: str
+    column: str
+    parent: str
+    parent_column: str | None = None
+
+
+@dataclass(frozen=True)
 class Coercion:
     """Values of one column that did not fit its type: how many, and one of them.
 
