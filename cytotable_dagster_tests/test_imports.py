@@ -22,6 +22,7 @@ LAYERS = (
         "shown",
         "patience",
         "errors",
+        "hidden",
         "types",
         "stopping",
         "version",

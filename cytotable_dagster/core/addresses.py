@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.hidden import stands_for_hidden
 from cytotable_dagster.core.plate_files import plate_files
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -83,13 +84,13 @@ class Pattern:
     def places(self, uri: str) -> dict[str, str] | None:
         """What the placeholders stand for in an address; None where it does not fit."""
         found = self._matcher.fullmatch(uri)
-        return found.groupdict() if found else None
+        return found.groupdict() if found and not stands_for_hidden(self.text, uri) else None
 
     def folder_at(self, address: str) -> str | None:
         """The plate's folder, given that with the plate's name, which may be above it; None where it does not fit."""
         upper, lower = self._plate_levels
         found = matcher(upper).fullmatch(address)
-        if found is None:
+        if found is None or stands_for_hidden(upper, address):
             return None
         return f"{address}/{PLACEHOLDER.sub(lambda place: found[place[1]], lower)}"
 
@@ -142,6 +143,7 @@ class Matcher:
         return self.expression.fullmatch(address)
 
 
+@lru_cache(maxsize=64)
 def matcher(text: str) -> Matcher:
     """What fits a text with placeholders; one that occurs again stands for the same."""
     parts, seen = PLACEHOLDER.split(text), set()
@@ -151,6 +153,11 @@ def matcher(text: str) -> Matcher:
         seen.add(name)
         expression += re.escape(literal)
     return Matcher(tuple(parts[::2]), re.compile(expression))
+
+
+def fits(level: str, name: str) -> bool:
+    """Whether a name fits one level of a pattern; one that is hidden does where it is written there."""
+    return matcher(level).fullmatch(name) is not None and not stands_for_hidden(level, name)
 
 
 def _fits(name: str, marker: str) -> bool:

@@ -3,7 +3,6 @@
 A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Cells.csv.gz`) is an export.
 """
 
-import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from cytotable_dagster.core.csv_header import plain_file, read_header
 from cytotable_dagster.core.csv_names import named_tables, object_names
 from cytotable_dagster.core.digests import crc32_of
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.hidden import visible_files
 from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 
@@ -42,7 +42,7 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
         SourceFormatError: two files of one folder are for one table; see `csv_names.named_tables`.
     """
     tables = (*preset.metadata, *preset.compartments)
-    found = named_tables(_names_below(root), tables, str(root))
+    found = named_tables(visible_files(root), tables, str(root))
     if not found:
         raise SourceNotFoundError(
             f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
@@ -53,19 +53,13 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
     return tuple(sorted(exports, key=lambda export: export.name))
 
 
-def _names_below(root: Path) -> list[str]:
-    """The files in a folder and all below it, as of the folder."""
-    start = len(str(root)) + 1
-    return [f"{folder}/{name}"[start:] for folder, _, names in os.walk(root) for name in names]
-
-
 def csv_preset(root: Path, preset: Preset | None = None, encoding: str = "utf-8") -> Preset:
     """The preset for the CSV files in a folder: sites that were exported each alone repeat their ImageNumbers, and a
     TableNumber tells them apart; so does one that all files of an export have."""
     preset = preset or PRESETS[CSV_PRESET]
     tables = (*preset.metadata, *preset.compartments)
     if set(tables) - set(USUAL):
-        preset = preset.named_as(object_names(_names_below(root), tables, str(root)).values())
+        preset = preset.named_as(object_names(visible_files(root), tables, str(root)).values())
     if preset.table_number is not None:
         return preset
     exports = exports_in(root, preset)

@@ -1,7 +1,6 @@
 """Where plates are: a path or an address to the plates behind it."""
 
 import glob
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from cytotable_dagster.core.csv_files import plate_name
 from cytotable_dagster.core.csv_names import may_be_table
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.hidden import is_hidden, stands_for_hidden, visible_files
 from cytotable_dagster.core.plate_files import SQLITE, is_csv, is_npz, is_sqlite, plate_files, shows_plate, stem
 from cytotable_dagster.core.store import is_remote, list_remote
 from cytotable_dagster.core.types import Plate
@@ -74,7 +74,7 @@ def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, An
         files = [] if is_sqlite(address) else list_remote(prefix, cloud, below=True)
     else:
         prefix = f"{Path(address).expanduser()}/"
-        files = [str(Path(folder, name)) for folder, _, names in os.walk(prefix) for name in names]
+        files = [f"{prefix}{name}" for name in visible_files(Path(prefix))]
     below = sorted(file for file in files if is_sqlite(file))
     direct = [file for file in below if "/" not in file.removeprefix(prefix)]
     if direct or source_datatype == "sqlite" or not shows_plate(files):
@@ -83,16 +83,18 @@ def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, An
 
 
 def _matching(pattern: str, cloud: Mapping[str, Any]) -> list[str]:
-    """What matches a pattern; `*` stands for no `/`."""
+    """What matches a pattern; `*` stands for no `/`, and for nothing hidden."""
     if not is_remote(pattern):
-        return sorted(glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207 (from any root)
+        whole = str(Path(pattern).expanduser())
+        found = glob.glob(whole)  # noqa: PTH207 (from any root)
+        return sorted(path for path in found if not stands_for_hidden(whole, path))
     head = pattern[: _MAGIC.search(pattern).start()].rsplit("/", 1)[0] + "/"  # type: ignore[union-attr]
     wanted = pattern.rstrip("/").split("/")
-    found = (uri.split("/") for uri in list_remote(head, cloud, below=True))
+    addresses = (uri.split("/") for uri in list_remote(head, cloud, below=True))
     return sorted(
         {
             "/".join(levels[: len(wanted)])
-            for levels in found
+            for levels in addresses
             if len(levels) >= len(wanted) and all(map(fnmatchcase, levels, wanted))
         }
     )
@@ -128,10 +130,10 @@ def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapp
     if not path.is_dir():
         return _one_file(str(path), source_datatype)
     if source_datatype in (None, "sqlite"):
-        databases = sorted(str(file) for file in path.iterdir() if is_sqlite(file.name))
+        databases = sorted(str(f) for f in path.iterdir() if is_sqlite(f.name) and not is_hidden(f.name))
         if databases:
             return _only(databases, address)
-    if _fits((name for _, _, names in os.walk(path) for name in names), source_datatype):
+    if _fits(visible_files(path), source_datatype):
         return Plate(plate_name(str(path.absolute())), str(path))
     raise _nothing(address, source_datatype)
 

@@ -4,7 +4,6 @@ The folders before `{plate}` are the batches, listed first; what is below each i
 that a name is all one has to keep to go on later.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,8 +13,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from cytotable_dagster.core.addresses import PLACEHOLDER, FileBelow, Found, Pattern, matcher, plate_of_files
+from cytotable_dagster.core.addresses import PLACEHOLDER, FileBelow, Found, Pattern, fits, matcher, plate_of_files
 from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceNotFoundError
+from cytotable_dagster.core.hidden import is_hidden, visible_files
 from cytotable_dagster.core.patience import within
 from cytotable_dagster.core.store import call, check_page, client_of, is_remote, remote_of
 from cytotable_dagster.core.store_errors import errors_of, senseless
@@ -86,8 +86,7 @@ class _StoreListing:
     def batches(self) -> list[str]:
         found = [self.pattern.root]
         for level in self.pattern.batch_levels:
-            fits = matcher(level).fullmatch
-            found = [f"{parent}{name}/" for parent in found for name in self._folders(parent) if fits(name)]
+            found = [f"{parent}{name}/" for parent in found for name in self._folders(parent) if fits(level, name)]
         return found
 
     def page(self, batch: str, after: str) -> Page:
@@ -145,7 +144,7 @@ class _StoreListing:
         start = len(self._key(folder))
         for answer in self._answers(folder, flat=False):
             for entry in answer.get("Contents", []):
-                if not entry["Key"].endswith("/"):
+                if not entry["Key"].endswith("/") and not is_hidden(entry["Key"][start:]):
                     modified = entry["LastModified"].timestamp()
                     yield FileBelow(entry["Key"][start:], entry["Size"], entry["ETag"].strip('"'), modified)
 
@@ -240,13 +239,12 @@ class _FolderListing:
         return time.time()
 
     def _files(self, root: Path) -> Iterator[FileBelow]:
-        for folder, _, names in os.walk(root):
-            self.calls += 1
-            for path in (Path(folder, name) for name in names):
-                with suppress(FileNotFoundError):
-                    facts = path.stat()
-                    name = path.relative_to(root).as_posix()
-                    yield FileBelow(name, facts.st_size, f"{facts.st_mtime_ns:x}", facts.st_mtime)
+        names = list(visible_files(root))
+        self.calls += len({name.rpartition("/")[0] for name in names}) or 1
+        for name in names:
+            with suppress(FileNotFoundError):
+                facts = (root / name).stat()
+                yield FileBelow(name, facts.st_size, f"{facts.st_mtime_ns:x}", facts.st_mtime)
 
     def _names(self, folder: str, level: str) -> list[str]:
         """Names in a folder that fit one level of the pattern, sorted; a name without placeholders need not be
@@ -255,8 +253,7 @@ class _FolderListing:
         if not PLACEHOLDER.search(level):
             return [level] if (path / level).exists() else []
         self.calls += 1
-        fits = matcher(level).fullmatch
-        return sorted(entry.name for entry in path.iterdir() if fits(entry.name)) if path.is_dir() else []
+        return sorted(entry.name for entry in path.iterdir() if fits(level, entry.name)) if path.is_dir() else []
 
 
 def _object(uri: str, size: int, etag: str, modified: datetime, places: Mapping[str, str]) -> Found:

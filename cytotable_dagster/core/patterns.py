@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.hidden import is_hidden
 from cytotable_dagster.core.store import is_remote, list_remote
 from cytotable_dagster.core.types import Plate
 
@@ -54,7 +55,7 @@ def _expand(address: str, cloud: Mapping[str, Any]) -> list[str]:
         raise OptionError(f"{address}: a placeholder needs a folder before it")
     segment, slash, rest = address[start:].partition("/")
     wanted = "*".join(map(glob.escape, _PLACEHOLDER.split(segment)))
-    names = [name for name in _names_in(address[:start], cloud) if fnmatchcase(name, wanted)]
+    names = [name for name in _names_in(address[:start], cloud) if fnmatchcase(name, wanted) and not is_hidden(name)]
     return [whole for name in names for whole in _expand(f"{address[:start]}{name}{slash}{rest}", cloud)]
 
 

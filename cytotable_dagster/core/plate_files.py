@@ -1,11 +1,11 @@
 """Which files are a plate's, by their names."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cytotable_dagster.core.csv_names import may_be_table
+from cytotable_dagster.core.hidden import visible_files
 
 SQLITE = (".sqlite", ".sqlite3", ".db")
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
@@ -43,6 +43,5 @@ def shows_plate(names: Iterable[str]) -> bool:
 
 
 def files_below(root: Path) -> Iterator[tuple[str, Path]]:
-    """The files of the plate in a folder and all below it: names as of the folder, and paths, sorted."""
-    found = [str(Path(folder, name)) for folder, _, names in os.walk(root) for name in names]
-    yield from sorted((Path(path).relative_to(root).as_posix(), Path(path)) for path in plate_files(found))
+    """The files of the plate in a folder and all below it: names as of the folder, and paths, sorted by name."""
+    yield from ((name, root / name) for name in sorted(plate_files(visible_files(root))))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cytotable_dagster.core.errors import CytoTableError, DownloadError, OptionError, UploadError
+from cytotable_dagster.core.hidden import is_hidden
 from cytotable_dagster.core.patience import within
 from cytotable_dagster.core.shown import one_line
 from cytotable_dagster.core.store_errors import errors_of, senseless
@@ -246,7 +247,7 @@ def remote_of(uri: str, answer: Mapping[str, Any], size: object) -> Remote:
 
 def list_remote(uri: str, cloud: Mapping[str, Any], *, below: bool = False) -> list[str]:
     """Addresses of the objects directly under a prefix, and of the folders there, which end in `/`, sorted; with
-    `below`, of all objects under it."""
+    `below`, of all objects under it. What is hidden (see `hidden`) is left out."""
     with store(cloud, uri) as client:
         if below:
             return [remote.uri for remote in objects_below(client, uri)]
@@ -258,16 +259,19 @@ def list_remote(uri: str, cloud: Mapping[str, Any], *, below: bool = False) -> l
             found += [entry["Key"] for entry in page.get("Contents", [])]
             found += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
         prefix = _prefix_of(uri)
-        return sorted(f"{SCHEME}{bucket}/{key}" for key in found if key != prefix)
+        shown = (key for key in found if key != prefix and not is_hidden(key.removeprefix(prefix)))
+        return sorted(f"{SCHEME}{bucket}/{key}" for key in shown)
 
 
 def objects_below(client: "S3Client", uri: str) -> "list[Remote]":
-    """Every object under a prefix with its size and ETag, by address; a thousand in one call."""
+    """Every object under a prefix that is not hidden, with its size and ETag, by address; a thousand in one call."""
     bucket, _ = place_of(uri)
+    prefix = _prefix_of(uri)
     return [
         Remote(f"{SCHEME}{bucket}/{entry['Key']}", entry["Size"], entry["ETag"].strip('"'))
-        for page in pages_of(client.client, uri, _prefix_of(uri), bucket, **client.boto3_list_extra_args)
+        for page in pages_of(client.client, uri, prefix, bucket, **client.boto3_list_extra_args)
         for entry in page.get("Contents", [])
+        if not is_hidden(entry["Key"].removeprefix(prefix))
     ]
 
 
