@@ -80,6 +80,8 @@ def _add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> No
     parser.add_argument("--source-datatype", choices=DATATYPES)
     parser.add_argument("--preset", help=f"the dialect (default: detected): a .toml file, or {', '.join(PRESETS)}")
     parser.add_argument("--encoding", help="of CSV files, such as latin-1 (default: utf-8)")
+    parser.add_argument("--delimiter", help="of CSV files' fields, such as ';' or tab (default: what each shows)")
+    parser.add_argument("--decimal", help="of CSV files' numbers, . or , (default: what each shows)")
     parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
     _add_store(parser)
 

@@ -52,7 +52,7 @@ def inspect(chosen: argparse.Namespace) -> None:
     """Show what a plate holds."""
     from cytotable_dagster.core.inspection import inspect_plate
 
-    asked = ("source_datatype", "preset", "chunk_size", "encoding")
+    asked = ("source_datatype", "preset", "chunk_size", "encoding", "delimiter", "decimal")
     given = {name: getattr(chosen, name) for name in asked if getattr(chosen, name) is not None}
     print(inspect_plate(chosen.source_path, cloud=_known(chosen, "source_path", *asked), **given))
 

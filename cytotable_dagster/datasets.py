@@ -56,6 +56,8 @@ def add(
     unmatched: str = "keep",
     schema: str = UNION,
     encoding: str = "utf-8",
+    delimiter: str | None = None,
+    decimal: str | None = None,
     strict: bool = False,
     parsl_config: "Config | None" = None,
     progress: "Progress | None" = None,
@@ -85,23 +87,26 @@ def add(
     datatype = wanted_datatype(preset, source_datatype)
     cloud = checked_cloud_options(cloud)
     datatype = wanted_datatype(preset, source_datatype)
+    options = Options.checked(
+        data_type_cast_map,
+        joined=join,
+        chunk_size=chunk_size,
+        targets=None if targets is None else tuple(targets),
+        drop_null=drop_null,
+        image_features=image_features,
+        names=names or DEFAULT_NAMES,
+        unmatched=unmatched,
+        encoding=encoding,
+        delimiter=delimiter,
+        decimal=decimal,
+    )
     request = Request(
-        options=Options.checked(
-            data_type_cast_map,
-            joined=join,
-            chunk_size=chunk_size,
-            targets=None if targets is None else tuple(targets),
-            drop_null=drop_null,
-            image_features=image_features,
-            names=names or DEFAULT_NAMES,
-            unmatched=unmatched,
-            encoding=encoding,
-        ),
+        options=options,
         joined=join,
         preset=preset,
         adjusted={
             "datatype": datatype,
-            "encoding": encoding,
+            "format": options.format,
             "metadata": metadata,
             "compartments": compartments,
             "identifying_columns": identifying_columns,

@@ -127,12 +127,27 @@ class Lake(dg.ConfigurableResource):
         "CYTOTABLE_UNMATCHED, else keep.",
     )
 
+    encoding: str | None = Field(
+        default=None, description="Of CSV files, such as latin-1. Default: CYTOTABLE_ENCODING, else utf-8."
+    )
+    delimiter: str | None = Field(
+        default=None,
+        description="Of CSV files' fields, such as ; or tab. Default: CYTOTABLE_DELIMITER, else what each file shows.",
+    )
+    decimal: str | None = Field(
+        default=None,
+        description="Of CSV files' numbers, . or a comma. Default: CYTOTABLE_DECIMAL, else what each file shows.",
+    )
+
     def options(self, chunks: int) -> Options:
         """How plates are converted."""
         return Options.checked(
             chunks=chunks,
             names=_setting(self.names, "CYTOTABLE_NAMES", DEFAULT_NAMES),
             unmatched=_setting(self.unmatched, "CYTOTABLE_UNMATCHED", KEEP),
+            encoding=_setting(self.encoding, "CYTOTABLE_ENCODING", "utf-8"),
+            delimiter=self.delimiter or os.environ.get("CYTOTABLE_DELIMITER") or None,
+            decimal=self.decimal or os.environ.get("CYTOTABLE_DECIMAL") or None,
         )
 
     def of(self, plate: str) -> PlateFolder:

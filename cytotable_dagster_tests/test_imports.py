@@ -37,6 +37,7 @@ LAYERS = (
         "compiled",
         "parquet_layout",
         "csv_layout",
+        "csv_dialect",
         "text_table",
     ),
     (

@@ -70,6 +70,8 @@ def convert(
     unmatched: str = KEEP,
     schema: str = UNION,
     encoding: str = "utf-8",
+    delimiter: str | None = None,
+    decimal: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
     dest_cloud: Mapping[str, Any] | None = None,
@@ -109,6 +111,8 @@ def convert(
             nucleus); `keep` has nulls there.
         schema: of several plates whose columns differ: their `union`, null where a plate lacks one, or `intersection`.
         encoding: of CSV files, such as `latin-1`.
+        delimiter: what separates their fields, `;` or `tab`; None takes what each file shows.
+        decimal: what stands before their decimals, `,` or `.`; None takes what each file shows.
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
         progress: called with (step, done, total) as work proceeds.
@@ -142,11 +146,13 @@ def convert(
         names=names or (DEFAULT_NAMES if joins is None else CYTOTABLE_NAMES),
         unmatched=unmatched,
         encoding=encoding,
+        delimiter=delimiter,
+        decimal=decimal,
     )
     datatype = wanted_datatype(preset, source_datatype)
     adjusted: dict[str, Any] = {
         "datatype": datatype,
-        "encoding": encoding,
+        "format": options.format,
         "metadata": metadata,
         "compartments": compartments,
         "identifying_columns": identifying_columns,

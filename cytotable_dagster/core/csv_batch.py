@@ -10,6 +10,7 @@ import numpy as np
 from cytotable_dagster.core.arrays import from_numpy, repeated, to_numpy, valid_mask
 from cytotable_dagster.core.coercions import merged
 from cytotable_dagster.core.csv_block import Block, kind_of
+from cytotable_dagster.core.csv_dialect import Dialect
 from cytotable_dagster.core.csv_layout import INTEGER, SKIPPED, TEXT
 from cytotable_dagster.core.csv_types import may_be_rounded, of_type, without_missing
 from cytotable_dagster.core.types import Coercion
@@ -84,7 +85,7 @@ class Batch:
         if len(gaps):
             self._valid[_both(gaps, at)] = block.valid(lines[gaps])[:, taken]
         for number in np.flatnonzero(written).tolist():
-            self._convert(number, at, _rows_of(block.texts[self._names[number]], rows))
+            self._convert(number, at, _rows_of(block.texts[self._names[number]], rows), block.dialect)
         for number in np.flatnonzero((lines < 0) & ~written).tolist():
             value = added.get(self._names[number])
             kind = self.asked.kinds[self.asked.numbers[number]]
@@ -114,14 +115,14 @@ class Batch:
             result[column] = _in_order(pieces)
         return result, merged(self._coercions)
 
-    def _convert(self, number: int, at: Any, array: "pa.Array") -> None:
+    def _convert(self, number: int, at: Any, array: "pa.Array", dialect: Dialect) -> None:
         """Texts as numbers, one by one where not all of them are."""
         column = self.asked.numbers[number]
         type = self.asked.types[column]
-        texts = without_missing(array)
+        texts = without_missing(dialect.numbers_in(array))
         found = texts if may_be_rounded(texts, type) else of_type(texts, type)
         if found is texts:
-            found, coercion = typed_array(texts.to_pylist(), self._names[number], type)
+            found, coercion = typed_array(texts.to_pylist(), self._names[number], type, array)
             self._coercions += [coercion] if coercion else []
         self._words[number, at] = to_numpy(found).view(np.int64)
         self._valid[number, at] = valid_mask(found)

@@ -11,6 +11,7 @@ import numpy as np
 from cytotable_dagster.core.arrays import from_texts
 from cytotable_dagster.core.compiled import call
 from cytotable_dagster.core.csv_cuts import lines_in
+from cytotable_dagster.core.csv_dialect import COMMA, Dialect
 from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_layout import CLASSES, FEW, HEAD, INTEGER, NULLS, ODD, REAL, SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import Records
@@ -27,7 +28,7 @@ class Block:
 
     `lines` is the line of `cells` that holds a column's numbers, -1 where none does; `texts` are the columns that were
     read as text, and what `cells` has of them means nothing; `counts` says how many values of each column are of which
-    class, shape (columns, CLASSES).
+    class, shape (columns, CLASSES). `dialect` is that of texts that are numbers.
     """
 
     columns: tuple[str, ...]
@@ -37,6 +38,7 @@ class Block:
     cells: np.ndarray
     texts: "Mapping[str, pa.Array]"
     counts: np.ndarray
+    dialect: Dialect
 
     @property
     def words(self) -> np.ndarray:
@@ -89,10 +91,11 @@ def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | 
     room = len(text) // len(kinds) if rows is None else rows
     lines, cells = _laid_out(kinds <= TEXT, room)
     counts = np.zeros((len(kinds), CLASSES), np.int64)
-    rows = call("read_fields", np.array([room]), text, kinds, lines, counts, cells)
+    plain = np.frombuffer(header.dialect.for_numbers(records.data), np.uint8)
+    rows = call("read_fields", np.array([room]), plain, kinds, lines, counts, cells)
     if rows == ODD:
         return None
-    block = Block(header.names, rows, room, np.where(kinds == TEXT, -1, lines), cells, {}, counts)
+    block = Block(header.names, rows, room, np.where(kinds == TEXT, -1, lines), cells, {}, counts, header.dialect)
     texts = {header.names[at]: _texts(text, block, lines[at]) for at in np.flatnonzero(kinds == TEXT)}
     unfit = (counts[:, TEXT] > 0) | ((counts[:, REAL] > 0) & (kinds == INTEGER))
     unfit &= (kinds != TEXT) & (kinds != SKIPPED)
@@ -105,15 +108,17 @@ def read_block(records: Records, header: Header, kinds: np.ndarray, rows: int | 
 
 def read_texts(records: Records, header: Header, kinds: np.ndarray) -> Block:
     """Records of any kind as a block whose columns are all text, but for those that are SKIPPED; none may be ragged."""
-    text = np.frombuffer(records.data, np.uint8)
+    text = np.frombuffer(header.dialect.for_records(records.data), np.uint8)
     room = min(len(text) // len(kinds), lines_in(records.data))
     kinds = np.where(kinds == SKIPPED, SKIPPED, TEXT)
     lines, cells = _laid_out(kinds == TEXT, room)
     out = np.empty(len(text), np.uint8)
     rows = call("read_texts", np.array([room]), text, kinds, lines, cells, out)
     assert rows != ODD
+    if header.dialect.delimiter != COMMA:
+        out = np.frombuffer(header.dialect.for_records(out.tobytes()), np.uint8)
     counts = np.zeros((len(kinds), CLASSES), np.int64)
-    block = Block(header.names, rows, room, np.full(len(kinds), -1), cells, {}, counts)
+    block = Block(header.names, rows, room, np.full(len(kinds), -1), cells, {}, counts, header.dialect)
     return replace(block, texts={header.names[at]: _texts(out, block, lines[at]) for at in np.flatnonzero(lines >= 0)})
 
 

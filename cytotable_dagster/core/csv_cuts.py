@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.csv_dialect import Dialect
 from cytotable_dagster.core.csv_layout import QUOTED
 from cytotable_dagster.core.errors import SourceFormatError
 
@@ -15,9 +16,10 @@ _BLOCK = 1 << 20
 class Scanner:
     """Finds records in a text that comes piece by piece. No piece may end between the two bytes of a CRLF."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         import numpy as np
 
+        self._dialect = dialect
         self._task = np.zeros(3, np.int64)
         self._before = 0
         self._opened = 0
@@ -31,7 +33,8 @@ class Scanner:
 
         found = np.empty((max(piece.count(b"\n") + piece.count(b"\r"), 1), 2), np.int64)
         self._task[2] = -1
-        count = call("find_records", self._task, np.frombuffer(piece, np.uint8), found)
+        text = np.frombuffer(self._dialect.for_records(piece), np.uint8)
+        count = call("find_records", self._task, text, found)
         if self._task[2] >= 0:
             self._opened = self._before + int(self._task[2])
         self._before += len(piece)

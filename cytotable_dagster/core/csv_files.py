@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cytotable_dagster.core.csv_dialect import UTF8, CsvFormat
 from cytotable_dagster.core.csv_header import plain_file, read_header
 from cytotable_dagster.core.csv_names import named_tables, object_names
 from cytotable_dagster.core.digests import crc32_of
@@ -53,7 +54,7 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
     return tuple(sorted(exports, key=lambda export: export.name))
 
 
-def csv_preset(root: Path, preset: Preset | None = None, encoding: str = "utf-8") -> Preset:
+def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF8) -> Preset:
     """The preset for the CSV files in a folder: sites that were exported each alone repeat their ImageNumbers, and a
     TableNumber tells them apart; so does one that all files of an export have."""
     preset = preset or PRESETS[CSV_PRESET]
@@ -64,16 +65,16 @@ def csv_preset(root: Path, preset: Preset | None = None, encoding: str = "utf-8"
         return preset
     exports = exports_in(root, preset)
     filled = [file for file in exports[0].files.values() if file.stat().st_size]
-    if len(exports) > 1 or (filled and all(TABLE_NUMBER in names_in(file, encoding) for file in filled)):
+    if len(exports) > 1 or (filled and all(TABLE_NUMBER in names_in(file, format) for file in filled)):
         identifying = (*preset.identifying_columns, TABLE_NUMBER)
         return replace(preset, table_number=TABLE_NUMBER, identifying_columns=identifying)
     return preset
 
 
-def names_in(file: Path, encoding: str) -> tuple[str, ...]:
+def names_in(file: Path, format: CsvFormat) -> tuple[str, ...]:
     """The columns of a CSV file."""
     with temporary_folder("header") as scratch:
-        return read_header(plain_file(file, scratch), encoding, str(file)).names
+        return read_header(plain_file(file, scratch), format, str(file)).names
 
 
 def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str, ...]]:

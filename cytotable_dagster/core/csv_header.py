@@ -6,11 +6,13 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from cytotable_dagster.core.csv_cuts import Scanner, lines_between, lines_in
+from cytotable_dagster.core.csv_dialect import SAMPLE, CsvFormat, Dialect, dialect_of, separator_said
 from cytotable_dagster.core.errors import OptionError, SourceFormatError
 from cytotable_dagster.core.files import whole_file
 
@@ -24,11 +26,13 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a CSV file, and what about their names was mended; `size` in bytes, with what is before them."""
+    """The columns of a CSV file, what about their names was mended, and how its fields are written; `size` in bytes,
+    with what is before them."""
 
     names: tuple[str, ...]
     size: int
     notes: tuple[str, ...] = ()
+    dialect: Dialect = field(default_factory=Dialect)
 
 
 def check_encoding(encoding: str) -> None:
@@ -87,47 +91,61 @@ def _unpacked(packed: gzip.GzipFile, path: Path) -> bytes:
         raise SourceFormatError(f"{path}: not a whole gzip file ({error}); export or fetch it again") from error
 
 
-def read_header(path: Path, encoding: str, where: str) -> Header:
+def read_header(path: Path, format: CsvFormat, where: str) -> Header:
     """The first record of a file as column names, which are made unique; no names where all of the file is blank.
 
     Raises:
         SourceFormatError: as `first_record`.
     """
-    fields, end = first_record(path, encoding, where)
-    names, notes = _unique(fields)
-    return Header(names, end, notes)
+    record = first_record(path, format, where)
+    names, notes = _unique(record.fields)
+    return Header(names, record.end, notes, record.dialect)
 
 
-def first_record(path: Path, encoding: str, where: str, start: int = 0) -> tuple[tuple[str, ...], int]:
-    """The first record from `start` that is not blank, and where it ends; nothing where all are blank.
+@dataclass(frozen=True)
+class Record:
+    """The fields of a record, where it ends, and how they are written."""
+
+    fields: tuple[str, ...]
+    end: int
+    dialect: Dialect
+
+
+def first_record(path: Path, format: CsvFormat, where: str, start: int = 0) -> Record:
+    """The first record from `start` that is not blank; nothing where all are blank. A line that says what separates
+    fields is none.
 
     Raises:
-        SourceFormatError: it is no text in this encoding, or has a quoted field of several lines.
+        SourceFormatError: it is no text in this encoding, or has a quoted field of several lines; or as `dialect_of`.
     """
-    raw, end = _first_raw(path, encoding, where, start)
+    raw, end, dialect = _first_raw(path, format, where, start)
+    said = separator_said(raw) if start == 0 else None
+    if said is not None:
+        return first_record(path, replace(format, delimiter=format.delimiter or said), where, end)
     try:
-        return _fields_of(raw, encoding), end
+        return Record(_fields_of(raw, format.encoding, dialect.delimiter), end, dialect)
     except (UnicodeDecodeError, csv.Error) as error:
         line = lines_between(path, 0, end - len(raw)) + 1
         raise SourceFormatError(f"{where}: line {line}: {error}; pass encoding= or export it again") from error
 
 
-def _first_raw(path: Path, encoding: str, where: str, start: int) -> tuple[bytes, int]:
-    """That record as it is written, and where it ends."""
+def _first_raw(path: Path, format: CsvFormat, where: str, start: int) -> tuple[bytes, int, Dialect]:
+    """That record as it is written, where it ends, and how its fields are written."""
     import numpy as np
 
     with path.open("rb") as file:
         file.seek(start)
         end = start
         while line := file.readline(_LONGEST):
-            if end == 0 and codecs.lookup(encoding).name.startswith("utf-8"):
+            if end == 0 and codecs.lookup(format.encoding).name.startswith("utf-8"):
                 line = line.removeprefix(codecs.BOM_UTF8)
             end = file.tell()
             # What is neither quoted nor ends otherwise is one record, which thousands of files need not look up.
             body = line.removesuffix(b"\n").removesuffix(b"\r")
             if body and b'"' not in body and b"\r" not in body and len(line) < _LONGEST:
-                return line, end
-            scanner = Scanner()
+                return line, end, _dialect(line, file, format, where)
+            dialect = _dialect(line, file, format, where)
+            scanner = Scanner(dialect)
             ends = scanner.take(line)
             filled = np.flatnonzero(ends[:, 1])
             if len(filled):
@@ -141,17 +159,31 @@ def _first_raw(path: Path, encoding: str, where: str, start: int) -> tuple[bytes
                 continue
             whole = len(filled) or scanner.open_quote is None
             if whole and len(record) < _LONGEST and not lines_in(record.rstrip(b"\r\n")):
-                return record, end
+                return record, end, dialect
             wrong = "names of more than 16 MB" if len(record) >= _LONGEST else "a quoted name that does not end on it"
             line_number = lines_between(path, 0, end - len(record)) + 1
             raise SourceFormatError(f"{where}: line {line_number}: {wrong}; mend its quotes, or export it again")
-    return b"", end
+    return b"", end, Dialect()
+
+
+def _dialect(line: bytes, file: BinaryIO, format: CsvFormat, where: str) -> Dialect:
+    """How fields are written, by a line and what is read of the file behind it; a blank line tells nothing."""
+    first, _, rest = line.lstrip(b"\r\n").partition(b"\r")
+    if not first.rstrip(b"\n"):
+        return Dialect()
+    place = file.tell()
+
+    def following() -> bytes:
+        file.seek(place)
+        return (rest + file.read(SAMPLE))[:SAMPLE]
+
+    return dialect_of(first, following, format, where)
 
 
 @lru_cache(maxsize=16)
-def _fields_of(raw: bytes, encoding: str) -> tuple[str, ...]:
+def _fields_of(raw: bytes, encoding: str, delimiter: str) -> tuple[str, ...]:
     text = raw.decode(encoding).removeprefix(_BOM)
-    return tuple(next(csv.reader(io.StringIO(text, newline="")), ()))
+    return tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ()))
 
 
 # The files of thousands of sites have the same header.

@@ -14,7 +14,9 @@ from cytotable_dagster.core.presets import IMAGE, USUAL
 
 # The file that has all compartments side by side; see `object_csv`.
 OBJECT = "Object"
-ENDING = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
+ENDING = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
+# What text of any kind is in.
+_TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
 # What a prefix ends in.
 _SEPARATORS = "_-. "
 
@@ -44,7 +46,7 @@ def named_tables(files: Iterable[str], tables: Iterable[str], where: str) -> dic
     """
     wanted = {table.lower(): table for table in (*tables, OBJECT)}
     folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for file in sorted(files):
+    for file in _without_notes(sorted(files), list(wanted)):
         stem = _stem(file)
         if stem is not None:
             folders[file.rpartition("/")[0]][stem].append(file)
@@ -74,6 +76,19 @@ def object_names(files: Iterable[str], tables: Iterable[str], where: str) -> dic
             bare = ENDING.sub("", file)
             found.setdefault(table, bare[len(bare) - len(table) :])
     return found
+
+
+def is_text(file: str) -> bool:
+    """Whether a file's name says that it is text, which is a table only where it is called as one."""
+    return _TEXT.search(file) is not None
+
+
+def _without_notes(files: list[str], tables: Sequence[str]) -> list[str]:
+    """Files without those of text, where others are tables."""
+    others = [file for file in files if not is_text(file)]
+    if len(others) == len(files) or not _prefixes(filter(None, map(_stem, others)), tables):
+        return files
+    return others
 
 
 def _stem(file: str) -> str | None:

@@ -1,8 +1,8 @@
 """CSV files in parts of a few megabytes that end with a record, read one at a time.
 
-Fields are separated by commas, records by line ends, and both may be within double quotes, as Python's csv module has
-it: https://docs.python.org/3/library/csv.html, and `csv_records`. Blank lines are no records. A record that has not as
-many fields as the header is ragged: it is left out and told.
+Fields are separated by commas, or what the header's dialect has for them, records by line ends, and both may be within
+double quotes, as Python's csv module has it: https://docs.python.org/3/library/csv.html, and `csv_records`. Blank lines
+are no records. A record that has not as many fields as the header is ragged: it is left out and told.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +79,7 @@ def parts_of(path: Path, header: Header, where: str) -> Iterator[Part]:
             for found in _ends_at_lines(file, start, end, size):
                 yield Part(start, found - start)
                 start = found
-        for found in _ends_of_records(path, file, start, end, size, where):
+        for found in _ends_of_records(path, file, header, start, end, where):
             yield Part(start, found - start)
             start = found
 
@@ -101,10 +101,11 @@ def _ends_at_lines(file: BinaryIO, start: int, end: int, size: int) -> Iterator[
         yield min(start, end)
 
 
-def _ends_of_records(path: Path, file: BinaryIO, start: int, end: int, size: int, where: str) -> Iterator[int]:
-    """Ends of parts, each at the last end of a record within `size` bytes, or within more where a record is longer."""
+def _ends_of_records(path: Path, file: BinaryIO, header: Header, start: int, end: int, where: str) -> Iterator[int]:
+    """Ends of parts, each at the last end of a record within a part's size, or within more where a record is longer."""
+    size = part_size(len(header.names))
     file.seek(start)
-    scanner, at, last = Scanner(), start, start
+    scanner, at, last = Scanner(header.dialect), start, start
     while block := file.read(size):
         if block.endswith(b"\r"):
             block += file.read(1)
@@ -146,7 +147,7 @@ def read_part(path: Path, part: Part, header: Header, encoding: str, where: str,
         data += b"\n"
     if not exact:
         return Records(data)
-    scanner = Scanner()
+    scanner = Scanner(header.dialect)
     ends = scanner.take(data)
     if scanner.open_quote is not None:
         raise never_closed(where, lines_between(path, 0, part.start) + lines_in(data[: scanner.open_quote]) + 1)
@@ -158,7 +159,7 @@ def count_records(path: Path, header: Header, encoding: str, where: str) -> int:
     count = 0
     for part in parts_of(path, header, where):
         records = read_part(path, part, header, encoding, where, exact=True)
-        count += records.left_out + int((Scanner().take(records.data)[:, 1] > 0).sum())
+        count += records.left_out + int((Scanner(header.dialect).take(records.data)[:, 1] > 0).sum())
     return count
 
 

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.csv_dialect import Dialect
 from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_parts import Part, Records, read_part
 from cytotable_dagster.core.errors import SourceChangedError
@@ -130,7 +131,9 @@ def _load_table(path: Path, changed: int) -> CsvTable:
     known: dict[str, Any] = json.loads(path.read_text())
     return CsvTable(
         columns=tuple(SourceColumn(**column) for column in known["columns"]),
-        headers=tuple(Header(tuple(h["names"]), h["size"], tuple(h["notes"])) for h in known["headers"]),
+        headers=tuple(
+            Header(tuple(h["names"]), h["size"], tuple(h["notes"]), Dialect(**h["dialect"])) for h in known["headers"]
+        ),
         parts=tuple(TablePart(**{**part, "part": Part(**part["part"])}) for part in known["parts"]),
         encoding=known["encoding"],
     )

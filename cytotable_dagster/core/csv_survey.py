@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.arrays import from_numpy
 from cytotable_dagster.core.columns import is_identity
+from cytotable_dagster.core.csv_dialect import COMMA, POINT, CsvFormat, Dialect
 from cytotable_dagster.core.csv_files import Export, exports_in, table_numbers
 from cytotable_dagster.core.csv_header import Header, plain_file, read_header
 from cytotable_dagster.core.csv_layout import CLASSES, COUNTED, INTEGER, MISSING, REAL, TEXT
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Found:
+def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path) -> Found:
     """The tables of the plate in a folder of CSV files, by their headers.
 
     Args:
@@ -40,17 +42,36 @@ def find_tables(root: Path, preset: Preset, encoding: str, folder: Path) -> Foun
     exports = exports_in(root, preset)
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
-    splits = with_split_objects(exports, preset, encoding, folder / "csv")
+    splits = with_split_objects(exports, preset, format, folder / "csv")
     skipped = [record for split in splits for record in split.skipped]
     for table in (*preset.metadata, *preset.compartments):
-        survey = CsvSurvey(table, preset.keys_of(table), encoding, folder)
+        survey = CsvSurvey(table, preset.keys_of(table), format, folder)
         for export in (split.export for split in splits):
             reason = survey.add(export, numbers.get(export.name))
             if reason is not None:
                 skipped.append((_label(export, table), reason))
         if survey.headers:
             tables[table] = survey
+    notes = (*notes, *settled_dialects(tables.values()))
     return Found(tables, tuple(skipped), notes, sum(split.rows for split in splits))
+
+
+def settled_dialects(surveys: "Iterable[CsvSurvey]") -> tuple[str, ...]:
+    """What is to be told of files that are not separated by commas. Of a file without decimals those of the others
+    are taken."""
+    surveys = list(surveys)
+    commas = any(header.dialect.decimal == COMMA for survey in surveys for header in survey.headers)
+    files: dict[str, dict[str, None]] = defaultdict(dict)
+    for survey in surveys:
+        survey.settle(COMMA if commas else POINT)
+        for part in survey.parts:
+            dialect = survey.headers[part.header].dialect
+            if dialect != Dialect():
+                files[str(dialect)][part.name] = None
+    return tuple(
+        f"{next(iter(names))}: {dialect}" + (f"; so are {len(names) - 1} more files" if len(names) > 1 else "")
+        for dialect, names in files.items()
+    )
 
 
 @dataclass
@@ -59,7 +80,7 @@ class CsvSurvey:
 
     table: str
     keys: tuple[str, ...]
-    encoding: str
+    format: CsvFormat
     folder: Path
     headers: list[Header] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -83,7 +104,7 @@ class CsvSurvey:
         path = plain_file(file, self.folder / "csv")
         if not path.stat().st_size:
             return "empty (0 bytes, compressed)"
-        header = read_header(path, self.encoding, str(file))
+        header = read_header(path, self.format, str(file))
         if not header.names:
             return "no rows, only blank lines"
         if header not in self.headers:
@@ -94,6 +115,16 @@ class CsvSurvey:
         parts = [TablePart(str(file), str(path), part, at, 0, number) for part in parts_of(path, header, str(file))]
         self._files.extend(parts)
         return None if parts else "no rows, only a header"
+
+    @property
+    def parts(self) -> Sequence[TablePart]:
+        return self._files
+
+    def settle(self, decimal: str) -> None:
+        """Take this for what stands before decimals in files that have none."""
+        for at, header in enumerate(self.headers):
+            if not header.dialect.decimal:
+                self.headers[at] = replace(header, dialect=replace(header.dialect, decimal=decimal))
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:
@@ -108,13 +139,13 @@ class CsvSurvey:
         import numpy as np
 
         wanted = (*self.keys, *others)
-        draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.encoding)
+        draft = CsvTable(self.columns, tuple(self.headers), tuple(self._files), self.format.encoding)
         kinds = [_kinds(header, wanted) for header in self.headers]
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self._files) or 1)) as pool:
             each = pool.map if len(self._files) > 1 else map
             looked = list(each(lambda part: _look_at(draft, part, wanted, kinds[part.header]), self._files))
         parts = tuple(replace(part, rows=look.rows) for part, look in zip(self._files, looked, strict=True))
-        self._known = CsvTable(self.columns, draft.headers, parts, self.encoding)
+        self._known = CsvTable(self.columns, draft.headers, parts, self.format.encoding)
         self._profile = self._counted(parts, looked)
         self.left_out.extend(self._ragged(parts, looked))
         self.rows_left_out = sum(look.left_out for look in looked)
@@ -206,11 +237,11 @@ def _look_at(table: CsvTable, part: TablePart, wanted: Sequence[str], kinds: "np
     marks = np.zeros(len(counts), np.int64)
     for name, array in block.texts.items():
         place = header.names.index(name)
-        counts[place], marks[place] = classes(array, name)
+        counts[place], marks[place] = classes(header.dialect.numbers_in(array), name)
     keys = []
     for name in wanted:
         if name in block.texts:
-            keys.append(block.texts[name])
+            keys.append(header.dialect.numbers_in(block.texts[name]))
         elif name in header.names:
             keys.append(block.whole_numbers(name))
         elif name == TABLE_NUMBER and part.table_number is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from cytotable_dagster.core.errors import UnsafeNameError
 from cytotable_dagster.core.leftovers import owned_file, owned_folder, sweep
@@ -14,6 +15,8 @@ from cytotable_dagster.core.locks import make_folder
 
 # Bytes of a name: a file system takes 255, and some go for what lies beside a file while it is made.
 _NAME_BYTES = 220
+# Of a dataclass's field that `as_json` leaves out where it is None: records that were made without it stay equal.
+WHERE_GIVEN = MappingProxyType({"where_given": True})
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -102,5 +105,6 @@ def as_json(record: object) -> str:
 def _plain(value: object) -> object:
     # Twenty times as fast as dataclasses.asdict, which copies every text of thousands of columns.
     if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        pairs = ((field, getattr(value, field.name)) for field in fields(value))
+        return {field.name: own for field, own in pairs if own is not None or not field.metadata.get("where_given")}
     return str(value)

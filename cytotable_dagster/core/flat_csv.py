@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.arrays import from_numpy, from_texts
+from cytotable_dagster.core.csv_dialect import CsvFormat
 from cytotable_dagster.core.csv_files import Export
 from cytotable_dagster.core.csv_header import Header
 from cytotable_dagster.core.csv_reader import CsvTable, csv_table_path, load_table
-from cytotable_dagster.core.csv_survey import CsvSurvey
+from cytotable_dagster.core.csv_survey import CsvSurvey, settled_dialects
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.files import whole_file
 from cytotable_dagster.core.integer_file import load_integers, save_integers
@@ -31,7 +32,7 @@ _NAMED = 3
 
 
 def find_flat_table(
-    root: Path, files: Sequence[tuple[str, Path]], preset: Preset, encoding: str, folder: Path
+    root: Path, files: Sequence[tuple[str, Path]], preset: Preset, format: CsvFormat, folder: Path
 ) -> Found:
     """The table of the plate in these files, by their headers.
 
@@ -45,7 +46,7 @@ def find_flat_table(
     """
     (compartment,) = preset.compartments
     own = tuple(key for key in preset.keys_of(compartment) if key != preset.image_number)
-    survey = CsvSurvey(compartment, own, encoding, folder)
+    survey = CsvSurvey(compartment, own, format, folder)
     skipped, names = [], []
     for name, path in files:
         known = len(survey.headers)
@@ -59,7 +60,8 @@ def find_flat_table(
         raise SourceNotFoundError(f"{root}: no CSV files with anything in them{told}")
     for header, name in zip(survey.headers, names, strict=True):
         _check_header(header, preset, own, root, name)
-    return Found({preset.table: FlatSurvey(survey, preset)}, tuple(skipped), _differing(survey.headers, names))
+    notes = (*settled_dialects([survey]), *_differing(survey.headers, names))
+    return Found({preset.table: FlatSurvey(survey, preset)}, tuple(skipped), notes)
 
 
 @dataclass

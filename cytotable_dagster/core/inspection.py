@@ -50,7 +50,7 @@ class Inspection:
         lines.extend(_joined(plan))
         if self.other_tables:
             lines.append(f"not converted: {', '.join(self.other_tables)}")
-        return "\n".join(lines)
+        return "\n".join((*lines, *plan.notes))
 
 
 def _joined(plan: Plan) -> list[str]:
@@ -70,8 +70,11 @@ def inspect_plate(
     chunk_size: int | None = None,
     cloud: Mapping[str, Any] | None = None,
     encoding: str = "utf-8",
+    delimiter: str | None = None,
+    decimal: str | None = None,
 ) -> Inspection:
     """Look through a plate as a conversion would; raises what `convert` would."""
+    options = Options.checked(chunk_size=chunk_size, encoding=encoding, delimiter=delimiter, decimal=decimal)
     datatype = wanted_datatype(preset, source_datatype)
     plate = find_plate(source_path, datatype, cloud or {})
     with (
@@ -80,8 +83,8 @@ def inspect_plate(
         temporary_folder("inspect") as folder,
     ):
         readable = settled(source, copies_in(folder))
-        chosen = resolved_preset(readable, preset, datatype=datatype, encoding=encoding)
-        plan = make_plan(readable, chosen, Options(chunk_size=chunk_size, encoding=encoding), folder)
+        chosen = resolved_preset(readable, preset, datatype=datatype, format=options.format)
+        plan = make_plan(readable, chosen, options, folder)
         check_unchanged(source)
         used = {part.table.name for part in plan.tables}
         there = read_tables(readable.file) if chosen.datatype == "sqlite" else ()

@@ -59,7 +59,7 @@ def prepare(plate: Plate, folder: PlateFolder, preset: str | None, options: Opti
 
 def _planned(source: Source, folder: PlateFolder, preset: str | None, options: Options, copies: Path) -> Plan:
     """The plan that is kept, if it still holds, else a new one."""
-    chosen = resolved_preset(source, preset)
+    chosen = resolved_preset(source, preset, format=options.format)
     with suppress(FileNotFoundError, ValueError):
         plan = load_plan(folder.plan)
         wanted = fingerprint(source, chosen, options)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytotable_dagster.core.csv_dialect import CsvFormat
 from cytotable_dagster.core.csv_files import Export
 from cytotable_dagster.core.csv_header import Header, first_record, plain_file
 from cytotable_dagster.core.csv_layout import TEXT
@@ -38,7 +39,7 @@ class Split:
     rows: int = 0
 
 
-def with_split_objects(exports: Sequence[Export], preset: Preset, encoding: str, folder: Path) -> Sequence[Split]:
+def with_split_objects(exports: Sequence[Export], preset: Preset, format: CsvFormat, folder: Path) -> Sequence[Split]:
     """The exports with a file for each compartment, made in `folder` where there is but one for all of them.
 
     Raises:
@@ -49,7 +50,7 @@ def with_split_objects(exports: Sequence[Export], preset: Preset, encoding: str,
         number, export = numbered
         if OBJECT not in export.files:
             return Split(export)
-        return _split(export, preset, encoding, folder / f"objects-{number}")
+        return _split(export, preset, format, folder / f"objects-{number}")
 
     if not any(OBJECT in export.files for export in exports):
         return [Split(export) for export in exports]
@@ -57,7 +58,7 @@ def with_split_objects(exports: Sequence[Export], preset: Preset, encoding: str,
         return list(pool.map(split, enumerate(exports)))
 
 
-def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> Split:
+def _split(export: Export, preset: Preset, format: CsvFormat, folder: Path) -> Split:
     files = dict(export.files)
     file = files.pop(OBJECT)
     rest = replace(export, files=files)
@@ -71,34 +72,38 @@ def _split(export: Export, preset: Preset, encoding: str, folder: Path) -> Split
     if not file.stat().st_size:
         return left_out("empty (0 bytes)")
     path = plain_file(file, folder)
-    owners, header = _two_rows(path, encoding, str(file))
+    owners, header = _two_rows(path, format, str(file))
     compartments = [name for name in preset.compartments if name in owners]
     if not compartments or len(owners) != len(header.names):
-        rows = count_records(path, header, encoding, str(file))
+        rows = count_records(path, header, format.encoding, str(file))
         return left_out(f"its first row does not name the compartment of each column; {rows} records", rows)
     folder.mkdir(parents=True, exist_ok=True)
     columns = {name: _columns_of(name, owners, header, preset) for name in compartments}
     for name in compartments:
         files[name] = folder / f"{name}.csv"
-        with files[name].open("w", encoding=encoding, newline="") as made:
-            csv.writer(made, lineterminator="\n").writerow([column for column, _ in columns[name]])
+        with files[name].open("w", encoding=format.encoding, newline="") as made:
+            csv.writer(made, lineterminator="\n", delimiter=header.dialect.delimiter).writerow(
+                [column for column, _ in columns[name]]
+            )
     found = []
     for part in parts_of(path, header, str(file)):
-        records = read_part(path, part, header, encoding, str(file), exact=True)
+        records = read_part(path, part, header, format.encoding, str(file), exact=True)
         found.append((part, records.left_out, records.ragged))
         frame = _frame(records, header)
         for name in compartments:
             own = [place for _, place in columns[name] if owners[place] == name]
-            _append(files[name], columns[name], own, frame, encoding)
+            data = _records(columns[name], own, frame, header.dialect.delimiter)
+            with files[name].open("ab") as made_of:
+                made_of.write(data.encode(format.encoding))
     skipped = tuple(ragged_records(path, str(file), found, len(owners)))
     return Split(replace(export, files=files), skipped, sum(count for _, count, _ in found))
 
 
-def _two_rows(path: Path, encoding: str, where: str) -> tuple[list[str], Header]:
+def _two_rows(path: Path, format: CsvFormat, where: str) -> tuple[list[str], Header]:
     """The compartment of each column, and the header that their names and the end of both rows make."""
-    owners, end = first_record(path, encoding, where)
-    names, end = first_record(path, encoding, where, end)
-    return [owner.strip() for owner in owners], Header(names, end)
+    owners = first_record(path, format, where)
+    names = first_record(path, replace(format, delimiter=owners.dialect.delimiter), where, owners.end)
+    return [owner.strip() for owner in owners.fields], Header(names.fields, names.end, dialect=owners.dialect)
 
 
 def _columns_of(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> list[tuple[str, int]]:
@@ -126,13 +131,10 @@ def _frame(records: Records, header: Header) -> "pl.DataFrame":
     return pl.DataFrame({name: pl.from_arrow(array) for name, array in block.texts.items()})
 
 
-def _append(
-    path: Path, columns: Sequence[tuple[str, int]], own: Sequence[int], frame: "pl.DataFrame", encoding: str
-) -> None:
-    """Write the records that have a value in the compartment's own columns."""
+def _records(columns: Sequence[tuple[str, int]], own: Sequence[int], frame: "pl.DataFrame", delimiter: str) -> str:
+    """The records that have a value in the compartment's own columns, as CSV."""
     import polars as pl
 
     kept = frame.filter(pl.any_horizontal(pl.col(str(place)).is_not_null() for place in own))
     chosen = kept.select(kept[:, place].alias(str(number)) for number, (_, place) in enumerate(columns))
-    with path.open("ab") as file:
-        file.write(chosen.write_csv(include_header=False).encode(encoding))
+    return chosen.write_csv(include_header=False, separator=delimiter)

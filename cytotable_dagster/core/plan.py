@@ -16,9 +16,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.columns import DEFAULT_NAMES, NAMES, PLATE
+from cytotable_dagster.core.csv_dialect import CsvFormat, checked_separators
 from cytotable_dagster.core.csv_header import check_encoding
 from cytotable_dagster.core.errors import OptionError, TargetError
-from cytotable_dagster.core.files import as_json, whole_file
+from cytotable_dagster.core.files import WHERE_GIVEN, as_json, whole_file
 from cytotable_dagster.core.integer_file import load_integers
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import BatchReader
@@ -57,8 +58,9 @@ class Options:
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
     many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given;
     `plate_name` is, where a plate is one of several, what it goes by where its tables do not say.
-    `encoding` is that of CSV files. `names` is one of `columns.NAMES`; `unmatched` says whether the joined table keeps
-    rows that lack one of the objects that belong together, or drops them.
+    `encoding`, `delimiter` and `decimal` are those of CSV files, see `csv_dialect`. `names` is one of `columns.NAMES`;
+    `unmatched` says whether the joined table keeps rows that lack one of the objects that belong together, or drops
+    them.
     """
 
     joined: bool = False
@@ -72,6 +74,8 @@ class Options:
     drop_null: bool = False
     image_features: bool = False
     encoding: str = "utf-8"
+    delimiter: str | None = field(default=None, metadata=WHERE_GIVEN)
+    decimal: str | None = field(default=None, metadata=WHERE_GIVEN)
     names: str = DEFAULT_NAMES
     unmatched: str = KEEP
 
@@ -79,11 +83,17 @@ class Options:
     def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others: Any) -> "Options":
         """Options with the cast map, the encoding and words looked through; raises OptionError."""
         made = cls(casts=tuple(sorted(checked_casts(data_type_cast_map).items())), **others)
+        delimiter, decimal = checked_separators(made.delimiter, made.decimal)
+        made = replace(made, delimiter=delimiter, decimal=decimal)
         check_encoding(made.encoding)
         for option, value, known in (("names", made.names, NAMES), ("unmatched", made.unmatched, UNMATCHED)):
             if value not in known:
                 raise OptionError(f"{option} {value!r} is not known; there are: {', '.join(known)}")
         return made
+
+    @property
+    def format(self) -> CsvFormat:
+        return CsvFormat(self.encoding, self.delimiter, self.decimal)
 
 
 @dataclass(frozen=True)

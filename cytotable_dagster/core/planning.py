@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core import chunks
 from cytotable_dagster.core.columns import DEFAULT_NAMES
+from cytotable_dagster.core.csv_dialect import UTF8, CsvFormat
 from cytotable_dagster.core.errors import DamagedSourceError, KeyColumnError, PresetError, TargetError
 from cytotable_dagster.core.integer_file import save_integers
 from cytotable_dagster.core.links import columns_of, joined_by, unjoined
@@ -66,7 +67,7 @@ def resolved_preset(
     preset: Preset | str | None,
     *,
     datatype: str | None = None,
-    encoding: str = "utf-8",
+    format: CsvFormat = UTF8,
     metadata: Iterable[str] | None = None,
     compartments: Iterable[str] | None = None,
     identifying_columns: Iterable[str] | None = None,
@@ -89,9 +90,9 @@ def resolved_preset(
     if chosen is None and datatype == "sqlite":
         chosen = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
     elif chosen is None:
-        chosen = detected_preset(source.path, datatype, encoding, source.uri)
+        chosen = detected_preset(source.path, datatype, format, source.uri)
     chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
-    return chosen.named_as(tables) if datatype == "sqlite" else adjusted_preset(source.path, chosen, encoding)
+    return chosen.named_as(tables) if datatype == "sqlite" else adjusted_preset(source.path, chosen, format)
 
 
 def _given(preset: Preset | str) -> Preset:
@@ -123,7 +124,7 @@ def make_plan(
         check_is_sqlite(source.path)
         tables = read_tables(source.file)
     else:
-        files = find_files_tables(source.path, preset, options.encoding, folder)
+        files = find_files_tables(source.path, preset, options.format, folder)
         tables = {name: table.columns for name, table in files.tables.items()}
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
     base, links = joined_by(found, preset)

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cytotable_dagster.core.csv_names import may_be_table
+from cytotable_dagster.core.csv_names import ENDING, is_text, may_be_table
 from cytotable_dagster.core.hidden import visible_files
 
 SQLITE = (".sqlite", ".sqlite3", ".db")
-_CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _NPZ = ".npz"
-_BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.csv(\.gz)?$", re.IGNORECASE)
+_BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 
 
 def is_sqlite(name: str) -> bool:
@@ -18,7 +17,7 @@ def is_sqlite(name: str) -> bool:
 
 
 def is_csv(name: str) -> bool:
-    return _CSV.search(name) is not None
+    return ENDING.search(name) is not None
 
 
 def is_npz(name: str) -> bool:
@@ -27,14 +26,18 @@ def is_npz(name: str) -> bool:
 
 def stem(name: str) -> str:
     """A file's name without its ending."""
-    bare = _CSV.sub("", name)
+    bare = ENDING.sub("", name)
     return bare if bare != name or "." not in name else name.rsplit(".", 1)[0]
 
 
 def plate_files(names: Iterable[str]) -> list[str]:
     """Those of a folder's files, by their names or addresses, that may be tables of its plate: CSV and NPZ files,
     without what CellProfiler and the Cell Painting Gallery have beside them."""
-    return [name for name in names if is_npz(name) or (is_csv(name) and not _BESIDE.search(name))]
+    return [name for name in names if is_npz(name) or _may_be_csv_table(name)]
+
+
+def _may_be_csv_table(name: str) -> bool:
+    return is_csv(name) and not _BESIDE.search(name) and (may_be_table(name) or not is_text(name))
 
 
 def shows_plate(names: Iterable[str]) -> bool:

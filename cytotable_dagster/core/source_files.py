@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cytotable_dagster.core.csv_dialect import CsvFormat
 from cytotable_dagster.core.csv_files import csv_preset, names_in
 from cytotable_dagster.core.csv_names import may_be_table
 from cytotable_dagster.core.csv_reader import csv_table_path, load_table
@@ -29,7 +30,7 @@ def datatype_of(path: Path) -> str:
     return "npz" if any(is_npz(name) for name in names) else "csv" if names else "sqlite"
 
 
-def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Preset:
+def detected_preset(path: Path, datatype: str, format: CsvFormat, where: str) -> Preset:
     """The preset of a plate of CSV or NPZ files that nobody named one for.
 
     Raises:
@@ -43,7 +44,7 @@ def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Pre
     flat = preset_named(FLAT_CSV_PRESET)
     for name, file in files:
         if file.stat().st_size:
-            names = names_in(file, encoding)
+            names = names_in(file, format)
             if flat.object_number in names:
                 return flat
             tables = ", ".join(f"{table}.csv" for table in USUAL)
@@ -54,7 +55,7 @@ def detected_preset(path: Path, datatype: str, encoding: str, where: str) -> Pre
     raise SourceNotFoundError(f"{where}: no CSV files with anything in them")
 
 
-def adjusted_preset(path: Path, preset: Preset, encoding: str) -> Preset:
+def adjusted_preset(path: Path, preset: Preset, format: CsvFormat) -> Preset:
     """The preset for these very files; see `csv_files.csv_preset`.
 
     Raises:
@@ -67,17 +68,17 @@ def adjusted_preset(path: Path, preset: Preset, encoding: str) -> Preset:
         return preset
     if not path.is_dir():
         raise SourceFormatError(f"{path}: one file; preset {preset.name} takes a folder of files named for tables")
-    return csv_preset(path, preset, encoding)
+    return csv_preset(path, preset, format)
 
 
-def find_files_tables(path: Path, preset: Preset, encoding: str, folder: Path) -> Found:
+def find_files_tables(path: Path, preset: Preset, format: CsvFormat, folder: Path) -> Found:
     """The tables of a plate of CSV or NPZ files, by their headers; see `csv_survey.find_tables`."""
     if not preset.flat:
-        return find_tables(path, preset, encoding, folder)
+        return find_tables(path, preset, format, folder)
     files = _files(path, preset.datatype)
     if preset.datatype == "npz":
         return find_npz_table(path, files, preset, folder)
-    return find_flat_table(path, files, preset, encoding, folder)
+    return find_flat_table(path, files, preset, format, folder)
 
 
 def open_files_table(folder: Path, compartment: str, preset: Preset) -> BatchReader:

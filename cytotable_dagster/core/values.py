@@ -39,19 +39,24 @@ class _Unfit(Exception):
     """A value that its column's type cannot hold."""
 
 
-def typed_array(values: Sequence[Any], column: str, type: "pa.DataType") -> "tuple[pa.Array, Coercion | None]":
+def typed_array(
+    values: Sequence[Any], column: str, type: "pa.DataType", shown: "pa.Array | None" = None
+) -> "tuple[pa.Array, Coercion | None]":
     """Values as SQLite gives them (None, int, float, str, bytes) as an array of int64, float64, string or binary.
 
     In a numeric column `nan`, `null` and blank text are missing and `inf` is infinite; any other text, a blob, or
     a real that is no int64 becomes null and is counted. A whole number that no double equals, be it an integer or
     digits, becomes the nearest one in a column of doubles and is counted too.
+
+    Args:
+        shown: the values as they are told, where that is otherwise.
     """
     array, unfit, rounded = fitted(values, type)
     if not (unfit or rounded):
         return array, None
-    return array, Coercion(
-        column, len(unfit) + len(rounded), as_example(values[(unfit or rounded)[0]]), rounded=len(rounded)
-    )
+    first = (unfit or rounded)[0]
+    example = as_example(values[first] if shown is None else shown[first].as_py())
+    return array, Coercion(column, len(unfit) + len(rounded), example, rounded=len(rounded))
 
 
 def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[int], list[int]]":

@@ -11,6 +11,7 @@ import pytest
 
 from cytotable_dagster.core import csv_parts, errors
 from cytotable_dagster.core.csv_block import read_texts
+from cytotable_dagster.core.csv_dialect import UTF8
 from cytotable_dagster.core.csv_header import Header, read_header
 from cytotable_dagster.core.csv_layout import SKIPPED, TEXT
 from cytotable_dagster.core.csv_parts import parts_of, read_part
@@ -69,7 +70,7 @@ def test_the_header_is_the_first_record_that_is_not_blank(seed, tmp_path):
     path.write_bytes((b"\xef\xbb\xbf" if chance.random() < 0.2 else b"") + text.encode())
     rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     try:
-        header = read_header(path, "utf-8", "x.csv")
+        header = read_header(path, UTF8, "x.csv")
     except errors.SourceFormatError as error:
         assert "\n" not in str(error)
         assert "a quoted name that does not end on it" in str(error)

@@ -8,6 +8,7 @@ import parsl
 import pytest
 
 from cytotable_dagster.build import build_defs
+from cytotable_dagster.core.csv_dialect import CsvFormat
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import thread_config
 from cytotable_dagster.partitions import chunk_key, chunks_per_plate, plate_chunk_partitions
@@ -58,6 +59,14 @@ def test_without_settings_everything_is_below_the_working_directory(
     assert PlateSource().plate("P", None).uri == "plates/P.sqlite"
     assert PlateSource().cloud() == {"local_cache_dir": "plate_cache"}
     assert PlateSource().preset_name() is None
+
+
+def test_how_csv_files_are_written_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Lake().options(2).format == CsvFormat("utf-8", None, None)
+    for name, value in (("ENCODING", "latin-1"), ("DELIMITER", "tab"), ("DECIMAL", ",")):
+        monkeypatch.setenv(f"CYTOTABLE_{name}", value)
+    assert Lake().options(2).format == CsvFormat("latin-1", "\t", ",")
+    assert Lake(delimiter=";").options(2).delimiter == ";"
 
 
 def test_a_store_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
