@@ -86,6 +86,6 @@ def inspect_plate(
         chosen = resolved_preset(readable, preset, datatype=datatype, format=options.format)
         plan = make_plan(readable, chosen, options, folder)
         check_unchanged(source)
-        used = {part.table.name for part in plan.tables}
+        used = {part.table.stored for part in plan.tables}
         there = read_tables(readable.file) if chosen.datatype == "sqlite" else ()
         return Inspection(plan, tuple(sorted(set(there) - used)))

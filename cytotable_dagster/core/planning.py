@@ -24,12 +24,14 @@ from cytotable_dagster.core.plan import (
     save_plan,
 )
 from cytotable_dagster.core.preset_file import ENDING, read_preset
-from cytotable_dagster.core.presets import IMAGE, Preset, detect_preset, preset_named
+from cytotable_dagster.core.presets import IMAGE, Preset, preset_named
 from cytotable_dagster.core.readers import TableReader
 from cytotable_dagster.core.schema import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.source_files import adjusted_preset, datatype_of, detected_preset, find_files_tables
 from cytotable_dagster.core.sqlite_file import check_is_sqlite, read_tables
+from cytotable_dagster.core.sqlite_pieces import piece_of
 from cytotable_dagster.core.sqlite_reader import open_table, text_kinds
+from cytotable_dagster.core.sqlite_tables import detect_preset, fitted_preset, notes_on
 from cytotable_dagster.core.table_numbers import in_one_form
 from cytotable_dagster.core.types import Link, Source, SourceColumn, SourceTable
 from cytotable_dagster.core.values import typed_array
@@ -38,6 +40,8 @@ from cytotable_dagster.core.version import VERSION
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    from cytotable_dagster.core.sqlite_pages import PageTable
 
 # A batch is what is decoded and encoded at once, and one row group of a file: 64 MB of values, or 80 MB of the joined
 # table, which is three times as wide; encoding a column chunk costs as much as encoding a thousand values more. Of CSV
@@ -86,13 +90,17 @@ def resolved_preset(
     datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
     if datatype == "sqlite":
         check_is_sqlite(source.path)
-    tables = read_tables(source.file) if datatype == "sqlite" else {}
+    tables = {}
+    if datatype == "sqlite":
+        tables = {name: [c.name for c in columns] for name, columns in read_tables(source.file).items()}
     if chosen is None and datatype == "sqlite":
-        chosen = detect_preset({name: [c.name for c in columns] for name, columns in tables.items()}, source.uri)
+        chosen = detect_preset(tables, source.uri)
     elif chosen is None:
         chosen = detected_preset(source.path, datatype, format, source.uri)
     chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
-    return chosen.named_as(tables) if datatype == "sqlite" else adjusted_preset(source.path, chosen, format)
+    if datatype == "sqlite":
+        return fitted_preset(chosen, tables, source.uri)
+    return adjusted_preset(source.path, chosen, format)
 
 
 def _given(preset: Preset | str) -> Preset:
@@ -129,11 +137,13 @@ def make_plan(
     found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
     base, links = joined_by(found, preset)
     parts, keys, readers = [], [], []
+    wholes: dict[str, PageTable] = {}
     for table in found:
         if files is not None:
             reader: TableReader = files.tables[table.name]
         else:
-            reader = open_table(source.file, table, preset.keys_of(table.compartment), copies or copies_in(folder))
+            of = preset.keys_of(table.compartment)
+            reader = open_table(source.file, table, of, copies or copies_in(folder), wholes)
         part, key = _look_through(reader, table, preset, options, columns_of(links, table.compartment))
         parts.append(part)
         keys.append(key)
@@ -166,7 +176,7 @@ def make_plan(
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
         skipped=files.all_skipped() if files else (),
-        notes=files.all_notes() if files else _notes(source),
+        notes=files.all_notes() if files else (*notes_on(preset), *_notes(source)),
         skipped_rows=files.skipped_rows() if files else 0,
         number=number.result() if number else None,
         copies=copies or copies_in(folder),
@@ -238,6 +248,11 @@ def source_tables(
         if name is None:
             continue
         table = SourceTable(compartment, name, tables[name])
+        if preset.object_table is not None and compartment != IMAGE:
+            part = piece_of(table, preset)
+            if part is None:
+                continue
+            table = part
         if not table.columns:
             raise DamagedSourceError(f"{where}: SQLite cannot read the view {name}; mend it, or leave it out")
         missing = [key for key in preset.keys_of(compartment) if key not in table.column_names]
@@ -248,7 +263,8 @@ def source_tables(
             )
         found.append(table)
     if not any(table.compartment != IMAGE for table in found):
-        wanted = ", ".join(preset.table_of(compartment) for compartment in preset.compartments)
+        side_by_side = preset.object_table is not None
+        wanted = ", ".join(preset.table_of(c) + f" ({c})" * side_by_side for c in preset.compartments)
         raise TargetError(
             f"{where}: none of the tables of preset {preset.name} ({wanted}) is there; "
             f"there are: {', '.join(sorted(tables)) or 'none'}"
@@ -266,13 +282,16 @@ def wanted_tables(found: tuple[SourceTable, ...], targets: Sequence[str] | None,
         return found
     if not targets:
         raise TargetError(f"{where}: targets= names no table; there are: {', '.join(t.compartment for t in found)}")
-    by_name = {name.lower(): table for table in found for name in (table.name, table.compartment)}
+    by_name: dict[str, set[SourceTable]] = {}
+    for table in found:
+        for name in (table.stored, table.compartment):
+            by_name.setdefault(name.lower(), set()).add(table)
     for target in targets:
         if target.lower() not in by_name:
             raise TargetError(
                 f"{where}: no table is called {target!r}; there are: {', '.join(t.compartment for t in found)}"
             )
-    wanted = {by_name[target.lower()] for target in targets}
+    wanted = {table for target in targets for table in by_name[target.lower()]}
     return tuple(table for table in found if table in wanted)
 
 

@@ -93,6 +93,8 @@ def _check(path: Path, preset: Preset) -> None:
     for setting, blanks in (("table", ("compartment",)), ("object_number", ("compartment",)),
                             ("parent", ("compartment", "partner"))):  # fmt: skip
         _check_template(path, setting, getattr(preset, setting), blanks)
+    if preset.object_table is not None and preset.datatype != "sqlite":
+        raise PresetError(f"{path}: object_table is a table of a SQLite file, and datatype is {preset.datatype}")
     if "{compartment}" not in preset.table and (len(preset.compartments) > 1 or preset.metadata):
         raise PresetError(f"{path}: table = {preset.table!r} is the same for all tables; put {{compartment}} in it")
     for pattern in preset.image_columns:

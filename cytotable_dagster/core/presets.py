@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cytotable_dagster.core.errors import PresetError, SourceFormatError, UnsafeNameError
+from cytotable_dagster.core.errors import PresetError, UnsafeNameError
 from cytotable_dagster.core.files import inside
 from cytotable_dagster.core.types import Link
 
@@ -59,6 +59,8 @@ class Preset:
     """Parents that `parent` does not tell of, by columns of other names; see `links`."""
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""
+    object_table: str | None = None
+    """The SQLite table that holds all objects of an image side by side (`Cells_AreaShape_Area`), where one does."""
 
     def __post_init__(self) -> None:
         """Raises UnsafeNameError: a table's name is no name for a file, or one that readers pass over."""
@@ -70,6 +72,8 @@ class Preset:
                 )
 
     def table_of(self, compartment: str) -> str:
+        if self.object_table is not None and compartment != IMAGE:
+            return self.object_table
         return self.table.format(compartment=compartment)
 
     @property
@@ -112,13 +116,12 @@ class Preset:
             preset = replace(preset, identifying_columns=tuple(identifying_columns))
         return preset
 
-    def named_as(self, tables: Iterable[str]) -> "Preset":
-        """This preset with compartments called as these tables are, whatever the case; but for the usual ones."""
-        start, _, end = self.table.partition("{compartment}")
-        found = {name.lower(): name[len(start) : len(name) - len(end)] for name in tables}
+    def named_as(self, names: Iterable[str]) -> "Preset":
+        """This preset with compartments called as these are, whatever the case; but for the usual ones."""
+        found = {name.lower(): name for name in names}
 
         def known(names: Iterable[str]) -> tuple[str, ...]:
-            return tuple(n if n in USUAL else found.get(self.table_of(n).lower(), n) for n in names)
+            return tuple(name if name in USUAL else found.get(name.lower(), name) for name in names)
 
         def linked(link: Link) -> Link:
             child, parent = known((link.child, link.parent))
@@ -241,13 +244,6 @@ CSV_PRESET = "cellprofiler_csv"
 FLAT_CSV_PRESET = "in-carta"
 NPZ_PRESET = "deepprofiler"
 
-# The dialects that detection tells apart, most particular first; the pycytominer preset is a matter of taste.
-DETECTABLE = (
-    "cellprofiler_sqlite",
-    "cell-health-cellprofiler-to-cytominer-database",
-    "cellprofiler_sqlite_cpg0016_jump",
-)
-
 
 def preset_named(name: str) -> Preset:
     """The preset of this name.
@@ -258,33 +254,3 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise PresetError(f"no preset is named {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def detect_preset(tables: Mapping[str, Iterable[str]], where: str) -> Preset:
-    """The preset whose tables and key columns these are.
-
-    Args:
-        tables: table name -> its column names, as the source has them.
-        where: the source, for the message.
-
-    Raises:
-        SourceFormatError: no preset fits; the message lists the tables.
-    """
-    columns = {name.lower(): set(names) for name, names in tables.items()}
-    for name in DETECTABLE:
-        if _fits(PRESETS[name], columns):
-            return PRESETS[name]
-    found = ", ".join(sorted(tables)) or "none"
-    raise SourceFormatError(f"{where}: its tables are those of no preset (tables: {found}); name one with preset=")
-
-
-def _fits(preset: Preset, columns: Mapping[str, set[str]]) -> bool:
-    present = [c for c in preset.compartments if preset.table_of(c).lower() in columns]
-    if not present:
-        return False
-    if not all(set(preset.keys_of(c)) <= columns[preset.table_of(c).lower()] for c in present):
-        return False
-    if preset.image_marker is None:
-        return True
-    image = columns.get(preset.table_of(IMAGE).lower(), set())
-    return any(column.startswith(preset.image_marker) for column in image)

@@ -130,6 +130,7 @@ class PageTable:
         self.columns: tuple[SourceColumn, ...] = stored.columns
         self._stored = stored
         self._index = {column.name: i for i, column in enumerate(stored.columns)}
+        self._profile: np.ndarray | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # Another process opens the file anew: a file descriptor means nothing there.
@@ -182,10 +183,12 @@ class PageTable:
     def profile(self) -> "np.ndarray":
         """Counts of storage classes, int64 of shape (columns, 5): NULL, INTEGER, REAL, TEXT, BLOB, as `typeof` says.
 
-        One pass over the headers of all records.
+        One pass over the headers of all records, made once.
         """
         import numpy as np
 
+        if self._profile is not None:
+            return self._profile
         walk = self._walk()
         width = len(self.columns)
         counts, lengths = np.zeros((width, 5), np.int64), np.zeros(width + 1, np.int64)
@@ -200,6 +203,7 @@ class PageTable:
         for i, default in enumerate(self._stored.defaults):
             if i != self._stored.rowid_column:
                 counts[i, classes[type(default)]] += lacking[i]
+        self._profile = counts
         return counts
 
     def read(

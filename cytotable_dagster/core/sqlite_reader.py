@@ -10,6 +10,7 @@ from cytotable_dagster.core.files import inside
 from cytotable_dagster.core.readers import TableReader
 from cytotable_dagster.core.schema import WORDS, Candidates, TextKind, text_kind
 from cytotable_dagster.core.sqlite_copy import copy_table
+from cytotable_dagster.core.sqlite_pieces import PieceReader
 from cytotable_dagster.core.types import Coercion, SourceColumn, SourceTable
 
 if TYPE_CHECKING:
@@ -52,11 +53,14 @@ class PageReader:
             yield self.table.read(rows, columns, types)
 
 
-def open_table(path: Path, table: SourceTable, keys: Sequence[str], copies: Path) -> PageReader:
+def open_table(
+    path: Path, table: SourceTable, keys: Sequence[str], copies: Path, wholes: "dict[str, PageTable]"
+) -> TableReader:
     """A reader of the table whose rows `keys` identify.
 
     Args:
         copies: a folder for the copy of one that is out of the ordinary; may not exist yet.
+        wholes: tables that are open already, as several compartments are parts of them; added to.
 
     Raises:
         DamagedSourceError: the file is broken.
@@ -64,23 +68,28 @@ def open_table(path: Path, table: SourceTable, keys: Sequence[str], copies: Path
     """
     from cytotable_dagster.core.sqlite_format import NotOrdinary
 
+    if table.whole in wholes:
+        return PieceReader(PageReader(wholes[table.whole], tuple(keys)), table, keys[-1])
     try:
-        return open_pages(path, table, keys)
+        reader = open_pages(path, table, keys)
+        if table.whole is not None:
+            wholes[table.whole] = reader.table
     except NotOrdinary as found:
         copy_of(path, table, copies)
-        return open_copy(table, keys, copies, found.reason)
+        reader = open_copy(table, keys, copies, found.reason)
+    return reader if table.whole is None else PieceReader(reader, table, keys[-1])
 
 
 def open_pages(path: Path, table: SourceTable, keys: Sequence[str], reason: str = "") -> PageReader:
     """A reader of the file's own pages; raises `sqlite_format.NotOrdinary`, too."""
     from cytotable_dagster.core import sqlite_pages
 
-    return PageReader(sqlite_pages.open_table(path, table.name), tuple(keys), reason)
+    return PageReader(sqlite_pages.open_table(path, table.stored), tuple(keys), reason)
 
 
 def copy_of(path: Path, table: SourceTable, copies: Path) -> None:
     """Copy a table to where `open_copy` finds it."""
-    copy_table(path, table.name, table.column_names, _copy(copies, table))
+    copy_table(path, table.stored, table.column_names, _copy(copies, table))
 
 
 def open_copy(table: SourceTable, keys: Sequence[str], copies: Path, reason: str) -> PageReader:

@@ -65,11 +65,18 @@ class SourceColumn:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A table of a source: `compartment` is `Image`, `Cells`, ...; `name` is what the file calls it."""
+    """A table of a source: `compartment` is `Image`, `Cells`, ...; `name` is what the file calls it. One that is its
+    compartment's part of a table is named for both, and that table is the `whole`."""
 
     compartment: str
     name: str
     columns: tuple[SourceColumn, ...]
+    whole: str | None = None
+
+    @property
+    def stored(self) -> str:
+        """The table that is read."""
+        return self.name if self.whole is None else self.whole
 
     @property
     def column_names(self) -> tuple[str, ...]:

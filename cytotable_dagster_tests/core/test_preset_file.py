@@ -133,6 +133,7 @@ def test_a_changed_file_makes_other_results(lab, tmp_path):
         (BASED + "table = 'Per_{'", "only {compartment} can be in braces"),
         (BASED + "parent = '{compartment}_Parent_{0}'", "only {compartment} and {partner} can be in braces"),
         (BASED + "image_columns = ['Image_(']", "'Image_(' is no regular expression"),
+        (BASED + "datatype = 'csv'\nobject_table = 'A'", "object_table is a table of a SQLite file"),
         (BASED + "datatype = 'excel'", "datatype = 'excel'; there are: sqlite, csv"),
     ],
 )

@@ -3,7 +3,8 @@
 import pytest
 
 from cytotable_dagster.core.errors import PresetError, SourceFormatError
-from cytotable_dagster.core.presets import PRESETS, detect_preset, preset_named
+from cytotable_dagster.core.presets import PRESETS, preset_named
+from cytotable_dagster.core.sqlite_tables import detect_preset
 from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, EXPORT, JUMP, Table, plate
 
 
@@ -43,9 +44,9 @@ def test_without_an_image_table_the_cytominer_dialects_are_read_as_the_newer():
     [
         {},
         {"Wells": ["a"]},
-        {"Image": ["TableNumber", "ImageNumber"]},
-        {"Cells": ["ImageNumber", "ObjectNumber"]},
-        {"Per_Cells": ["ImageNumber", "ObjectNumber"]},
+        {"Image": ["TableNumber", "Metadata_Well"]},
+        {"Cells": ["ImageNumber", "Area"]},
+        {"Per_Cells": ["ObjectNumber"]},
     ],
 )
 def test_an_unknown_dialect_is_refused_with_the_tables_that_are_there(tables):
