@@ -120,7 +120,7 @@ def encode(folder: str, dest: str) -> Facts:
 def decode(source: str, dest: str) -> Facts:
     """Our reader giving every value of every table in Arrow arrays, on one thread."""
     from cytotable_dagster.core.compartments import read_batches
-    from cytotable_dagster.core.plan import Options
+    from cytotable_dagster.core.options import Options
 
     plan = _plan(source, dest, Options())
     for compartment in plan.compartments:
@@ -138,7 +138,7 @@ def decode(source: str, dest: str) -> Facts:
 def one_image(source: str, dest: str, images: int) -> Facts:
     """Converting one image again, of a plate whose plan is kept: its chunk of every table."""
     from cytotable_dagster.core.compartments import write_chunks
-    from cytotable_dagster.core.plan import Options
+    from cytotable_dagster.core.options import Options
 
     plan = _plan(source, dest, Options(chunks=images))
     write_chunks(plan.folder, plan.compartments[0], [0], Path(dest) / "first")

@@ -1,27 +1,48 @@
 """Plates of single-cell measurements to Parquet, and every step of it visible in Dagster."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core import errors
+from cytotable_dagster import errors
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.presets import PRESETS, Preset
 from cytotable_dagster.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from cytotable_dagster import datasets
     from cytotable_dagster.core.convert import convert
-    from cytotable_dagster.core.report import ConversionResult
+    from cytotable_dagster.core.inspection import inspect_plate
+    from cytotable_dagster.core.report import ConversionResult, PlatesResult
 
-__all__ = ["PRESETS", "ConversionResult", "CytoTableError", "Preset", "__version__", "convert", "errors"]
+__all__ = [
+    "PRESETS",
+    "ConversionResult",
+    "CytoTableError",
+    "PlatesResult",
+    "Preset",
+    "__version__",
+    "convert",
+    "datasets",
+    "errors",
+    "inspect_plate",
+]
+
+# What converts comes with Arrow, a third of a second, and is loaded when it is first named.
+_LATER = {
+    "ConversionResult": "core.report",
+    "PlatesResult": "core.report",
+    "convert": "core.convert",
+    "inspect_plate": "core.inspection",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What converts comes with Arrow, a third of a second, and is loaded when it is first named."""
-    if name == "convert":
-        from cytotable_dagster.core.convert import convert
+    if name == "datasets":
+        return import_module("cytotable_dagster.datasets")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"cytotable_dagster.{_LATER[name]}"), name)
 
-        return convert
-    if name == "ConversionResult":
-        from cytotable_dagster.core.report import ConversionResult
 
-        return ConversionResult
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -26,7 +26,7 @@ from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.single_cells import base_compartment, left_out
-from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
+from cytotable_dagster.core.types import SINGLE_CELLS as JOINED
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake
 

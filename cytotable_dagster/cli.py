@@ -14,7 +14,7 @@ from cytotable_dagster.core.columns import NAMES
 from cytotable_dagster.core.discover import DATATYPES
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.plan import UNMATCHED
+from cytotable_dagster.core.options import UNMATCHED
 from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster.core.version import VERSION
 

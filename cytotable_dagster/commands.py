@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cytotable_dagster.core.errors import StrictError
-from cytotable_dagster.core.work import Progress
+from cytotable_dagster.core.types import Progress
 
 
 def convert(chosen: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.cache import with_fresh_copies
-from cytotable_dagster.core.columns import DEFAULT_NAMES
 from cytotable_dagster.core.dataset import (
     Table,
     column_is_empty,
@@ -23,15 +22,16 @@ from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.store import checked_cloud_options, options_to_write
+from cytotable_dagster.core.options import KEEP, check_flag
+from cytotable_dagster.core.store import checked_cloud_options
 from cytotable_dagster.core.store_destination import destination_of
 
 if TYPE_CHECKING:
     from parsl import Config
 
     from cytotable_dagster.core.presets import Preset
-    from cytotable_dagster.core.report import PlatesResult
-    from cytotable_dagster.core.work import Progress
+    from cytotable_dagster.core.report import ConversionResult
+    from cytotable_dagster.core.types import Progress
 
 
 @errors_of_machine()
@@ -41,11 +41,11 @@ def add(
     dataset_path: str | Path,
     *,
     source_datatype: str | None = None,
-    preset: "str | Preset | None" = None,
-    targets: Iterable[str] | None = None,
-    metadata: Iterable[str] | None = None,
-    compartments: Iterable[str] | None = None,
-    identifying_columns: Iterable[str] | None = None,
+    preset: "str | Path | Preset | None" = None,
+    targets: str | Iterable[str] | None = None,
+    metadata: str | Iterable[str] | None = None,
+    compartments: str | Iterable[str] | None = None,
+    identifying_columns: str | Iterable[str] | None = None,
     join: bool = False,
     chunk_size: int | None = None,
     drop_null: bool = False,
@@ -53,7 +53,7 @@ def add(
     add_tablenumber: bool | None = None,
     image_features: bool = False,
     names: str | None = None,
-    unmatched: str = "keep",
+    unmatched: str = KEEP,
     schema: str = UNION,
     encoding: str = "utf-8",
     delimiter: str | None = None,
@@ -63,7 +63,7 @@ def add(
     progress: "Progress | None" = None,
     dest_cloud: Mapping[str, Any] | None = None,
     **cloud: Any,
-) -> "PlatesResult":
+) -> "ConversionResult":
     """Convert one plate or several into a dataset, which is made where there is none; arguments are those of `convert`.
 
     A plate of a name that is there already is replaced, or left alone where it was made of the same source in the same
@@ -77,48 +77,37 @@ def add(
         SchemaError: a column has different types on two plates; nothing was added.
         CytoTableError: see `cytotable_dagster.core.errors`.
     """
-    from cytotable_dagster.core.discover import find_plates
     from cytotable_dagster.core.executors import runner
-    from cytotable_dagster.core.many_plates import Request, silent
     from cytotable_dagster.core.merging import convert_to_dataset
-    from cytotable_dagster.core.plan import Options
-    from cytotable_dagster.core.planning import wanted_datatype
+    from cytotable_dagster.core.request import Request
 
-    datatype = wanted_datatype(preset, source_datatype)
-    cloud = checked_cloud_options(cloud)
-    datatype = wanted_datatype(preset, source_datatype)
-    options = Options.checked(
-        data_type_cast_map,
+    check_flag("join", join)
+    request = Request.checked(
         joined=join,
+        preset=preset,
+        source_datatype=source_datatype,
+        targets=targets,
+        metadata=metadata,
+        compartments=compartments,
+        identifying_columns=identifying_columns,
         chunk_size=chunk_size,
-        targets=None if targets is None else tuple(targets),
         drop_null=drop_null,
+        data_type_cast_map=data_type_cast_map,
+        add_tablenumber=add_tablenumber,
         image_features=image_features,
-        names=names or DEFAULT_NAMES,
+        names=names,
         unmatched=unmatched,
+        schema=schema,
         encoding=encoding,
         delimiter=delimiter,
         decimal=decimal,
-    )
-    request = Request(
-        options=options,
-        joined=join,
-        preset=preset,
-        adjusted={
-            "datatype": datatype,
-            "format": options.format,
-            "metadata": metadata,
-            "compartments": compartments,
-            "identifying_columns": identifying_columns,
-        },
-        add_tablenumber=add_tablenumber,
-        schema=schema,
         strict=strict,
+        progress=progress,
         cloud=cloud,
-        progress=progress or silent,
+        dest_cloud=dest_cloud,
     )
-    plates = find_plates(source_path, datatype, cloud)
-    dest = destination_of(dataset_path, options_to_write(dest_cloud, cloud))
+    plates = request.plates_at(source_path)
+    dest = destination_of(dataset_path, request.dest_cloud)
     with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
         return convert_to_dataset(plates, dest, request, run, scratch)
 

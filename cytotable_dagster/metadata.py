@@ -15,8 +15,7 @@ from cytotable_dagster.core.lake_dataset import Update
 from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.single_cells import joined_columns
-from cytotable_dagster.core.types import Coercion, FileFacts, Source
-from cytotable_dagster.core.work import SINGLE_CELLS
+from cytotable_dagster.core.types import SINGLE_CELLS, Coercion, FileFacts, Source
 
 Metadata = dict[str, Any]
 

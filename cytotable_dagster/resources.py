@@ -20,8 +20,8 @@ from cytotable_dagster.core.columns import DEFAULT_NAMES
 from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner, runner, thread_config
+from cytotable_dagster.core.options import KEEP, Options
 from cytotable_dagster.core.patterns import find_by_pattern, whole_pattern
-from cytotable_dagster.core.plan import KEEP, Options
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.store import is_remote
 from cytotable_dagster.core.store_destination import destination_of

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cytotable_dagster.core import errors as core_errors
+
 PACKAGE = Path(__file__).parents[1] / "cytotable_dagster"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in MODULES if path.parent == PACKAGE / "core"]
@@ -75,14 +77,14 @@ LAYERS = (
     ("source_files",),
     ("destination", "store_destination", "store_lock", "store_publication", "upload"),
     ("cache", "cached_file", "verify", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
-    ("sqlite_copy", "sqlite_reader", "parquet_columns", "drift"),
+    ("sqlite_copy", "sqlite_reader", "parquet_columns", "options", "drift"),
     ("plan", "dataset"),
     ("table_numbers",),
-    ("planning", "compartments"),
+    ("planning", "compartments", "request"),
     ("single_cells", "sql_join", "table_file", "report", "plate_folder"),
     ("matches", "inspection", "work", "lake", "reporting"),
     ("many_plates", "lake_results"),
-    ("merging", "lake_dataset"),
+    ("merging", "lake_dataset", "one_plate", "results_place"),
     ("convert",),
 )
 
@@ -221,6 +223,19 @@ def test_importing_the_package_loads_nothing_heavy(module):
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_public_face_has_what_it_names():
+    import cytotable_dagster
+    import cytotable_dagster.errors
+
+    for module in (cytotable_dagster, cytotable_dagster.errors):
+        assert {name for name in module.__all__ if getattr(module, name, None) is None} == set()
+        assert set(module.__all__) <= set(dir(module))
+    own = {name for name, found in vars(core_errors).items() if isinstance(found, type)}
+    assert set(cytotable_dagster.errors.__all__) == own
+    with pytest.raises(AttributeError, match="nothing_of_ours"):
+        _ = cytotable_dagster.nothing_of_ours
 
 
 @pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])

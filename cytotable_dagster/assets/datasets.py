@@ -17,7 +17,7 @@ from cytotable_dagster.core.lake import table_number
 from cytotable_dagster.core.lake_dataset import behind, update_table
 from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.plan import Plan
-from cytotable_dagster.core.work import SINGLE_CELLS
+from cytotable_dagster.core.types import SINGLE_CELLS
 from cytotable_dagster.metadata import dataset_metadata, dataset_version
 from cytotable_dagster.plates import chosen_plates
 from cytotable_dagster.resources import Dataset, Lake, PlateSource

@@ -14,7 +14,7 @@ from cytotable_dagster.assets.common import (
 from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core import lake_results as core
 from cytotable_dagster.core.lake import kept_plan, plan_report
-from cytotable_dagster.core.work import SINGLE_CELLS as JOINED
+from cytotable_dagster.core.types import SINGLE_CELLS as JOINED
 from cytotable_dagster.metadata import single_cells_metadata
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake, ParslCluster

@@ -127,6 +127,11 @@ class ConversionReport:
     unmatched_rows: int = 0
 
     @property
+    def plates(self) -> "tuple[ConversionReport, ...]":
+        """This one, as in the report of several plates."""
+        return (self,)
+
+    @property
     def coercions(self) -> tuple[str, ...]:
         """A line for each column with values that are not of its type."""
         return tuple(_coerced(part.table, coercion) for part in self.compartments for coercion in part.coercions)

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Every conversion needs these, so they come with the function and not while it runs.
@@ -11,30 +10,20 @@ import numpy.ma  # noqa: F401
 import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
-from cytotable_dagster.core.cache import fetched, with_fresh_copies
-from cytotable_dagster.core.columns import CYTOTABLE_NAMES, DEFAULT_NAMES
+from cytotable_dagster.core.cache import with_fresh_copies
 from cytotable_dagster.core.compiled import load_kept
-from cytotable_dagster.core.content import content_crc32, content_md5
-from cytotable_dagster.core.destination import Claim, Destination, LocalDestination
-from cytotable_dagster.core.discover import find_plates
 from cytotable_dagster.core.drift import UNION
-from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import runner
 from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.many_plates import Request, silent
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
-from cytotable_dagster.core.plan import KEEP, Options, Plan, copies_in
-from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
-from cytotable_dagster.core.presets import DEFAULT, Preset
-from cytotable_dagster.core.publication import exists_already
-from cytotable_dagster.core.report import ConversionResult, PlatesResult
-from cytotable_dagster.core.reporting import finished_report, planned_report
-from cytotable_dagster.core.source_state import check_unchanged, unless_changed
-from cytotable_dagster.core.sqlite_copy import settled
-from cytotable_dagster.core.store import checked_cloud_options, is_remote, options_to_write
+from cytotable_dagster.core.one_plate import Target, convert_plate
+from cytotable_dagster.core.options import KEEP, check_flag, one_of
+from cytotable_dagster.core.presets import Preset
+from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.request import Request
+from cytotable_dagster.core.results_place import check_free, is_joined, place_for, usual_outputs
 from cytotable_dagster.core.store_destination import destination_of
-from cytotable_dagster.core.types import Plate
-from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
+from cytotable_dagster.core.types import Progress
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -49,11 +38,11 @@ def convert(
     dest_path: str | Path,
     dest_datatype: str = "parquet",
     source_datatype: str | None = None,
-    preset: str | Preset | None = None,
-    targets: Iterable[str] | None = None,
-    metadata: Iterable[str] | None = None,
-    compartments: Iterable[str] | None = None,
-    identifying_columns: Iterable[str] | None = None,
+    preset: str | Path | Preset | None = None,
+    targets: str | Iterable[str] | None = None,
+    metadata: str | Iterable[str] | None = None,
+    compartments: str | Iterable[str] | None = None,
+    identifying_columns: str | Iterable[str] | None = None,
     concat: bool = True,
     join: bool | None = None,
     joins: str | None = None,
@@ -76,7 +65,7 @@ def convert(
     progress: Progress | None = None,
     dest_cloud: Mapping[str, Any] | None = None,
     **cloud: Any,
-) -> ConversionResult | PlatesResult:
+) -> ConversionResult:
     """Convert a plate, or several, to Parquet: one file for each compartment, or the joined single cells.
 
     Args:
@@ -120,68 +109,59 @@ def convert(
         cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
 
     Returns:
-        The files written, and a `report` of what was read, written and did not fit; prints as tables, and is a path
-        where there is one local output.
+        The files written, `result["Cells"]` and so on, and a `report` of what was read, written and did not fit; prints
+        as tables, and is a path where there is one local output.
 
     Raises:
         CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
         TypeError: an argument that neither this function nor the cloud client knows.
     """
     started = time.perf_counter()
-    cloud = checked_cloud_options(cloud)
-    targets = _names(targets)
-    joined = _is_joined(dest_path, join, joins)
-    if joins is not None and unmatched != KEEP:
-        raise OptionError("unmatched= is for the preset's join, and joins= was given; leave out rows in the query")
-    place_cloud = options_to_write(dest_cloud, cloud)
-    place, single = _destination(dest_path, dest_datatype, joined, place_cloud)
-    options = Options.checked(
-        data_type_cast_map,
-        joined=joined and joins is None,
+    one_of("dest_datatype", dest_datatype, ["parquet"])
+    for name, value in (("concat", concat), ("sort_output", sort_output), ("overwrite", overwrite)):
+        check_flag(name, value)
+    check_flag("join", join, undecided=True)
+    joined = is_joined(dest_path, join, joins)
+    request = Request.checked(
+        joined=joined,
+        joins=joins,
         one_file=concat,
-        chunk_size=_checked_chunk_size(chunk_size),
+        preset=preset,
+        source_datatype=source_datatype,
         targets=targets,
+        metadata=metadata,
+        compartments=compartments,
+        identifying_columns=identifying_columns,
+        chunk_size=chunk_size,
         drop_null=drop_null,
+        data_type_cast_map=data_type_cast_map,
+        add_tablenumber=add_tablenumber,
         image_features=image_features,
-        names=names or (DEFAULT_NAMES if joins is None else CYTOTABLE_NAMES),
+        names=names,
         unmatched=unmatched,
+        schema=schema,
         encoding=encoding,
         delimiter=delimiter,
         decimal=decimal,
-    )
-    datatype = wanted_datatype(preset, source_datatype)
-    adjusted: dict[str, Any] = {
-        "datatype": datatype,
-        "format": options.format,
-        "metadata": metadata,
-        "compartments": compartments,
-        "identifying_columns": identifying_columns,
-    }
-    request = Request(
-        options=options,
-        joined=joined,
-        joins=joins,
-        preset=preset,
-        adjusted=adjusted,
-        add_tablenumber=add_tablenumber,
-        schema=schema,
         strict=strict,
+        progress=progress,
         cloud=cloud,
-        progress=progress or silent,
+        dest_cloud=dest_cloud,
     )
+    place, single = place_for(dest_path, joined, request.dest_cloud)
     # What is there is looked at before anything is downloaded; what a plate really has is known only later.
-    usual = [single] if joined else _usual_outputs(targets, concat)
-    plates = find_plates(source_path, datatype, cloud)
+    usual = [single] if joined else usual_outputs(request.options.targets, concat)
+    plates = request.plates_at(source_path)
     if len(plates) > 1 and not concat:
-        _check_free(place, usual, overwrite)
-        dataset = destination_of(dest_path, place_cloud)
+        check_free(place, usual, overwrite)
+        dataset = destination_of(dest_path, request.dest_cloud)
         with dataset.scratch() as scratch, runner(parsl_config, scratch) as run:
             return convert_to_dataset(plates, dataset, request, run, scratch)
     with place.writing(single if joined else "") as claim:
-        _check_free(place, usual, overwrite)
+        check_free(place, usual, overwrite)
         if len(plates) == 1:
-            target = _Target(place, claim, single, concat, overwrite)
-            return _convert_plate(plates[0], request, target, parsl_config, started)
+            target = Target(place, claim, single, overwrite)
+            return convert_plate(plates[0], request, target, parsl_config, started)
         with (
             place.scratch() as scratch,
             runner(parsl_config, scratch) as run,
@@ -189,132 +169,3 @@ def convert(
         ):
             called = (lambda table: single) if joined else (lambda table: f"{table}.parquet")
             return convert_to_files(plates, called, place, results, request, run, scratch)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where one plate's results go: the joined table as `single`, tables as files or as folders of chunk files."""
-
-    place: Destination
-    claim: Claim
-    single: str
-    concat: bool
-    overwrite: bool
-
-    def names(self, plan: Plan, joined: bool) -> dict[str, str]:
-        if joined:
-            return {SINGLE_CELLS: self.single}
-        return {name: _name(name, self.concat) for name in plan.compartments}
-
-
-def _convert_plate(
-    plate: Plate, request: Request, target: _Target, parsl_config: "Config | None", started: float
-) -> ConversionResult:
-    place, concat, options = target.place, target.concat, request.options
-    with (
-        fetched(plate, request.cloud) as source,
-        unless_changed(source),
-        place.scratch() as scratch,
-        runner(parsl_config, scratch) as run,
-        place.together(scratch, target.claim, overwrite=target.overwrite) as results,
-    ):
-        # The digest of a local file costs a pass over it, which runs beside the work.
-        digest = run.submit(content_md5, source.path) if source.md5 is None else None
-        if digest is not None and not concat:
-            source = replace(source, md5=digest.result())
-        if request.add_tablenumber:
-            options = replace(options, table_number=content_crc32(source.path))
-        readable = settled(source, copies_in(scratch / "plan"))
-        chosen = resolved_preset(readable, request.preset, **request.adjusted)
-        plan = make_plan(readable, chosen, options, scratch / "plan")
-        report = planned_report(plan)
-        if request.strict:
-            report.check()
-        names = target.names(plan, request.joined)
-        _check_free(place, names.values(), target.overwrite)
-        # A file of a store goes up while it is made.
-        streamed = concat and request.joins is None and not isinstance(place, LocalDestination)
-        out = (lambda table: results.create(names[table])) if streamed else None
-        work = Work(plan, run, scratch, concat, digest, request.progress, out)
-        if request.joins is not None:
-            made = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
-        elif request.joined:
-            made = {SINGLE_CELLS: work.single_cells()}
-        else:
-            made = work.compartments()
-        report = finished_report(
-            report,
-            [coercion for facts in made.values() for coercion in facts.coercions],
-            {} if request.joined else {name: facts.rows for name, facts in made.items()},
-            made[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
-        )
-        if request.strict:
-            report.check()
-        check_unchanged(source)
-        if not streamed:
-            for table, facts in made.items():
-                results.take(facts.path, names[table])
-    return ConversionResult(
-        outputs=tuple(replace(facts, path=place.path(names[table])) for table, facts in made.items()),
-        source=source,
-        preset=chosen.name,
-        readers=tuple((part.table.name, part.reason) for part in plan.tables if part.reason),
-        seconds=time.perf_counter() - started,
-        report=report,
-    )
-
-
-def _name(compartment: str, concat: bool) -> str:
-    """What a compartment is called in the destination: a file, or a folder of chunk files."""
-    return f"{compartment}.parquet" if concat else compartment
-
-
-def _usual_outputs(targets: Sequence[str] | None, concat: bool) -> list[str]:
-    usual = (*DEFAULT.metadata, *DEFAULT.compartments)
-    wanted = [name for name in usual if targets is None or name.lower() in {target.lower() for target in targets}]
-    return [_name(name, concat) for name in wanted]
-
-
-def _is_joined(dest_path: str | Path, join: bool | None, joins: str | None) -> bool:
-    if join is None:
-        return joins is not None or _names_file(dest_path)
-    if joins is not None and not join:
-        raise OptionError("joins= was given with join=False; leave one of them out")
-    return join
-
-
-def _names_file(dest_path: str | Path) -> bool:
-    return PurePosixPath(dest_path).suffix == ".parquet"
-
-
-def _destination(
-    dest_path: str | Path, dest_datatype: str, joined: bool, cloud: Mapping[str, Any]
-) -> tuple[Destination, str]:
-    """Where results go, and what the joined table is called there."""
-    if dest_datatype != "parquet":
-        raise OptionError(f"dest_datatype {dest_datatype!r} is not known; there is: parquet")
-    if not (joined and _names_file(dest_path)):
-        return destination_of(dest_path, cloud), f"{SINGLE_CELLS}.parquet"
-    if is_remote(str(dest_path)):
-        folder, _, name = str(dest_path).rstrip("/").rpartition("/")
-        return destination_of(folder, cloud), name
-    path = Path(dest_path).expanduser().absolute()
-    return destination_of(path.parent, cloud), path.name
-
-
-def _names(targets: Iterable[str] | None) -> tuple[str, ...] | None:
-    if isinstance(targets, str):
-        raise OptionError(f"targets: {targets!r} is one text, where a list of names is expected")
-    return tuple(targets) if targets is not None else None
-
-
-def _checked_chunk_size(chunk_size: int | None) -> int | None:
-    if chunk_size is not None and chunk_size < 1:
-        raise OptionError(f"chunk_size {chunk_size} is no number of objects; give 1 or more, or None")
-    return chunk_size
-
-
-def _check_free(place: Destination, names: Iterable[str], overwrite: bool) -> None:
-    for name in names:
-        if place.exists(name) and not overwrite:
-            raise exists_already(place.address(name))

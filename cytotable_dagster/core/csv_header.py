@@ -44,7 +44,7 @@ def check_encoding(encoding: str) -> None:
     ascii = bytes(range(128))
     try:
         same = ascii.decode(encoding) == ascii.decode("ascii")
-    except (LookupError, UnicodeError, ValueError):
+    except (LookupError, UnicodeError, ValueError, TypeError):
         same = False
     if not same:
         raise OptionError(

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.columns import PLATE, WELL, other_name
-from cytotable_dagster.core.errors import OptionError, SchemaError
+from cytotable_dagster.core.errors import SchemaError
+from cytotable_dagster.core.options import one_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 UNION, INTERSECTION = "union", "intersection"
+SCHEMAS = (UNION, INTERSECTION)
 # Columns named in a line of text; the record has them all.
 _NAMED = 5
 
@@ -75,8 +77,7 @@ def unified(
         SchemaError: a column has types on two plates that are not one; the message names both.
         OptionError: an unknown `mode`.
     """
-    if mode not in (UNION, INTERSECTION):
-        raise OptionError(f"schema {mode!r} is not known; there are: {UNION}, {INTERSECTION}")
+    one_of("schema", mode, SCHEMAS)
     # Hundreds of plates have a handful of schemas.
     groups: dict[Columns, list[str]] = {}
     for plate, columns in plates.items():

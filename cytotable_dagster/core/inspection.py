@@ -10,8 +10,10 @@ from cytotable_dagster.core.discover import find_plate
 from cytotable_dagster.core.leftovers import temporary_folder
 from cytotable_dagster.core.links import told
 from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.plan import Options, Plan, copies_in
-from cytotable_dagster.core.planning import make_plan, resolved_preset, wanted_datatype
+from cytotable_dagster.core.plan import Plan, copies_in
+from cytotable_dagster.core.planning import make_plan
+from cytotable_dagster.core.presets import Preset
+from cytotable_dagster.core.request import Request
 from cytotable_dagster.core.source_state import check_unchanged, unless_changed
 from cytotable_dagster.core.sqlite_copy import settled
 from cytotable_dagster.core.sqlite_file import read_tables
@@ -66,7 +68,7 @@ def _joined(plan: Plan) -> list[str]:
 def inspect_plate(
     source_path: str | Path,
     source_datatype: str | None = None,
-    preset: str | None = None,
+    preset: str | Path | Preset | None = None,
     chunk_size: int | None = None,
     cloud: Mapping[str, Any] | None = None,
     encoding: str = "utf-8",
@@ -74,17 +76,24 @@ def inspect_plate(
     decimal: str | None = None,
 ) -> Inspection:
     """Look through a plate as a conversion would; raises what `convert` would."""
-    options = Options.checked(chunk_size=chunk_size, encoding=encoding, delimiter=delimiter, decimal=decimal)
-    datatype = wanted_datatype(preset, source_datatype)
-    plate = find_plate(source_path, datatype, cloud or {})
+    request = Request.checked(
+        preset=preset,
+        source_datatype=source_datatype,
+        chunk_size=chunk_size,
+        encoding=encoding,
+        delimiter=delimiter,
+        decimal=decimal,
+        cloud=cloud,
+    )
+    plate = find_plate(source_path, request.datatype, request.cloud)
     with (
-        fetched(plate, cloud or {}) as source,
+        fetched(plate, request.cloud) as source,
         unless_changed(source),
         temporary_folder("inspect") as folder,
     ):
         readable = settled(source, copies_in(folder))
-        chosen = resolved_preset(readable, preset, datatype=datatype, format=options.format)
-        plan = make_plan(readable, chosen, options, folder)
+        chosen = request.preset_of(readable)
+        plan = make_plan(readable, chosen, request.options, folder)
         check_unchanged(source)
         used = {part.table.stored for part in plan.tables}
         there = read_tables(readable.file) if chosen.datatype == "sqlite" else ()

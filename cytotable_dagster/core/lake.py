@@ -23,8 +23,9 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.files import scratch_folder, whole_file
 from cytotable_dagster.core.machine_errors import errors_of_machine
+from cytotable_dagster.core.options import Options
 from cytotable_dagster.core.parquet import facts_in
-from cytotable_dagster.core.plan import Options, Plan, fingerprint, load_plan, recopied, save_plan
+from cytotable_dagster.core.plan import Plan, fingerprint, load_plan, recopied, save_plan
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.reporting import keep_report, kept_report, planned_report

@@ -24,7 +24,7 @@ from cytotable_dagster.core.errors import DownloadError, SourceAccessError, Sour
 from cytotable_dagster.core.parquet_columns import Constant, Fill, Renamed
 from cytotable_dagster.core.plan import ADDED_PLATE, ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER, Plan, load_plan
 from cytotable_dagster.core.plate_folder import PlateFolder, stored_results
-from cytotable_dagster.core.work import SINGLE_CELLS
+from cytotable_dagster.core.types import SINGLE_CELLS
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from cytotable_dagster.core.plan import Plan, TablePlan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.single_cells import base_compartment, join_chunk_files, joined_compartments, left_out
 from cytotable_dagster.core.table_file import TableFile
-from cytotable_dagster.core.types import FileFacts
-from cytotable_dagster.core.work import SINGLE_CELLS
+from cytotable_dagster.core.types import SINGLE_CELLS, FileFacts
 
 
 def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts | None:

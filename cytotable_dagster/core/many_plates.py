@@ -3,7 +3,7 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +11,21 @@ from cytotable_dagster.core.cache import fetch, kept
 from cytotable_dagster.core.compartments import read_batches
 from cytotable_dagster.core.content import content_crc32, content_md5
 from cytotable_dagster.core.conversion_report import ConversionReport
-from cytotable_dagster.core.drift import UNION, Columns, Drift, columns_of, unified
+from cytotable_dagster.core.drift import Columns, Drift, columns_of, unified
 from cytotable_dagster.core.errors import OptionError, SourceChangedError
 from cytotable_dagster.core.executors import Runner
 from cytotable_dagster.core.matches import key_names
-from cytotable_dagster.core.plan import Options, Plan, copies_in, fingerprint, load_plan
-from cytotable_dagster.core.planning import make_plan, resolved_preset
-from cytotable_dagster.core.presets import IMAGE, Preset
+from cytotable_dagster.core.plan import Plan, copies_in, fingerprint, load_plan
+from cytotable_dagster.core.planning import make_plan
+from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.report import PlatesReport
 from cytotable_dagster.core.reporting import finished_report, planned_report
+from cytotable_dagster.core.request import Request, silent
 from cytotable_dagster.core.single_cells import joined_columns, joined_schema
 from cytotable_dagster.core.source_state import check_unchanged, unless_changed
 from cytotable_dagster.core.sqlite_copy import settled
-from cytotable_dagster.core.types import FileFacts, Plate, Source
-from cytotable_dagster.core.work import SINGLE_CELLS, Progress, Work
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """How plates are converted, the same for all of them; see `convert`. `adjusted` are
-    arguments of `resolved_preset`."""
-
-    options: Options
-    joined: bool = False
-    joins: str | None = None
-    preset: Preset | str | None = None
-    adjusted: Mapping[str, Any] = field(default_factory=dict)
-    add_tablenumber: bool | None = None
-    schema: str = UNION
-    strict: bool = False
-    cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    progress: Progress = silent
+from cytotable_dagster.core.types import SINGLE_CELLS, FileFacts, Plate, Source
+from cytotable_dagster.core.work import Work
 
 
 @dataclass(frozen=True)
@@ -72,6 +52,7 @@ class Done:
     files: Mapping[str, FileFacts]
     facts: Mapping[str, str]
     report: ConversionReport
+    readers: tuple[tuple[str, str], ...]
 
     def remove(self) -> None:
         """Remove its files, when they are where they belong."""
@@ -97,7 +78,7 @@ def plan_all(
             with unless_changed(source):
                 folder = scratch / "plans" / str(done)
                 readable = settled(source, copies_in(folder))
-                preset = resolved_preset(readable, request.preset, **request.adjusted)
+                preset = request.preset_of(readable)
                 number = None if request.add_tablenumber is False else content_crc32(source.path)
                 options = replace(request.options, table_number=number, plate_name=plate.name)
                 if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
@@ -156,7 +137,8 @@ def _converted(ready: Ready, request: Request, run: Runner, scratch: Path) -> Do
     )
     if request.strict:
         report.check()
-    return Done(ready, folder, files, facts, report)
+    readers = tuple((f"{ready.name}: {table}", reason) for table, reason in plan.readers)
+    return Done(ready, folder, files, facts, report, readers)
 
 
 def drifts_of(

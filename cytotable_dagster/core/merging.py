@@ -24,14 +24,14 @@ from cytotable_dagster.core.destination import Claim, Destination, Results
 from cytotable_dagster.core.drift import Columns, Drift, columns_of, schema_of
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import Runner
-from cytotable_dagster.core.many_plates import Done, Ready, Request, converted, drifts_of, plan_all, report_of
+from cytotable_dagster.core.many_plates import Done, Ready, converted, drifts_of, plan_all, report_of
 from cytotable_dagster.core.parquet import footer
 from cytotable_dagster.core.parquet_columns import refit
 from cytotable_dagster.core.parquet_concat import Concatenation
-from cytotable_dagster.core.report import PlatesResult
-from cytotable_dagster.core.types import FileFacts, Plate
+from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.request import Request
+from cytotable_dagster.core.types import SINGLE_CELLS, FileFacts, Plate
 from cytotable_dagster.core.version import VERSION
-from cytotable_dagster.core.work import SINGLE_CELLS
 
 # What the footer of a file of several plates tells of each.
 _OF_A_PLATE = ("plate", "source_uri", "source_etag", "source_md5", "preset", "fingerprint")
@@ -55,7 +55,7 @@ def convert_to_files(
     request: Request,
     run: Runner,
     scratch: Path,
-) -> PlatesResult:
+) -> ConversionResult:
     """Convert plates to one file for each table, with the columns of all of them.
 
     Args:
@@ -71,6 +71,7 @@ def convert_to_files(
         ready = [replace(done.plate, columns=_columns_in(done.files)) for done in ended]
     drifts = drifts_of(ready, request)
     reports, facts = [], []
+    readers: list[tuple[str, str]] = []
     outs = {drift.table: results.create(names(drift.table)) for drift in drifts}
     files = {table: Concatenation(out) for table, out in outs.items()}
     totals = {table: _Total() for table in outs}
@@ -83,13 +84,14 @@ def convert_to_files(
                 totals[drift.table].seconds += made.seconds
         done.remove()
         reports.append(done.report)
+        readers += done.readers
         facts.append({name: done.facts[name] for name in _OF_A_PLATE if name in done.facts})
     for table, file in files.items():
         entries = {"version": VERSION, "compartment": table, "rows": str(totals[table].rows)}
         file.finish(footer({**entries, "plates": json.dumps(facts, separators=(",", ":"))}))
         totals[table].size = outs[table].tell()
-    outputs = tuple(
-        FileFacts(
+    outputs = {
+        drift.table: FileFacts(
             path=dest.path(names(drift.table)),
             rows=totals[drift.table].rows,
             columns=len(drift.columns),
@@ -97,14 +99,19 @@ def convert_to_files(
             seconds=totals[drift.table].seconds,
         )
         for drift in drifts
+    }
+    return ConversionResult(
+        files=outputs,
+        sources=tuple(plate.source for plate in ready),
+        readers=tuple(readers),
+        seconds=time.perf_counter() - started,
+        report=report_of(reports, drifts, ready),
     )
-    report = report_of(reports, drifts, ready)
-    return PlatesResult(outputs, tuple(plate.source for plate in ready), time.perf_counter() - started, report)
 
 
 def convert_to_dataset(
     plates: Sequence[Plate], dest: Destination, request: Request, run: Runner, scratch: Path
-) -> PlatesResult:
+) -> ConversionResult:
     """Convert plates into a dataset, each put there when it is done.
 
     A plate that is there already, made of the same source in the same way, is left alone. Files of other plates are
@@ -118,6 +125,7 @@ def convert_to_dataset(
     ready = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
     seconds: Counter[str] = Counter()
     reports = []
+    readers: list[tuple[str, str]] = []
     fitting = _Fitting(dest, request, ready)
     try:
         if ready:
@@ -132,13 +140,14 @@ def convert_to_dataset(
                 seconds[name] += made.seconds  # type: ignore[assignment]
             done.remove()
             reports.append(done.report)
+            readers += done.readers
     finally:
         if ready:
             for table in tables.values():
                 save_index(table)
     drifts, columns = fitting.drifts, fitting.columns
-    outputs = tuple(
-        FileFacts(
+    outputs = {
+        name: FileFacts(
             path=dest.path(name),
             rows=table.rows,
             columns=len(columns[name]) if name in columns else 0,
@@ -146,9 +155,14 @@ def convert_to_dataset(
             seconds=seconds[name],
         )
         for name, table in tables.items()
+    }
+    return ConversionResult(
+        files=outputs,
+        sources=tuple(plate.source for plate in ready),
+        readers=tuple(readers),
+        seconds=time.perf_counter() - started,
+        report=report_of(reports, drifts, ready),
     )
-    report = report_of(reports, drifts, ready)
-    return PlatesResult(outputs, tuple(plate.source for plate in ready), time.perf_counter() - started, report)
 
 
 class _Fitting:

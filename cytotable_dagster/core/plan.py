@@ -8,22 +8,20 @@ and, for each compartment, the row numbers in the order of the result (`Cells.ro
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.columns import DEFAULT_NAMES, NAMES, PLATE
-from cytotable_dagster.core.csv_dialect import CsvFormat, checked_separators
-from cytotable_dagster.core.csv_header import check_encoding
-from cytotable_dagster.core.errors import OptionError, TargetError
-from cytotable_dagster.core.files import WHERE_GIVEN, as_json, whole_file
+from cytotable_dagster.core.columns import PLATE
+from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.files import as_json, whole_file
 from cytotable_dagster.core.integer_file import load_integers
+from cytotable_dagster.core.options import Options
 from cytotable_dagster.core.presets import Preset
 from cytotable_dagster.core.readers import BatchReader
-from cytotable_dagster.core.schema import ResultColumn, checked_casts
+from cytotable_dagster.core.schema import ResultColumn
 from cytotable_dagster.core.source_files import READERS, open_files_table
 from cytotable_dagster.core.sqlite_reader import copy_of, open_copy, open_pages
 from cytotable_dagster.core.types import Link, Source, SourceTable
@@ -39,61 +37,11 @@ OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
 # What several plates in one table are told apart by, where the source does not say it.
 ADDED_PLATE = PLATE
 
-# What becomes of rows of the joined table that lack one of the objects that belong together.
-KEEP, DROP = "keep", "drop"
-UNMATCHED = (KEEP, DROP)
-
 _FILE = "plan.json"
 # Plans that are kept in memory, as wide ones take a while to read.
 _KEPT = 2
 _made: "dict[Path, tuple[int, Plan]]" = {}
 _making = Lock()
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user may choose about the content of the results.
-
-    `joined` says that chunks will be joined, `one_file` that they end in one file.
-    `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
-    many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given;
-    `plate_name` is, where a plate is one of several, what it goes by where its tables do not say.
-    `encoding`, `delimiter` and `decimal` are those of CSV files, see `csv_dialect`. `names` is one of `columns.NAMES`;
-    `unmatched` says whether the joined table keeps rows that lack one of the objects that belong together, or drops
-    them.
-    """
-
-    joined: bool = False
-    one_file: bool = True
-    chunk_size: int | None = None
-    chunks: int | None = None
-    casts: tuple[tuple[str, str], ...] = ()
-    targets: tuple[str, ...] | None = None
-    table_number: int | None = None
-    plate_name: str | None = None
-    drop_null: bool = False
-    image_features: bool = False
-    encoding: str = "utf-8"
-    delimiter: str | None = field(default=None, metadata=WHERE_GIVEN)
-    decimal: str | None = field(default=None, metadata=WHERE_GIVEN)
-    names: str = DEFAULT_NAMES
-    unmatched: str = KEEP
-
-    @classmethod
-    def checked(cls, data_type_cast_map: Mapping[str, str] | None = None, **others: Any) -> "Options":
-        """Options with the cast map, the encoding and words looked through; raises OptionError."""
-        made = cls(casts=tuple(sorted(checked_casts(data_type_cast_map).items())), **others)
-        delimiter, decimal = checked_separators(made.delimiter, made.decimal)
-        made = replace(made, delimiter=delimiter, decimal=decimal)
-        check_encoding(made.encoding)
-        for option, value, known in (("names", made.names, NAMES), ("unmatched", made.unmatched, UNMATCHED)):
-            if value not in known:
-                raise OptionError(f"{option} {value!r} is not known; there are: {', '.join(known)}")
-        return made
-
-    @property
-    def format(self) -> CsvFormat:
-        return CsvFormat(self.encoding, self.delimiter, self.decimal)
 
 
 @dataclass(frozen=True)
@@ -150,6 +98,11 @@ class Plan:
     @property
     def chunk_count(self) -> int:
         return len(self.batches)
+
+    @property
+    def readers(self) -> tuple[tuple[str, str], ...]:
+        """Source tables that are not read in the fast way, and why."""
+        return tuple((part.table.name, part.reason) for part in self.tables if part.reason)
 
     def part(self, compartment: str) -> TablePlan:
         for part in self.tables:

@@ -12,11 +12,11 @@ from cytotable_dagster.core.csv_dialect import UTF8, CsvFormat
 from cytotable_dagster.core.errors import DamagedSourceError, KeyColumnError, PresetError, TargetError
 from cytotable_dagster.core.integer_file import save_integers
 from cytotable_dagster.core.links import columns_of, joined_by, unjoined
+from cytotable_dagster.core.options import Options
 from cytotable_dagster.core.plan import (
     ADDED_PLATE,
     ADDED_TABLE_NUMBER,
     OWN_TABLE_NUMBER,
-    Options,
     Plan,
     TablePlan,
     copies_in,
@@ -52,20 +52,6 @@ _JOINED_BATCH_VALUES, _JOINED_BATCH_VALUES_OF_FILES = 10_000_000, 6_000_000
 _BATCHES_PER_CHUNK = 2
 
 
-def wanted_datatype(preset: Preset | str | None, source_datatype: str | None) -> str | None:
-    """The type of source that the arguments ask for, None where they leave it open.
-
-    Raises:
-        PresetError: no preset of that name, or one for another type.
-    """
-    if preset is None:
-        return source_datatype
-    chosen = _given(preset)
-    if source_datatype not in (None, chosen.datatype):
-        raise PresetError(f"preset {chosen.name} is for {chosen.datatype} files, not for {source_datatype}")
-    return chosen.datatype
-
-
 def resolved_preset(
     source: Source,
     preset: Preset | str | None,
@@ -86,7 +72,7 @@ def resolved_preset(
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
         PresetError: no preset of that name, or one that cannot be so adjusted.
     """
-    chosen = None if preset is None else _given(preset)
+    chosen = None if preset is None else given_preset(preset)
     datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
     if datatype == "sqlite":
         check_is_sqlite(source.path)
@@ -103,10 +89,17 @@ def resolved_preset(
     return adjusted_preset(source.path, chosen, format)
 
 
-def _given(preset: Preset | str) -> Preset:
+def given_preset(preset: Preset | str | Path) -> Preset:
+    """A preset, the one of a name, or the one that a TOML file describes.
+
+    Raises:
+        PresetError: there is none.
+    """
     if isinstance(preset, Preset):
         return preset
-    return read_preset(Path(preset)) if preset.endswith(ENDING) else preset_named(preset)
+    if not isinstance(preset, str | Path):
+        raise PresetError(f"preset {preset!r}: give a preset, its name, or the path of a {ENDING} file")
+    return read_preset(Path(preset)) if str(preset).endswith(ENDING) else preset_named(str(preset))
 
 
 def make_plan(

@@ -2,55 +2,15 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.conversion_report import ConversionReport, write_json
 from cytotable_dagster.core.drift import Drift
-from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.errors import OptionError, TargetError
 from cytotable_dagster.core.text_table import text_table
 from cytotable_dagster.core.types import FileFacts, Source
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What was written; with one local output, a path (`os.PathLike`)."""
-
-    outputs: tuple[FileFacts, ...]
-
-    @property
-    def path(self) -> Path:
-        """The one output, or the folder of the outputs."""
-        return self.outputs[0].path if len(self.outputs) == 1 else self.outputs[0].path.parent
-
-    def __fspath__(self) -> str:
-        return _local(self.path)
-
-
-@dataclass(frozen=True)
-class ConversionResult(_Written):
-    """The files that a conversion wrote. Printed, a short table; with one local output, a path (`os.PathLike`).
-
-    Attributes:
-        outputs: a file, or folder of chunk files, for each table; the `path` of one in a store is cloudpathlib's.
-        source: what was converted.
-        preset: the dialect it was read as.
-        readers: for each source table that was copied to be read, why.
-        seconds: wall time of the whole conversion.
-        report: rows read and written, what did not fit or match.
-    """
-
-    source: Source
-    preset: str
-    readers: tuple[tuple[str, str], ...]
-    seconds: float
-    report: ConversionReport
-
-    def __str__(self) -> str:
-        lines = _table_of(self.outputs)
-        lines.append(f"plate {self.source.plate} from {self.source.uri}, preset {self.preset}, {self.seconds:.2f} s")
-        lines.extend(f"{table}: read from a copy ({reason})" for table, reason in self.readers)
-        return "\n".join((*lines, "", str(self.report)))
 
 
 @dataclass(frozen=True)
@@ -85,22 +45,94 @@ class PlatesReport:
 
 
 @dataclass(frozen=True)
-class PlatesResult(_Written):
-    """The files (or datasets) that the conversion of several plates wrote; see `ConversionResult`.
+class ConversionResult:
+    """What a conversion of one plate or of several wrote. Printed, a short table.
+
+    With one output it is that output's path (`os.PathLike`), if that is on this machine; with several it is none, and
+    `result["Cells"]` is the path of one of them.
 
     Attributes:
-        outputs: for each table the file of all plates, or the folder of the dataset, with all that is in it now.
-        sources: the plates that were converted; without those that a dataset had already.
+        files: by table (`Cells`, ..., or `single_cells`), the file, folder of chunk files or folder of the dataset; the
+            `path` of one in a store is cloudpathlib's.
+        sources: what was converted; without plates that a dataset had already.
+        readers: for each source table that was copied to be read, why; of several plates with the plate's name.
+        seconds: wall time of the whole conversion.
+        report: rows read and written, what did not fit or match, of one plate or of several.
     """
 
+    files: Mapping[str, FileFacts]
     sources: tuple[Source, ...]
+    readers: tuple[tuple[str, str], ...]
     seconds: float
-    report: PlatesReport
+    report: ConversionReport | PlatesReport
+
+    @property
+    def outputs(self) -> tuple[FileFacts, ...]:
+        return tuple(self.files.values())
+
+    @property
+    def path(self) -> Path:
+        """The one output, or the folder of the outputs.
+
+        Raises:
+            TypeError: there is no output.
+        """
+        if not self.files:
+            raise TypeError("this result has no output, and so no path")
+        first = self.outputs[0].path
+        return first if len(self.files) == 1 else first.parent
+
+    @property
+    def source(self) -> Source:
+        """The one source.
+
+        Raises:
+            TypeError: there are several, or none.
+        """
+        if len(self.sources) != 1:
+            raise TypeError(f"this result is of {len(self.sources)} plates; see result.sources")
+        return self.sources[0]
+
+    @property
+    def preset(self) -> str:
+        """The dialect that the source was read as; of several plates all dialects, with commas between."""
+        return ", ".join(dict.fromkeys(plate.preset for plate in self.report.plates))
+
+    def __getitem__(self, table: str) -> Path:
+        """The path of a table, named in any case.
+
+        Raises:
+            TargetError: there is none of that name.
+        """
+        for name, facts in self.files.items():
+            if isinstance(table, str) and name.lower() == table.lower():
+                return facts.path
+        raise TargetError(f"the result has no table {table!r}; there are: {', '.join(self.files) or 'none'}")
+
+    def __fspath__(self) -> str:
+        if len(self.files) > 1:
+            named = next(iter(self.files))
+            raise TypeError(
+                f"this result is {len(self.files)} outputs ({', '.join(self.files)}) and no path; "
+                f'take one of them, as in result["{"Cells" if "Cells" in self.files else named}"]'
+            )
+        return _local(self.path)
 
     def __str__(self) -> str:
         lines = _table_of(self.outputs)
-        lines.append(f"{len(self.sources)} plates converted in {self.seconds:.2f} s")
+        if isinstance(self.report, ConversionReport):
+            lines.append(
+                f"plate {self.source.plate} from {self.source.uri}, preset {self.preset}, {self.seconds:.2f} s"
+            )
+        else:
+            plates = "1 plate" if len(self.sources) == 1 else f"{len(self.sources)} plates"
+            lines.append(f"{plates} converted in {self.seconds:.2f} s")
+        lines.extend(f"{table}: read from a copy ({reason})" for table, reason in self.readers)
         return "\n".join((*lines, "", str(self.report)))
+
+
+# What several plates become is of the same kind as what one does.
+PlatesResult = ConversionResult
 
 
 def _local(path: Path) -> str:

@@ -12,7 +12,8 @@ from cytotable_dagster.core.columns import DEFAULT_NAMES, PLATE, SITE, WELL, joi
 from cytotable_dagster.core.compartments import chunk_path, read_batches, write_chunk
 from cytotable_dagster.core.errors import SchemaError, TargetError
 from cytotable_dagster.core.files import memory_mapping
-from cytotable_dagster.core.plan import KEEP, Plan, load_plan
+from cytotable_dagster.core.options import KEEP
+from cytotable_dagster.core.plan import Plan, load_plan
 from cytotable_dagster.core.presets import IMAGE
 from cytotable_dagster.core.types import FileFacts
 

@@ -1,11 +1,17 @@
 """The nouns: small frozen records that pass between steps, cheap to pickle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# What the joined table is called.
+SINGLE_CELLS = "single_cells"
+# What is being made, how many of its chunks are done, how many there are.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

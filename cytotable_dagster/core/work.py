@@ -13,11 +13,7 @@ from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.single_cells import join_chunks
 from cytotable_dagster.core.sql_join import join_by_sql
 from cytotable_dagster.core.table_file import TableFile
-from cytotable_dagster.core.types import FileFacts
-
-SINGLE_CELLS = "single_cells"
-# What is being made, how many of its chunks are done, how many there are.
-Progress = Callable[[str, int, int], None]
+from cytotable_dagster.core.types import SINGLE_CELLS, FileFacts, Progress
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def test_pandas_is_not_imported(tmp_path):
 def _plan_notes(folder: Path, tmp_path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     from cytotable_dagster.core.cache import fetch
     from cytotable_dagster.core.discover import find_plate
-    from cytotable_dagster.core.plan import Options
+    from cytotable_dagster.core.options import Options
     from cytotable_dagster.core.planning import make_plan, resolved_preset
 
     source = fetch(find_plate(folder, None, {}), {})

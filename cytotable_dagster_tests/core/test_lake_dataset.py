@@ -12,7 +12,8 @@ from cytotable_dagster.core.destination import LocalDestination
 from cytotable_dagster.core.executors import runner, thread_config
 from cytotable_dagster.core.lake_dataset import Update, update_table
 from cytotable_dagster.core.lake_results import whole_compartment
-from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.options import Options
+from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.types import Plate
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite

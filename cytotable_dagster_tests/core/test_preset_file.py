@@ -8,7 +8,8 @@ import pytest
 
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import PresetError
-from cytotable_dagster.core.plan import Options, fingerprint
+from cytotable_dagster.core.options import Options
+from cytotable_dagster.core.plan import fingerprint
 from cytotable_dagster.core.preset_file import read_preset
 from cytotable_dagster.core.presets import PRESETS
 from cytotable_dagster.core.types import Source

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from cytotable_dagster import convert
 from cytotable_dagster.core.conversion_report import ConversionReport, Found
 from cytotable_dagster.core.errors import StrictError
-from cytotable_dagster.core.plan import Options
+from cytotable_dagster.core.options import Options
 from cytotable_dagster.core.planning import make_plan, resolved_preset
 from cytotable_dagster.core.reporting import planned_report
 from cytotable_dagster.core.types import Source

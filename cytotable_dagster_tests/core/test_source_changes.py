@@ -24,7 +24,8 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.executors import runner, thread_config
 from cytotable_dagster.core.inspection import inspect_plate
-from cytotable_dagster.core.plan import Options, Plan
+from cytotable_dagster.core.options import Options
+from cytotable_dagster.core.plan import Plan
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.source_state import check_unchanged
 from cytotable_dagster.core.types import Plate, Source

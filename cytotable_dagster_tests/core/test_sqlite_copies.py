@@ -17,7 +17,7 @@ from cytotable_dagster.core import lake, sqlite_copy
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError
 from cytotable_dagster.core.executors import runner, thread_config
 from cytotable_dagster.core.inspection import inspect_plate
-from cytotable_dagster.core.plan import Options
+from cytotable_dagster.core.options import Options
 from cytotable_dagster.core.plate_folder import PlateFolder
 from cytotable_dagster.core.types import Plate
 from cytotable_dagster_tests.core.conftest import names_in

@@ -31,8 +31,8 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.listing import listing
 from cytotable_dagster.core.many_plates import Request
+from cytotable_dagster.core.options import Options
 from cytotable_dagster.core.patience import within
-from cytotable_dagster.core.plan import Options
 from cytotable_dagster.core.store_destination import destination_of
 from cytotable_dagster.core.types import Plate
 from cytotable_dagster_tests.conftest import BUCKET
