@@ -1,4 +1,4 @@
-"""Folders of CSV files that CellProfiler's ExportToSpreadsheet wrote: of one plate in one go, or of each site alone.
+"""CSV files that CellProfiler's ExportToSpreadsheet wrote: of one plate in one go, or of each site alone.
 
 A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Cells.csv.gz`) is an export.
 """
@@ -36,22 +36,28 @@ def plate_name(folder: str) -> str:
 
 
 def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
-    """The exports in a folder and all below it, by name.
+    """The exports in a folder and all below it, by name; or the one that is a single file.
 
     Raises:
         SourceNotFoundError: there is none.
         SourceFormatError: two files of one folder are for one table; see `csv_names.named_tables`.
     """
     tables = (*preset.metadata, *preset.compartments)
-    found = named_tables(visible_files(root), tables, str(root))
+    found = named_tables(_names(root), tables, str(root))
     if not found:
         raise SourceNotFoundError(
             f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
         )
     exports = (
-        Export(folder or ".", {table: root / file for table, file in files.items()}) for folder, files in found.items()
+        Export(folder or ".", {table: root / file if root.is_dir() else root for table, file in files.items()})
+        for folder, files in found.items()
     )
     return tuple(sorted(exports, key=lambda export: export.name))
+
+
+def _names(root: Path) -> Iterable[str]:
+    """The files of a plate, which may be but one."""
+    return visible_files(root) if root.is_dir() else (root.name,)
 
 
 def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF8) -> Preset:
@@ -60,7 +66,7 @@ def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF
     preset = preset or PRESETS[CSV_PRESET]
     tables = (*preset.metadata, *preset.compartments)
     if set(tables) - set(USUAL):
-        preset = preset.named_as(object_names(visible_files(root), tables, str(root)).values())
+        preset = preset.named_as(object_names(_names(root), tables, str(root)).values())
     if preset.table_number is not None:
         return preset
     exports = exports_in(root, preset)

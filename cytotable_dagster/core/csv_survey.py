@@ -42,16 +42,22 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path) -> 
     exports = exports_in(root, preset)
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
+    absent = []
     splits = with_split_objects(exports, preset, format, folder / "csv")
     skipped = [record for split in splits for record in split.skipped]
     for table in (*preset.metadata, *preset.compartments):
         survey = CsvSurvey(table, preset.keys_of(table), format, folder)
+        if not any(table in split.export.files for split in splits):
+            absent.append(table)
+            continue
         for export in (split.export for split in splits):
             reason = survey.add(export, numbers.get(export.name))
             if reason is not None:
                 skipped.append((_label(export, table), reason))
         if survey.headers:
             tables[table] = survey
+    if absent:
+        notes = (*notes, f"no files are of tables {', '.join(absent)}")
     notes = (*notes, *settled_dialects(tables.values()))
     return Found(tables, tuple(skipped), notes, sum(split.rows for split in splits))
 

@@ -144,13 +144,13 @@ def plate_at(address: str) -> Plate:
 
 
 def _one_file(address: str, source_datatype: str | None) -> Plate:
-    """The plate in a file; where it is one of several, they are named by their folder."""
-    if source_datatype != "sqlite" and may_be_table(address):
-        folder = address.rpartition("/")[0]
-        raise SourceFormatError(f"{address}: one file; a plate of CSV files is named by its folder, {folder}")
+    """The plate in a file. One that is called as a table says nothing of the plate, whose folder does."""
     for datatype, fits in (("csv", is_csv), ("npz", is_npz)):
         if source_datatype == datatype and not fits(address):
             raise SourceFormatError(f"{address}: no {datatype.upper()} file by its name, as source_datatype= says")
+    if source_datatype != "sqlite" and may_be_table(address):
+        whole = address if is_remote(address) else str(Path(address).absolute())
+        return Plate(plate_name(whole.rpartition("/")[0]), address)
     return plate_at(address)
 
 

@@ -24,7 +24,7 @@ from cytotable_dagster.core.plan import (
     save_plan,
 )
 from cytotable_dagster.core.preset_file import ENDING, read_preset
-from cytotable_dagster.core.presets import IMAGE, Preset, preset_named
+from cytotable_dagster.core.presets import IMAGE, USUAL, Preset, preset_named
 from cytotable_dagster.core.readers import TableReader
 from cytotable_dagster.core.schema import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.source_files import adjusted_preset, datatype_of, detected_preset, find_files_tables
@@ -72,6 +72,7 @@ def resolved_preset(
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
         PresetError: no preset of that name, or one that cannot be so adjusted.
     """
+    compartments = None if compartments is None else tuple(compartments)
     chosen = None if preset is None else given_preset(preset)
     datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
     if datatype == "sqlite":
@@ -82,7 +83,7 @@ def resolved_preset(
     if chosen is None and datatype == "sqlite":
         chosen = detect_preset(tables, source.uri)
     elif chosen is None:
-        chosen = detected_preset(source.path, datatype, format, source.uri)
+        chosen = detected_preset(source.path, datatype, format, source.uri, compartments or ())
     chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
     if datatype == "sqlite":
         return fitted_preset(chosen, tables, source.uri)
@@ -230,7 +231,7 @@ def source_tables(
     """The tables of a file that the preset speaks of, image first; those that are missing are left out.
 
     Raises:
-        TargetError: none of its compartments is there.
+        TargetError: none of its compartments is there, nor images alone where none was asked for by name.
         DamagedSourceError: one is a view that cannot be read.
         KeyColumnError: a table lacks a key column.
     """
@@ -255,7 +256,8 @@ def source_tables(
                 "use another preset= or mend the source"
             )
         found.append(table)
-    if not any(table.compartment != IMAGE for table in found):
+    usual = preset.compartments == USUAL[1:]
+    if not any(table.compartment != IMAGE for table in found) and not (found and usual):
         side_by_side = preset.object_table is not None
         wanted = ", ".join(preset.table_of(c) + f" ({c})" * side_by_side for c in preset.compartments)
         raise TargetError(

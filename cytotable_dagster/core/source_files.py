@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.csv_dialect import CsvFormat
 from cytotable_dagster.core.csv_files import csv_preset, names_in
-from cytotable_dagster.core.csv_names import may_be_table
+from cytotable_dagster.core.csv_names import may_be_table, named_tables
 from cytotable_dagster.core.csv_reader import csv_table_path, load_table
 from cytotable_dagster.core.csv_survey import find_tables
 from cytotable_dagster.core.errors import PresetError, SourceFormatError, SourceNotFoundError
@@ -30,8 +30,10 @@ def datatype_of(path: Path) -> str:
     return "npz" if any(is_npz(name) for name in names) else "csv" if names else "sqlite"
 
 
-def detected_preset(path: Path, datatype: str, format: CsvFormat, where: str) -> Preset:
-    """The preset of a plate of CSV or NPZ files that nobody named one for.
+def detected_preset(
+    path: Path, datatype: str, format: CsvFormat, where: str, compartments: Sequence[str] = ()
+) -> Preset:
+    """The preset of a plate of CSV or NPZ files that nobody named one for, but perhaps some compartments.
 
     Raises:
         SourceFormatError: CSV files that are named for no table, and are not IN Carta's.
@@ -39,18 +41,19 @@ def detected_preset(path: Path, datatype: str, format: CsvFormat, where: str) ->
     if datatype == "npz":
         return preset_named(NPZ_PRESET)
     files = _files(path, datatype)
-    if any(may_be_table(name) for name, _ in files):
+    names = [name for name, _ in files]
+    if any(may_be_table(name) for name in names) or named_tables(names, compartments, where):
         return preset_named(CSV_PRESET)
     flat = preset_named(FLAT_CSV_PRESET)
     for name, file in files:
         if file.stat().st_size:
-            names = names_in(file, format)
-            if flat.object_number in names:
+            columns = names_in(file, format)
+            if flat.object_number in columns:
                 return flat
             tables = ", ".join(f"{table}.csv" for table in USUAL)
             raise SourceFormatError(
                 f"{where}: its CSV files are of no preset: they are not named for tables ({tables}), and {name} has no "
-                f"column {flat.object_number} (it starts with {', '.join(names[:_NAMED])}); name one with preset="
+                f"column {flat.object_number} (it starts with {', '.join(columns[:_NAMED])}); name one with preset="
             )
     raise SourceNotFoundError(f"{where}: no CSV files with anything in them")
 
@@ -60,14 +63,11 @@ def adjusted_preset(path: Path, preset: Preset, format: CsvFormat) -> Preset:
 
     Raises:
         PresetError: one table was to be several.
-        SourceFormatError: one file, where a folder is needed.
     """
     if preset.flat:
         if preset.metadata or len(preset.compartments) != 1:
             raise PresetError(f"preset {preset.name} has one table of objects and none of images; name one compartment")
         return preset
-    if not path.is_dir():
-        raise SourceFormatError(f"{path}: one file; preset {preset.name} takes a folder of files named for tables")
     return csv_preset(path, preset, format)
 
 
