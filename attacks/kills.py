@@ -286,7 +286,7 @@ def _left(folder: Path, place: Destination, told: str) -> Outcome:
 
 
 def _plates_in(content: Content) -> set[str]:
-    return {part for name in content for part in name.split("/") if part.startswith("plate=")}
+    return {name.rpartition("/")[2] for name in content if name.startswith("Cells/")}
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def measured(shop: Workshop, plates: Path, number: int, pairs: int) -> Iterator[
     yield _memory(f"peak memory of {number} plates to one file a table", [whole], alone)
     one = shop.folder / "one"
     shutil.move(shop.out / "one", one)
-    files = {"dataset": f"{dataset}/Cells/*/*.parquet", "one file": f"{one}/Cells.parquet"}
+    files = {"dataset": f"{dataset}/Cells/*.parquet", "one file": f"{one}/Cells.parquet"}
     times: dict[str, list[Sample]] = {name: [] for name in files}
     for _ in range(2 * pairs):
         for name, address in files.items():

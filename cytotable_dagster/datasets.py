@@ -1,7 +1,8 @@
 """Datasets of many plates, for people and programs: add plates, list them, remove one, give all the same columns.
 
-A dataset is plain Parquet, `<dataset>/<table>/plate=<plate>/part-0.parquet`, which DuckDB, polars, pyarrow and pandas
-read as one table; see `core.dataset`.
+A dataset is plain Parquet, `<dataset>/<table>/<plate>.parquet`, which DuckDB, polars, pyarrow, pandas, dask and
+pycytominer read as one table; see `core.dataset`. One that an earlier version wrote, `plate=<plate>/part-0.parquet`, is
+read as it is, and given this layout by whatever changes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +14,12 @@ from cytotable_dagster.core.dataset import (
     Table,
     column_is_empty,
     fit_plates,
+    flatten,
     open_table,
     remove_plate,
     save_index,
-    table_names,
 )
+from cytotable_dagster.core.dataset_files import table_names
 from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
@@ -122,7 +124,7 @@ def tables(dataset_path: str | Path, **cloud: Any) -> dict[str, Table]:
     dest = _destination(dataset_path, cloud)
     found = {name: open_table(dest, name) for name in table_names(dest)}
     if not found:
-        raise SourceNotFoundError(f"{dataset_path}: no dataset (no folder plate=... of any table is in it)")
+        raise SourceNotFoundError(f"{dataset_path}: no dataset (no <table>/<plate>.parquet is in it)")
     return found
 
 
@@ -138,7 +140,8 @@ def remove(dataset_path: str | Path, plate: str, **cloud: Any) -> tuple[str, ...
 
 @errors_of_machine()
 def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tuple[Drift, ...]:
-    """Give the files of all plates the same columns, so that readers need not be told that they differ.
+    """Give the files of all plates the same columns, so that readers need not be told that they differ, and what an
+    earlier version wrote the layout of this one.
 
     Files that have them are left alone; others are copied with columns of nulls added (`union`) or with columns left
     out (`intersection`).
@@ -148,7 +151,9 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
     """
     tables(dataset_path, **cloud)  # there is one, or nothing is made there
     found = []
-    with _destination(dataset_path, cloud).writing(file_by_file=True) as claim:
+    dest = _destination(dataset_path, cloud)
+    with dest.writing(file_by_file=True) as claim:
+        flatten(dest, claim)
         for table in tables(dataset_path, **cloud).values():
             columns = {plate: member.content.columns for plate, member in table.members.items()}
             drift = unified(

@@ -97,7 +97,7 @@ def test_what_killed_processes_left_is_removed_wherever_it_lies(in_folder: Path,
         "plate_cache/bucket/plates",
         "lake/P1",
         "lake/P1/chunks/Cells",
-        "dataset/Cells/plate=P1",
+        "dataset/Cells",
         "out",
         ".",
     ]

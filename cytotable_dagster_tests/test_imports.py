@@ -41,6 +41,7 @@ LAYERS = (
         "csv_layout",
         "csv_dialect",
         "text_table",
+        "plate_names",
     ),
     (
         "presets",
@@ -78,7 +79,8 @@ LAYERS = (
     ("destination", "store_destination", "store_lock", "store_publication", "upload"),
     ("cache", "cached_file", "verify", "discover", "patterns", "listing", "arrivals", "parquet", "chunks", "executors"),
     ("sqlite_copy", "sqlite_reader", "parquet_columns", "options", "drift"),
-    ("plan", "dataset"),
+    ("plan", "dataset_files"),
+    ("dataset",),
     ("table_numbers",),
     ("planning", "compartments", "request"),
     ("single_cells", "sql_join", "table_file", "report", "plate_folder"),

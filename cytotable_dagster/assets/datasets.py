@@ -37,7 +37,7 @@ def dataset_assets() -> dg.AssetsDefinition:
         dg.AssetSpec(
             dataset_key(table),
             deps=[asset],
-            description=f"The {table} tables of all plates as one Parquet dataset, `{table}/plate=.../part-0.parquet`, "
+            description=f"The {table} tables of all plates as one Parquet dataset, `{table}/<plate>.parquet`, "
             "with Metadata_TableNumber for each plate. Plates that are new or changed are put in, those that are gone "
             "are taken out, others are not touched.",
             group_name="datasets",

@@ -1,7 +1,7 @@
-"""Datasets: the tables of many plates, each one Parquet dataset of a file for each plate.
+"""Datasets: the tables of many plates, each a folder with a Parquet file for each plate.
 
-<dataset>/Cells/plate=BR00126114/part-0.parquet
-<dataset>/Image/plate=...
+<dataset>/Cells/BR00126114.parquet
+<dataset>/Image/...
 <dataset>/_index/Cells.json
 
 A file is replaced in one step, so that readers see a plate's old rows or its new ones. Its footer says where it is
@@ -10,50 +10,38 @@ from; the index only spares reading all footers again, and follows the files whe
 
 import json
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
 from cytotable_dagster.core.columns import other_name
-from cytotable_dagster.core.destination import Destination
-from cytotable_dagster.core.drift import Columns, columns_of, schema_of
-from cytotable_dagster.core.errors import SchemaError, SourceNotFoundError
+from cytotable_dagster.core.dataset_files import Content, contents, file_name, files_of, is_old, table_names
+from cytotable_dagster.core.destination import Claim, Destination, Stored
+from cytotable_dagster.core.drift import Columns, schema_of
+from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.leftovers import temporary_folder
-from cytotable_dagster.core.parquet import facts_in
 from cytotable_dagster.core.parquet_columns import Fill, refit
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 INDEX = "_index"
-_PLATE = "plate="
-_FILE = "part-0.parquet"
-# Footers read at once, from a store that takes its time.
-_READERS = 16
-
-
-@dataclass(frozen=True)
-class Content:
-    """What is in a Parquet file: `facts` are those of its footer."""
-
-    rows: int
-    columns: Columns
-    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Member:
-    """A plate's file in a dataset: `stamp` is of `destination.Stored`, `origin` what the file that it was made of is
-    known by, where that was said."""
+    """A plate's file in a dataset: `stored` as it is there, `origin` what the file that it was made of is known by,
+    where that was said."""
 
     plate: str
-    size: int
-    stamp: str
+    stored: Stored
     content: Content
     origin: str = ""
+
+    @property
+    def size(self) -> int:
+        """Of the file, in bytes."""
+        return self.stored.size
 
     @property
     def fingerprint(self) -> str | None:
@@ -78,16 +66,16 @@ class Table:
         """Bytes of all files."""
         return sum(member.size for member in self.members.values())
 
+    @property
+    def is_old(self) -> bool:
+        """Whether files lie as versions before this layout put them."""
+        return any(is_old(member.stored.name) for member in self.members.values())
 
-def file_name(table: str, plate: str) -> str:
-    """A plate's file in the dataset; what a folder cannot be called is written as in an address (%2F)."""
-    return f"{table}/{_PLATE}{quote(plate, safe=' ~()+,@!')}/{_FILE}"
-
-
-def table_names(dest: Destination) -> tuple[str, ...]:
-    """The tables that a dataset has."""
-    heads = {stored.name.split("/")[0] for stored in dest.list() if f"/{_PLATE}" in stored.name}
-    return tuple(sorted(heads))
+    def file_of(self, plate: str) -> str:
+        """The name of a plate's file, which may be there."""
+        if plate in self.members:
+            return self.members[plate].stored.name
+        return file_name(self.name, plate, [member.stored.name for member in self.members.values()])
 
 
 def open_table(dest: Destination, name: str, before: "Table | None" = None) -> Table:
@@ -100,16 +88,36 @@ def open_table(dest: Destination, name: str, before: "Table | None" = None) -> T
         SchemaError: a file that is not Parquet.
     """
     known = _read_index(dest, name) if before is None else before.members
-    stored = {_plate_of(item.name): item for item in dest.list(name) if item.name.endswith(f"/{_FILE}")}
-    new = [plate for plate, item in stored.items() if (item.size, item.stamp) != _state(known.get(plate))]
-    with ThreadPoolExecutor(min(_READERS, len(new) or 1)) as threads:
-        read = threads.map(lambda plate: _read_content(dest, file_name(name, plate)), new)
-        found = {
-            plate: Member(plate, stored[plate].size, stored[plate].stamp, content)
-            for plate, content in zip(new, read, strict=True)
-        }
-    members = {**{plate: known[plate] for plate in stored if plate not in found}, **found}
+    stored = files_of(dest, name)
+    same = {plate for plate, item in stored.items() if plate in known and _is_same(known[plate].stored, item)}
+    new = [plate for plate in stored if plate not in same]
+    read = dict(zip(new, contents(dest, [stored[plate].name for plate in new]), strict=True))
+    members = {
+        plate: replace(known[plate], stored=item) if plate in same else Member(plate, item, read[plate])
+        for plate, item in stored.items()
+    }
     return Table(dest, name, dict(sorted(members.items())))
+
+
+def flatten(dest: Destination, claim: Claim) -> bool:
+    """Give files that lie as versions before this layout put them, `Cells/plate=A/part-0.parquet`, their names here;
+    whether there were any.
+
+    Args:
+        claim: to the whole dataset.
+    """
+    old = {stored.name.split("/")[0] for stored in dest.list() if is_old(stored.name)}
+    for table in [open_table(dest, name) for name in sorted(old)]:
+        try:
+            for plate, member in table.members.items():
+                if is_old(member.stored.name):
+                    claim.check()
+                    name = file_name(table.name, plate, [other.stored.name for other in table.members.values()])
+                    dest.move(member.stored.name, name)
+                    table = _with(table, plate, name, member.content, member.origin)
+        finally:
+            save_index(table)
+    return bool(old)
 
 
 def save_index(table: Table) -> None:
@@ -119,7 +127,7 @@ def save_index(table: Table) -> None:
     plates = {
         plate: {
             "size": member.size,
-            "stamp": member.stamp,
+            "stamp": member.stored.stamp,
             "origin": member.origin,
             "rows": member.content.rows,
             "facts": dict(member.content.facts),
@@ -151,7 +159,7 @@ def put_plate(
     """
     import pyarrow as pa
 
-    name = file_name(table.name, plate)
+    name = table.file_of(plate)
     if not isinstance(file, Path):
         _fit(table.dest, name, file, columns, fills)
     elif not fills and content.columns == columns:
@@ -159,7 +167,7 @@ def put_plate(
     else:
         with pa.OSFile(str(file)) as source:
             _fit(table.dest, name, source, columns, fills)
-    return _with(table, plate, replace(content, columns=columns), origin)
+    return _with(table, plate, name, replace(content, columns=columns), origin)
 
 
 def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[str, Columns]:
@@ -183,10 +191,10 @@ def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:
     for plate, columns in wanted.items():
         member = table.members[plate]
         if member.content.columns != columns:
-            name = file_name(table.name, plate)
+            name = member.stored.name
             with table.dest.open(name) as source:
                 _fit(table.dest, name, source, columns, {})
-            table = _with(table, plate, replace(member.content, columns=columns), member.origin)
+            table = _with(table, plate, name, replace(member.content, columns=columns), member.origin)
     return table
 
 
@@ -199,6 +207,7 @@ def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:
     """
     with dest.writing(file_by_file=True) as claim:
         dest.sweep()
+        flatten(dest, claim)
         tables = [open_table(dest, name) for name in table_names(dest)]
         found = [table for table in tables if plate in table.members]
         if not found:
@@ -213,7 +222,7 @@ def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:
 
 def drop_plate(table: Table, plate: str) -> Table:
     """Remove a plate from one table."""
-    table.dest.remove(file_name(table.name, plate))
+    table.dest.remove(table.file_of(plate))
     return replace(table, members={name: member for name, member in table.members.items() if name != plate})
 
 
@@ -221,7 +230,7 @@ def column_is_empty(table: Table, plate: str, column: str) -> bool:
     """Whether a column of a plate's file has no value in any row."""
     import pyarrow.parquet as pq
 
-    with table.dest.open(file_name(table.name, plate)) as source:
+    with table.dest.open(table.file_of(plate)) as source:
         return pq.read_table(source, columns=[column])[column].null_count == table.members[plate].content.rows
 
 
@@ -230,45 +239,20 @@ def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns
         refit(source, schema_of(columns), fills, out, scratch)
 
 
-def _with(table: Table, plate: str, content: Content, origin: str) -> Table:
+def _with(table: Table, plate: str, name: str, content: Content, origin: str) -> Table:
     """The table with a plate's file as it is now."""
-    folder = file_name(table.name, plate).rsplit("/", 1)[0]
-    (stored,) = table.dest.list(folder)
+    stored = table.dest.find(name)
+    if stored is None:
+        raise SourceNotFoundError(f"{table.dest.address(name)}: was put there and is gone")
     # Hundreds of plates have a handful of schemas, thousands of columns each.
     same = (member.content.columns for member in table.members.values() if member.content.columns == content.columns)
     content = replace(content, columns=next(same, content.columns))
-    member = Member(plate, stored.size, stored.stamp, content, origin)
+    member = Member(plate, stored, content, origin)
     return replace(table, members=dict(sorted({**table.members, plate: member}.items())))
 
 
-def content_of(file: "Path | pa.NativeFile") -> Content:
-    """What is in a Parquet file."""
-    import pyarrow.parquet as pq
-
-    return _content(pq.read_metadata(file))
-
-
-def _read_content(dest: Destination, name: str) -> Content:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with dest.open(name) as file:
-            return _content(pq.read_metadata(file))
-    except pa.ArrowInvalid as error:
-        raise SchemaError(f"{dest.address(name)}: not a whole Parquet file ({error}); remove it") from error
-
-
-def _content(metadata: "pq.FileMetaData") -> Content:
-    return Content(metadata.num_rows, columns_of(metadata.schema.to_arrow_schema()), facts_in(metadata))
-
-
-def _plate_of(name: str) -> str:
-    return unquote(name.split("/")[1].removeprefix(_PLATE))
-
-
-def _state(member: Member | None) -> tuple[int, str] | None:
-    return None if member is None else (member.size, member.stamp)
+def _is_same(known: Stored, stored: Stored) -> bool:
+    return (known.size, known.stamp) == (stored.size, stored.stamp)
 
 
 def _index_name(table: str) -> str:
@@ -284,8 +268,7 @@ def _read_index(dest: Destination, table: str) -> dict[str, Member]:
         return {
             plate: Member(
                 plate,
-                entry["size"],
-                entry["stamp"],
+                Stored("", entry["size"], entry["stamp"]),
                 Content(entry["rows"], schemas[entry["columns"]], entry["facts"]),
                 entry["origin"],
             )

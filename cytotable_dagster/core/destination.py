@@ -135,6 +135,10 @@ class Destination(ABC):
         """Remove what killed processes left anywhere in it."""
 
     @abstractmethod
+    def move(self, name: str, other: str) -> None:
+        """Give a file another name, and remove the folders that are empty then."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, and the folders that are empty then."""
 
@@ -178,14 +182,15 @@ class LocalDestination(Destination):
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        with whole_file(self.root / name) as temporary, temporary.open("wb") as out:
+        path = self.root / name
+        with whole_file(path, self._aside(path)) as temporary, temporary.open("wb") as out:
             yield out
 
     def put(self, path: Path, name: str) -> None:
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         # The lock of a link would be that of the file it links to.
-        with owned_folder(target.parent, target.name) as folder:
+        with owned_folder(self._aside(target), target.name) as folder:
             temporary = folder / target.name
             try:
                 temporary.hardlink_to(path)
@@ -230,12 +235,30 @@ class LocalDestination(Destination):
     def sweep(self) -> None:
         sweep_below(self.root)
 
+    def move(self, name: str, other: str) -> None:
+        target = self.root / other
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).replace(target)
+        self._remove_empty(name)
+
     def remove(self, name: str) -> None:
-        path = self.root / name
-        path.unlink(missing_ok=True)
+        (self.root / name).unlink(missing_ok=True)
+        self._remove_empty(name)
+
+    def _remove_empty(self, name: str) -> None:
+        """Remove the folders that a file was in and that are empty."""
         with suppress(OSError):
-            for folder in path.relative_to(self.root).parents:
+            for folder in Path(name).parents:
                 (self.root / folder).rmdir() if folder.name else None
+
+    def _aside(self, path: Path) -> Path:
+        """Where a file is made: beside no other, for some readers of a folder want nothing else in it; in its own
+        where that is on another file system."""
+        try:
+            apart = path.parent.stat().st_dev != self.root.stat().st_dev
+        except OSError:  # one of them is yet to be made
+            apart = not self.root.is_dir()
+        return path.parent if apart else self.root
 
 
 def _check_folders(path: Path) -> None:

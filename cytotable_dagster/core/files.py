@@ -47,9 +47,10 @@ def inside(folder: Path, name: str, said: str | None = None) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there becomes `path` when the block ends well, else nothing."""
-    with needed_folder(path.parent), owned_file(path.parent, path.name) as temporary:
+def whole_file(path: Path, place: Path | None = None) -> Iterator[Path]:
+    """A temporary path beside `path`, or in `place`, a folder of the same file system; what is written there becomes
+    `path` when the block ends well, else nothing."""
+    with needed_folder(path.parent), owned_file(place or path.parent, path.name) as temporary:
         yield temporary
         temporary.replace(path)
 

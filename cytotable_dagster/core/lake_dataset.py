@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from cytotable_dagster.core.columns import joined_order
 from cytotable_dagster.core.dataset import (
-    Content,
     Table,
     column_is_empty,
-    content_of,
     drop_plate,
     fit_plates,
+    flatten,
     open_table,
     put_plate,
     retyped,
     save_index,
 )
+from cytotable_dagster.core.dataset_files import Content, content_of
 from cytotable_dagster.core.destination import Claim, Destination, Stored
 from cytotable_dagster.core.drift import Columns, Drift, unified
 from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceChangedError
@@ -92,12 +92,13 @@ def update_table(
     """
     dest.sweep()
     table = open_table(dest, name)
-    if behind(table, plates).none:
+    if behind(table, plates).none and not table.is_old:
         columns = {plate: member.content.columns for plate, member in table.members.items()}
         drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set()))
         return Update(table, drift, (), (), ())
     with dest.writing(file_by_file=True) as claim:
-        return _updated(claim, open_table(dest, name, table), plates, number_of)
+        flatten(dest, claim)
+        return _updated(claim, open_table(dest, name, None if table.is_old else table), plates, number_of)
 
 
 def _updated(

@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cytotable_dagster.core.dataset import (
-    Content,
     Table,
     column_is_empty,
-    content_of,
     drop_plate,
     fit_plates,
+    flatten,
     open_table,
     put_plate,
     retyped,
     save_index,
-    table_names,
 )
+from cytotable_dagster.core.dataset_files import Content, content_of, table_names
 from cytotable_dagster.core.destination import Claim, Destination, Results
 from cytotable_dagster.core.drift import Columns, Drift, columns_of, schema_of
 from cytotable_dagster.core.errors import OptionError
@@ -28,6 +27,7 @@ from cytotable_dagster.core.many_plates import Done, Ready, converted, drifts_of
 from cytotable_dagster.core.parquet import footer
 from cytotable_dagster.core.parquet_columns import refit
 from cytotable_dagster.core.parquet_concat import Concatenation
+from cytotable_dagster.core.plate_names import safe_name
 from cytotable_dagster.core.report import ConversionResult
 from cytotable_dagster.core.request import Request
 from cytotable_dagster.core.types import SINGLE_CELLS, FileFacts, Plate
@@ -120,6 +120,8 @@ def convert_to_dataset(
     started = time.perf_counter()
     if request.joins is not None:
         raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
+    for plate in plates:
+        safe_name(plate.name)  # one that can be, before others are put there
     dest.sweep()
     tables = {name: open_table(dest, name) for name in table_names(dest)}
     ready = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
@@ -130,7 +132,7 @@ def convert_to_dataset(
     try:
         if ready:
             with dest.writing(wait=_WAIT, file_by_file=True) as claim:
-                tables = fitting.fitted(claim, tables)
+                tables = fitting.fitted(claim, {} if flatten(dest, claim) else tables)
         for done in converted(ready, request, run, scratch):
             with dest.writing(wait=_WAIT, file_by_file=True) as claim:
                 tables = _put(

@@ -170,6 +170,10 @@ class StoreDestination(Destination):
         with errors_of(self.address(other), writing=True):
             self._bucket.client.copy(source, self._bucket.name, self._key(other), ExtraArgs=dict(self._bucket.extra))
 
+    def move(self, name: str, other: str) -> None:
+        self.copy(name, other)
+        self.remove(name)
+
     def remove(self, name: str) -> None:
         bucket, key = self._bucket, self._key(name)
         call(bucket.client, "delete_object", self.address(name), writing=True, Bucket=bucket.name, Key=key)

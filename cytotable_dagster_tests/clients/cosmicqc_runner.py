@@ -1,4 +1,5 @@
-"""Runs in coSMicQC's environment: its default conditions on joined tables; answers on standard output."""
+"""Runs in coSMicQC's environment, where dask is too: its default conditions on joined tables, and datasets as dask reads
+them; answers on standard output."""
 
 import json
 import sys
@@ -7,9 +8,20 @@ import pandas as pd
 from cosmicqc import label_outliers
 
 
+def rows_by_plate(dataset: str) -> dict[str, int]:
+    """Rows of a dataset's table for each plate, as dask counts them."""
+    import dask.dataframe as dd
+
+    return {
+        str(plate): int(rows)
+        for plate, rows in dd.read_parquet(dataset).Metadata_Plate.value_counts().compute().items()
+    }
+
+
 def main() -> None:
-    answers = {}
-    for name, path in json.load(sys.stdin)["tables"].items():
+    asked = json.load(sys.stdin)
+    answers = {"dataset": rows_by_plate(asked["dataset"])} if "dataset" in asked else {}
+    for name, path in asked.get("tables", {}).items():
         labelled = label_outliers(df=path, include_threshold_scores=True)
         scores = [column for column in labelled.columns if column.endswith("_zscore")]
         answers[name] = {

@@ -38,8 +38,13 @@ def answer(path: str, strata: list[str] | None) -> dict:
 
 
 def main() -> None:
+    asked = json.load(sys.stdin)
     answers = {}
-    for name, (path, strata) in json.load(sys.stdin)["tables"].items():
+    if "dataset" in asked:
+        normalized = normalize(asked["dataset"])
+        answers["dataset"] = normalized.groupby("Metadata_Plate").size().to_dict()
+        answers["features"] = infer_cp_features(normalized)
+    for name, (path, strata) in asked.get("tables", {}).items():
         try:
             answers[name] = answer(path, strata)
         except Exception:

@@ -45,8 +45,8 @@ class Lake:
 
     def inside(self) -> dict[str, set[int]]:
         """The TableNumbers of each plate in the dataset."""
-        files = (self.root / "set" / "Cells").glob("plate=*/part-0.parquet")
-        rows = {file.parent.name[6:]: pq.ParquetFile(file).read(["Metadata_TableNumber"]) for file in files}
+        files = (self.root / "set" / "Cells").glob("*.parquet")
+        rows = {file.stem: pq.ParquetFile(file).read(["Metadata_TableNumber"]) for file in files}
         return {name: set(table["Metadata_TableNumber"].to_pylist()) for name, table in rows.items()}
 
 

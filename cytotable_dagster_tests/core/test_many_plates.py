@@ -52,7 +52,7 @@ def _change(path: Path, *statements: str) -> None:
 def _files(dataset: Path) -> dict[str, tuple[int, int, bytes]]:
     """What tells whether a file was touched."""
     found = {}
-    for path in sorted(dataset.rglob("part-*.parquet")):
+    for path in sorted(dataset.glob("*/*.parquet")):
         facts = path.stat()
         found[str(path.relative_to(dataset))] = (facts.st_ino, facts.st_mtime_ns, path.read_bytes())
     return found
@@ -197,9 +197,9 @@ def test_a_column_without_values_takes_the_type_of_the_other_plates(folder, tmp_
 
 
 READERS: dict[str, Callable[[Path], int]] = {
-    "duckdb": lambda path: duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}/*/*.parquet')").fetchall()[0][0],
+    "duckdb": lambda path: duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}/*.parquet')").fetchall()[0][0],
     "polars": lambda path: pl.scan_parquet(path).select(pl.len()).collect().item(),
-    "pyarrow": lambda path: ds.dataset(path, partitioning="hive").count_rows(),
+    "pyarrow": lambda path: ds.dataset(path).count_rows(),
     "pandas": lambda path: len(pd.read_parquet(path)),
 }
 
@@ -211,9 +211,8 @@ def test_a_dataset_is_one_table_for_every_reader(folder, tmp_path, reader):
     assert READERS[reader](tmp_path / "set" / "Cells") == 10
     convert(folder, tmp_path / "one")
     whole = pq.read_table(tmp_path / "one" / "Cells.parquet")
-    again = ds.dataset(tmp_path / "set" / "Cells", partitioning="hive").to_table()
-    assert again["plate"].to_pylist() == ["A"] * 5 + ["B"] * 5
-    assert again.drop_columns("plate").equals(whole)
+    assert ds.dataset(tmp_path / "set" / "Cells").to_table().equals(whole)
+    assert sorted(path.name for path in (tmp_path / "set" / "Cells").iterdir()) == ["A.parquet", "B.parquet"]
 
 
 def test_adding_replacing_and_removing_a_plate_touches_only_its_files(folder, tmp_path):
@@ -229,21 +228,19 @@ def test_adding_replacing_and_removing_a_plate_touches_only_its_files(folder, tm
     assert {name: second[name] for name in first} == first
     assert len(second) == len(first) + 4
     assert READERS["duckdb"](dataset / "Cells") == 12
-    assert "C d=1" in ds.dataset(dataset / "Cells", partitioning="hive").to_table()["plate"].to_pylist()
+    assert (dataset / "Cells" / "C d=1.parquet").exists()
 
     write_sqlite(folder / "D.sqlite", plate(JUMP, sites(5, table=8)))
     (folder / "D.sqlite").replace(folder / "B.sqlite")
     assert [source.plate for source in datasets.add(folder, dataset).sources] == ["B"]
     third = _files(dataset)
-    assert {name for name in second if second[name] != third[name]} == {
-        f"{table}/plate=B/part-0.parquet" for table in TABLES
-    }
+    assert {name for name in second if second[name] != third[name]} == {f"{table}/B.parquet" for table in TABLES}
     assert datasets.tables(dataset)["Cells"].rows == READERS["polars"](dataset / "Cells") == 12
 
     assert sorted(datasets.remove(dataset, "A")) == sorted(TABLES)
     fourth = _files(dataset)
-    assert fourth == {name: state for name, state in third.items() if "plate=A/" not in name}
-    assert not (dataset / "Cells" / "plate=A").exists()
+    assert fourth == {name: state for name, state in third.items() if not name.endswith("/A.parquet")}
+    assert not (dataset / "Cells" / "A.parquet").exists()
     with pytest.raises(SourceNotFoundError, match="no plate 'A'"):
         datasets.remove(dataset, "A")
     assert [name for name in names_in(dataset) if "/." in name or name.startswith(".")] == []
@@ -262,7 +259,7 @@ def test_a_plate_of_which_tables_are_missing_is_made_again(folder, tmp_path):
     datasets.add(folder, dataset)
     before = {name: content for name, (_, _, content) in _files(dataset).items()}
     # As a run leaves it that is killed between two tables.
-    (dataset / "Nuclei" / "plate=B" / "part-0.parquet").unlink()
+    (dataset / "Nuclei" / "B.parquet").unlink()
     assert [source.plate for source in datasets.add(folder, dataset).sources] == ["B"]
     assert {name: content for name, (_, _, content) in _files(dataset).items()} == before
     datasets.add(folder, dataset, join=True)
@@ -279,7 +276,7 @@ def test_readers_see_a_plate_whole_while_it_is_replaced(folder, tmp_path):
 
     def look() -> None:
         while not stop.is_set():
-            with pq.ParquetFile(dataset / "Cells" / "plate=B" / "part-0.parquet") as file:
+            with pq.ParquetFile(dataset / "Cells" / "B.parquet") as file:
                 seen.add(file.read().num_rows)
 
     reader = threading.Thread(target=look)
@@ -310,19 +307,19 @@ def test_a_plate_with_other_columns_leaves_those_there_alone_until_they_are_alig
         "plate A lacks 1 columns: Cells_Texture" in line for drift in result.report.drift for line in drift.lines
     )
     assert {name: _files(dataset)[name] for name in first} == first
-    values = f"SELECT count(*), sum(Cells_Texture) FROM read_parquet('{dataset}/Cells/*/*.parquet', union_by_name=true)"
+    values = f"SELECT count(*), sum(Cells_Texture) FROM read_parquet('{dataset}/Cells/*.parquet', union_by_name=true)"
     assert duckdb.sql(values).fetchall() == [(10, 10.0)]
 
     assert [drift.table for drift in datasets.align(dataset) if drift.plates] == ["Cells"]
     changed = {name for name, state in _files(dataset).items() if first.get(name, state) != state}
-    assert changed == {"Cells/plate=A/part-0.parquet"}
+    assert changed == {"Cells/A.parquet"}
     for reader in READERS.values():
         assert reader(dataset / "Cells") == 10
     assert pd.read_parquet(dataset / "Cells")["Cells_Texture"].notna().sum() == 5
-    assert read_facts(dataset / "Cells/plate=A/part-0.parquet")["plate"] == "A"
+    assert read_facts(dataset / "Cells/A.parquet")["plate"] == "A"
 
     datasets.align(dataset, schema="intersection")
-    assert "Cells_Texture" in pq.read_schema(dataset / "Cells/plate=B/part-0.parquet").names
+    assert "Cells_Texture" in pq.read_schema(dataset / "Cells/B.parquet").names
 
 
 def test_a_type_that_becomes_wider_is_wider_for_all_plates(folder, tmp_path):
@@ -345,10 +342,10 @@ def test_an_index_that_is_lost_or_wrong_is_made_anew(folder, tmp_path):
     (dataset / "_index" / "Cells.json").write_text("{broken")
     (dataset / "_index" / "Nuclei.json").unlink()
     assert datasets.tables(dataset) == known
-    (dataset / "Cells" / "plate=A" / "part-0.parquet").unlink()
+    (dataset / "Cells" / "A.parquet").unlink()
     assert set(datasets.tables(dataset)["Cells"].members) == {"B"}
-    (dataset / "Cells" / "plate=B" / "part-0.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(SchemaError, match=r"plate=B/part-0.parquet: not a whole Parquet file"):
+    (dataset / "Cells" / "B.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(SchemaError, match=r"Cells/B.parquet: not a whole Parquet file"):
         datasets.tables(dataset)
 
 

@@ -80,7 +80,7 @@ def test_the_newest_content_is_read_and_nothing_is_touched(pending: Path, tmp_pa
 def test_every_way_reads_the_newest_content(pending: Path, tmp_path: Path):
     other = write_sqlite(tmp_path / "P2.sqlite", plate(JUMP, sites(1)))
     datasets.add([pending, other], tmp_path / "set", targets=["cells"])
-    check(pq.ParquetFile(tmp_path / "set" / "Cells" / "plate=P1" / "part-0.parquet").read())
+    check(pq.ParquetFile(tmp_path / "set" / "Cells" / "P1.parquet").read())
     convert([pending, other], tmp_path / "both", targets=["cells"])
     check(pq.read_table(tmp_path / "both" / "Cells.parquet", filters=[("Metadata_Plate", "=", "P1")]))
     assert {part.table.name: part.rows for part in inspect_plate(pending).plan.tables}["Cells"] == 10

@@ -58,11 +58,9 @@ class Project:
 
     def inside(self, table: str = "Cells") -> dict[str, set[int]]:
         """TableNumbers of the plates that are in a table."""
-        files = (self.folder / "set" / table).glob("plate=*/part-0.parquet")
+        files = (self.folder / "set" / table).glob("*.parquet")
         return {
-            file.parent.name.removeprefix("plate="): set(
-                pq.ParquetFile(file).read(["Metadata_TableNumber"])["Metadata_TableNumber"].to_pylist()
-            )
+            file.stem: set(pq.ParquetFile(file).read(["Metadata_TableNumber"])["Metadata_TableNumber"].to_pylist())
             for file in files
         }
 

@@ -61,7 +61,7 @@ def _check(result: dg.ExecuteInProcessResult, table: str) -> dg.AssetCheckEvalua
 
 
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    found = ((path, path.stat()) for path in folder.rglob("part-0.parquet"))
+    found = ((path, path.stat()) for path in folder.glob("*/*.parquet"))
     return {str(path.relative_to(folder)): (facts.st_ino, facts.st_mtime_ns) for path, facts in found}
 
 
@@ -81,7 +81,7 @@ def test_plates_come_change_and_go_and_others_are_not_touched(project, tmp_path)
     datasets.add([tmp_path / "plates/A.sqlite", tmp_path / "plates/B.sqlite"], tmp_path / "own")
     for name in ("Image", "Cells"):
         for member in ("A", "B"):
-            file = f"{name}/plate={member}/part-0.parquet"
+            file = f"{name}/{member}.parquet"
             ours = pq.ParquetFile(tmp_path / "set" / file).read()
             assert ours.select(sorted(ours.schema.names)).equals(
                 (own := pq.ParquetFile(tmp_path / "own" / file).read()).select(sorted(own.schema.names))
@@ -99,17 +99,17 @@ def test_plates_come_change_and_go_and_others_are_not_touched(project, tmp_path)
     late = run("build_datasets", chosen=None)
     assert (_metadata(late, "Cells")["added"], _metadata(late, "Cells")["replaced"]) == ("C", "B")
     two = _stamps(tmp_path / "set")
-    assert {name: two[name] for name in one if "plate=A" in name} == {
-        name: state for name, state in one.items() if "plate=A" in name
+    assert {name: two[name] for name in one if name.endswith("/A.parquet")} == {
+        name: state for name, state in one.items() if name.endswith("/A.parquet")
     }
-    assert two["Cells/plate=B/part-0.parquet"] != one["Cells/plate=B/part-0.parquet"]
+    assert two["Cells/B.parquet"] != one["Cells/B.parquet"]
     rows = f"SELECT plate, count(*) FROM read_parquet('{tmp_path}/set/single_cells/*/*.parquet') GROUP BY 1 ORDER BY 1"
     assert duckdb.sql(rows).fetchall() == [("A", 5), ("B", 6), ("C", 2)]
 
     plates.remove(instance, "A")
     gone = run("build_datasets")
     assert _metadata(gone, "Cells")["removed"] == "A"
-    assert not (tmp_path / "set" / "Cells" / "plate=A").exists()
+    assert not (tmp_path / "set" / "Cells" / "A.parquet").exists()
 
 
 def test_the_check_names_plates_that_are_missing_or_older(project, tmp_path):

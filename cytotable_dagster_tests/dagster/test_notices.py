@@ -209,8 +209,8 @@ def test_datasets_that_cannot_be_built_are_told_of_once_for_a_reason(
     assert converting.convert("Good").success
     build()
     assert hook.texts == []
-    (place / "Cells" / "plate=Bad").mkdir(parents=True)
-    bad = place / "Cells" / "plate=Bad" / "part-0.parquet"
+    (place / "Cells").mkdir(parents=True)
+    bad = place / "Cells" / "Bad.parquet"
     bad.write_bytes(b"no Parquet")
     for _ in range(2):
         build()

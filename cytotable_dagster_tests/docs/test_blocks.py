@@ -27,7 +27,7 @@ TEXT = {
     "table          read  written  without image  images without  coerced  widened  dropped": (
         "test_the_report_that_is_shown_is_the_real_plates"
     ),
-    "dataset/Cells/plate=BR00126114/part-0.parquet": "test_the_dataset_that_is_shown_is_what_add_makes",
+    "dataset/Cells/BR00126114.parquet": "test_the_dataset_that_is_shown_is_what_add_makes",
 }
 
 
@@ -175,7 +175,7 @@ def test_the_dataset_that_is_shown_is_what_add_makes(stage: Stage):
     from cytotable_dagster import datasets
 
     datasets.add("plates/", "dataset/")
-    for line in _block("docs/datasets.md", "dataset/Cells/plate").text.splitlines():
+    for line in _block("docs/datasets.md", "dataset/Cells/BR").text.splitlines():
         assert (stage.folder / line.removesuffix("...")).parent.is_dir(), line
         assert line.endswith("...") or (stage.folder / line).is_file()
 
