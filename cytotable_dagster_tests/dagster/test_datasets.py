@@ -103,7 +103,8 @@ def test_plates_come_change_and_go_and_others_are_not_touched(project, tmp_path)
         name: state for name, state in one.items() if name.endswith("/A.parquet")
     }
     assert two["Cells/B.parquet"] != one["Cells/B.parquet"]
-    rows = f"SELECT plate, count(*) FROM read_parquet('{tmp_path}/set/single_cells/*/*.parquet') GROUP BY 1 ORDER BY 1"
+    files = f"read_parquet('{tmp_path}/set/single_cells/*.parquet', filename=true)"
+    rows = f"SELECT parse_filename(filename, true), count(*) FROM {files} GROUP BY 1 ORDER BY 1"
     assert duckdb.sql(rows).fetchall() == [("A", 5), ("B", 6), ("C", 2)]
 
     plates.remove(instance, "A")

@@ -209,7 +209,6 @@ def test_datasets_that_cannot_be_built_are_told_of_once_for_a_reason(
     assert converting.convert("Good").success
     build()
     assert hook.texts == []
-    (place / "Cells").mkdir(parents=True)
     bad = place / "Cells" / "Bad.parquet"
     bad.write_bytes(b"no Parquet")
     for _ in range(2):
