@@ -1,4 +1,4 @@
-"""The command line: `cytotable-dagster convert | inspect | dataset | plate | home | doctor | demo`.
+"""The command line: `cytotable-dagster convert | provenance | inspect | dataset | plate | home | doctor | demo`.
 
 Exit status: 0 done, 1 the work failed (one line says why), 2 the command was not understood.
 """
@@ -13,6 +13,7 @@ from cytotable_dagster import commands
 from cytotable_dagster.core.columns import NAMES
 from cytotable_dagster.core.discover import DATATYPES
 from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.core.images import VERIFY
 from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.options import UNMATCHED
 from cytotable_dagster.core.presets import PRESETS
@@ -45,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     among = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_convert(_command(among, "convert", commands.convert, "convert a plate to Parquet"))
+    _add_provenance(
+        _command(among, "provenance", commands.provenance, "find the images of a plate's cells, and verify them")
+    )
     _add_inspect(
         _command(among, "inspect", commands.inspect, "show what a plate holds, and the chunks of a conversion")
     )
@@ -69,7 +73,7 @@ def _command(among: Any, name: str, run: Callable[..., None] | None, text: str) 
     return parser
 
 
-def _add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+def _add_source(parser: argparse.ArgumentParser, *, several: bool = False, chunks: bool = True) -> None:
     parser.add_argument(
         "source_path",
         metavar="SOURCE",
@@ -82,7 +86,8 @@ def _add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> No
     parser.add_argument("--encoding", help="of CSV files, such as latin-1 (default: utf-8)")
     parser.add_argument("--delimiter", help="of CSV files' fields, such as ';' or tab (default: what each shows)")
     parser.add_argument("--decimal", help="of CSV files' numbers, . or , (default: what each shows)")
-    parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
+    if chunks:
+        parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
     _add_store(parser)
 
 
@@ -102,10 +107,38 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         "dest_path", metavar="DEST", help="a folder or s3:// prefix, or one ending in NAME.parquet for joined cells"
     )
     _add_options(parser)
+    parser.add_argument("--provenance", action="store_true", help="find the images of the cells: docs/images.md")
+    _add_images(parser)
     parser.add_argument("--concat", action=argparse.BooleanOptionalAction, default=True, help="one file a table")
     parser.add_argument("--join", action=argparse.BooleanOptionalAction, help="joined table or not (default: by DEST)")
     parser.add_argument("--joins", metavar="SQL", help="a DuckDB query over 'cells.parquet', ...")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+
+
+def _add_provenance(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser, several=True, chunks=False)
+    parser.add_argument(
+        "--dest", dest="dest_path", metavar="DEST", default=".", help="the folder or prefix of the tables (default: .)"
+    )
+    _add_images(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace the file that is there")
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("images")
+    images.add_argument("--image-dir", metavar="DIR", help="a folder or prefix with them; {plate} is the plate's name")
+    images.add_argument("--mask-dir", metavar="DIR")
+    images.add_argument("--outline-dir", metavar="DIR")
+    images.add_argument(
+        "--segmentation-file-regex",
+        type=_pair,
+        action="append",
+        metavar="FILE=IMAGE",
+        help="patterns of a mask's or outline's name, and of its image's",
+    )
+    images.add_argument("--path-rules", metavar="FILE.toml", help="which folder of another machine is which here")
+    images.add_argument("--load-data", metavar="FILE", help="a load_data file, .csv, .csv.gz or .parquet")
+    images.add_argument("--verify", choices=VERIFY, help="what is looked at (default: exists)")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

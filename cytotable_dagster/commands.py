@@ -27,6 +27,8 @@ def _convert_by(function: Callable[..., Any], chosen: argparse.Namespace) -> Non
     store = {"endpoint_url": chosen.dest_endpoint_url, "profile_name": chosen.dest_profile_name}
     known = _known(chosen, "casts", "parsl_config", "report", *(f"dest_{name}" for name in store))
     given = {name: value for name, value in store.items() if value is not None}
+    if known.get("segmentation_file_regex"):
+        known["segmentation_file_regex"] = dict(known["segmentation_file_regex"])
     try:
         with _progress() as progress:
             result = function(
@@ -41,6 +43,18 @@ def _convert_by(function: Callable[..., Any], chosen: argparse.Namespace) -> Non
         raise
     print(result)
     _write_report(result.report, chosen.report)
+
+
+def provenance(chosen: argparse.Namespace) -> None:
+    """Find and verify the images of plates, and print what became of them."""
+    from cytotable_dagster.core.images import find_provenance
+
+    known = _known(chosen)
+    if known.get("segmentation_file_regex"):
+        known["segmentation_file_regex"] = dict(known["segmentation_file_regex"])
+    with _progress() as progress:
+        found = find_provenance(**known, progress=progress)
+    print(found)
 
 
 def _write_report(report: Any, path: str | None) -> None:

@@ -13,6 +13,9 @@ from cytotable_dagster.core import errors as core_errors
 PACKAGE = Path(__file__).parents[1] / "cytotable_dagster"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in MODULES if path.parent == PACKAGE / "core"]
+# Rooms of core: folders that others import from by their face alone.
+ROOMS = ("images",)
+IN_ROOMS = [path for room in ROOMS for path in MODULES if path.parent == PACKAGE / "core" / room]
 
 # What numba compiles, and what makes the pages of a SQLite file into tables.
 COMPILED = ("kernel", "parquet_thrift", "csv_fields", "csv_records")
@@ -84,6 +87,7 @@ LAYERS = (
     ("table_numbers",),
     ("planning", "compartments", "request"),
     ("single_cells", "sql_join", "table_file", "report", "plate_folder"),
+    ROOMS,
     ("matches", "inspection", "work", "lake", "reporting"),
     ("many_plates", "lake_results"),
     ("merging", "lake_dataset", "one_plate", "results_place"),
@@ -119,14 +123,14 @@ def _who_import(paths: list[Path], *roots: str) -> list[str]:
 
 
 def test_core_knows_nothing_of_dagster():
-    assert _who_import(CORE, "dagster", "dagster_webserver", "dagster_graphql") == []
+    assert _who_import(CORE + IN_ROOMS, "dagster", "dagster_webserver", "dagster_graphql") == []
 
 
 def test_core_imports_nothing_of_the_package_outside_core():
     inside = "cytotable_dagster.core"
     outside = [
         f"{path.name}:{line} imports {module}"
-        for path in CORE
+        for path in CORE + IN_ROOMS
         for module, line in _imports(path, typing=True)
         if module.split(".")[0] == "cytotable_dagster" and not f"{module}.".startswith(f"{inside}.")
     ]
@@ -158,14 +162,28 @@ def test_assets_import_nothing_of_what_is_built_of_them():
 def test_modules_of_core_import_only_from_their_layer_or_a_lower_one():
     ranks = {name: rank for rank, names in enumerate(LAYERS) for name in names}
     wrong = []
-    for path in CORE:
-        if path.stem not in ranks:
+    for path in CORE + IN_ROOMS:
+        own = path.parent.name if path in IN_ROOMS else path.stem
+        if own not in ranks:
             continue
         for module, line in _imports(path, typing=True):
             other = module.removeprefix("cytotable_dagster.core.").split(".")[0]
-            if module.startswith("cytotable_dagster.core.") and ranks.get(other, -1) > ranks[path.stem]:
+            if module.startswith("cytotable_dagster.core.") and ranks.get(other, -1) > ranks[own]:
                 wrong.append(f"{path.name}:{line} imports {other}")
     assert wrong == []
+
+
+def test_nothing_is_imported_from_inside_a_room_but_by_the_room_itself():
+    inside = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {module}"
+        for room in ROOMS
+        for path in MODULES
+        if path.parent != PACKAGE / "core" / room
+        for module, line in _imports(path, typing=True)
+        if module.startswith(f"cytotable_dagster.core.{room}.")
+        and (PACKAGE / "core" / room / f"{module.split('.')[3]}.py").exists()
+    ]
+    assert inside == []
 
 
 def test_every_module_of_core_has_a_layer_or_is_for_the_compiler_or_the_page_reader():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,12 @@ import pyarrow.parquet  # noqa: F401
 
 from cytotable_dagster.core.cache import with_fresh_copies
 from cytotable_dagster.core.compiled import load_kept
+from cytotable_dagster.core.destination import Destination
 from cytotable_dagster.core.drift import UNION
+from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.executors import runner
+from cytotable_dagster.core.images import FILE as PROVENANCE
+from cytotable_dagster.core.images import Rules, Search, provenance_of_plates, put_provenance
 from cytotable_dagster.core.machine_errors import errors_of_machine
 from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
 from cytotable_dagster.core.one_plate import Target, convert_plate
@@ -23,7 +28,7 @@ from cytotable_dagster.core.report import ConversionResult
 from cytotable_dagster.core.request import Request
 from cytotable_dagster.core.results_place import check_free, is_joined, place_for, usual_outputs
 from cytotable_dagster.core.store_destination import destination_of
-from cytotable_dagster.core.types import Progress
+from cytotable_dagster.core.types import Plate, Progress
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -62,6 +67,14 @@ def convert(
     delimiter: str | None = None,
     decimal: str | None = None,
     strict: bool = False,
+    provenance: bool = False,
+    image_dir: str | Path | None = None,
+    mask_dir: str | Path | None = None,
+    outline_dir: str | Path | None = None,
+    segmentation_file_regex: Mapping[str, str] | None = None,
+    path_rules: Rules = None,
+    load_data: str | Path | None = None,
+    verify: str | None = None,
     progress: Progress | None = None,
     dest_cloud: Mapping[str, Any] | None = None,
     **cloud: Any,
@@ -104,6 +117,14 @@ def convert(
         decimal: what stands before their decimals, `,` or `.`; None takes what each file shows.
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
+        provenance: write `_about/provenance.parquet` beside the tables: where the file of each image and channel is,
+            and whether it is the one that was measured; see `docs/images.md`.
+        image_dir: for that, a folder or prefix with the images below it; `{plate}` in it is the plate's name.
+        mask_dir, outline_dir: the same of masks and outlines, called as their images are.
+        segmentation_file_regex: pattern of a mask's or outline's name -> pattern of its image's name.
+        path_rules: a TOML file, or a list of `{"from": ..., "to": ...}`: which folder of another machine is which here.
+        load_data: a load_data file, `.csv`, `.csv.gz` or `.parquet`.
+        verify: `none`, `exists` (the default) or `md5`.
         progress: called with (step, done, total) as work proceeds.
         dest_cloud: options of the S3 client for `dest_path`; None takes those of the source, but always signs.
         cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
@@ -121,6 +142,7 @@ def convert(
     for name, value in (("concat", concat), ("sort_output", sort_output), ("overwrite", overwrite)):
         check_flag(name, value)
     check_flag("join", join, undecided=True)
+    check_flag("provenance", provenance)
     joined = is_joined(dest_path, join, joins)
     request = Request.checked(
         joined=joined,
@@ -148,10 +170,25 @@ def convert(
         cloud=cloud,
         dest_cloud=dest_cloud,
     )
+    search = Search.asked_for(
+        provenance,
+        image_dir=image_dir,
+        mask_dir=mask_dir,
+        outline_dir=outline_dir,
+        segmentation_file_regex=segmentation_file_regex,
+        path_rules=path_rules,
+        load_data=load_data,
+        verify=verify,
+        cloud=request.cloud,
+    )
     place, single = place_for(dest_path, joined, request.dest_cloud)
     # What is there is looked at before anything is downloaded; what a plate really has is known only later.
     usual = [single] if joined else usual_outputs(request.options.targets, concat)
+    if search is not None:
+        usual.append(PROVENANCE)
     plates = request.plates_at(source_path)
+    if search is not None and len(plates) > 1 and not concat:
+        raise OptionError("provenance=True is of tables in one file each; leave out concat=False")
     if len(plates) > 1 and not concat:
         check_free(place, usual, overwrite)
         dataset = destination_of(dest_path, request.dest_cloud)
@@ -161,11 +198,22 @@ def convert(
         check_free(place, usual, overwrite)
         if len(plates) == 1:
             target = Target(place, claim, single, overwrite)
-            return convert_plate(plates[0], request, target, parsl_config, started)
+            result = convert_plate(plates[0], request, target, parsl_config, started)
+            return _with_provenance(result, plates, request, search, place)
         with (
             place.scratch() as scratch,
             runner(parsl_config, scratch) as run,
             place.together(scratch, claim, overwrite=overwrite) as results,
         ):
             called = (lambda table: single) if joined else (lambda table: f"{table}.parquet")
-            return convert_to_files(plates, called, place, results, request, run, scratch)
+            result = convert_to_files(plates, called, place, results, request, run, scratch)
+        return _with_provenance(result, plates, request, search, place)
+
+
+def _with_provenance(
+    result: ConversionResult, plates: Sequence[Plate], request: Request, search: Search | None, place: Destination
+) -> ConversionResult:
+    """The result, and beside the tables the provenance of their images."""
+    if search is None:
+        return result
+    return replace(result, provenance=put_provenance(provenance_of_plates(plates, search, request), place))

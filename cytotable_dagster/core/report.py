@@ -14,6 +14,22 @@ from cytotable_dagster.core.types import FileFacts, Source
 
 
 @dataclass(frozen=True)
+class ProvenanceFacts:
+    """The file that says where images are (`docs/images.md`): its path, rows, rows by status, and the same for people.
+
+    Printed, the last.
+    """
+
+    path: Path
+    rows: int
+    counts: Mapping[str, int]
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}\n{self.text}"
+
+
+@dataclass(frozen=True)
 class PlatesReport:
     """The report of several plates: each plate's, how their columns differ, and what else is odd about them together.
 
@@ -58,6 +74,7 @@ class ConversionResult:
         readers: for each source table that was copied to be read, why; of several plates with the plate's name.
         seconds: wall time of the whole conversion.
         report: rows read and written, what did not fit or match, of one plate or of several.
+        provenance: of the images, where it was asked for.
     """
 
     files: Mapping[str, FileFacts]
@@ -65,6 +82,7 @@ class ConversionResult:
     readers: tuple[tuple[str, str], ...]
     seconds: float
     report: ConversionReport | PlatesReport
+    provenance: ProvenanceFacts | None = None
 
     @property
     def outputs(self) -> tuple[FileFacts, ...]:
@@ -128,7 +146,8 @@ class ConversionResult:
             plates = "1 plate" if len(self.sources) == 1 else f"{len(self.sources)} plates"
             lines.append(f"{plates} converted in {self.seconds:.2f} s")
         lines.extend(f"{table}: read from a copy ({reason})" for table, reason in self.readers)
-        return "\n".join((*lines, "", str(self.report)))
+        images = () if self.provenance is None else ("", str(self.provenance))
+        return "\n".join((*lines, "", str(self.report), *images))
 
 
 # What several plates become is of the same kind as what one does.

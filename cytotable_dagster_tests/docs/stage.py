@@ -126,12 +126,14 @@ class Stage:
 
 
 def write_plates(folder: Path) -> None:
-    """`plate.sqlite`, `plates/` with two plates; each whole, so that nothing of them is unmatched."""
+    """`plate.sqlite` and its `images/`, `plates/` with two plates; each whole, so that nothing of them is unmatched."""
     for name, seed in (("BR00126114", 1), ("BR00126115", 2)):
         made = write_plate(folder / ".made", plate=name, wells=2, sites_per_well=1, image_size=256, seed=seed)
         path = folder / "plates" / f"{name}.sqlite"
         path.parent.mkdir(exist_ok=True)
+        (folder / "images").mkdir(exist_ok=True)
         made.sqlite.rename(path)
+        made.images.rename(folder / "images" / name) if seed == 1 else None
         _match_all(path)
     (folder / "plate.sqlite").write_bytes((folder / "plates" / "BR00126114.sqlite").read_bytes())
 

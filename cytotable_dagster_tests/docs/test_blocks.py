@@ -53,6 +53,8 @@ def stage(tmp_path: Path, plates: Path, store, monkeypatch: pytest.MonkeyPatch, 
     folder.mkdir()
     shutil.copy(plates / "plate.sqlite", folder)
     shutil.copytree(plates / "plates", folder / "plates")
+    (folder / "images").symlink_to(plates / "images")
+    (folder / "outlines").mkdir()
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "opt" / "cytotable").mkdir(parents=True)
     (folder / "opt" / "cytotable" / "bin").symlink_to(Path(sys.executable).parent)

@@ -1,0 +1,79 @@
+"""The provenance of plates by itself, without their tables."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.images.provenance import FILE, Provenance, provenance_of_plates, write_provenance
+from cytotable_dagster.core.images.search import EXISTS, Rules, Search
+from cytotable_dagster.core.machine_errors import errors_of_machine
+from cytotable_dagster.core.presets import Preset
+from cytotable_dagster.core.publication import exists_already
+from cytotable_dagster.core.report import ProvenanceFacts
+from cytotable_dagster.core.request import Request
+from cytotable_dagster.core.store_destination import destination_of
+from cytotable_dagster.core.types import Progress
+
+
+@errors_of_machine()
+def find_provenance(
+    source_path: str | Path | Sequence[str | Path],
+    dest_path: str | Path,
+    source_datatype: str | None = None,
+    preset: str | Preset | None = None,
+    *,
+    image_dir: str | Path | None = None,
+    mask_dir: str | Path | None = None,
+    outline_dir: str | Path | None = None,
+    segmentation_file_regex: Mapping[str, str] | None = None,
+    path_rules: Rules = None,
+    load_data: str | Path | None = None,
+    verify: str | None = None,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **cloud: Any,
+) -> ProvenanceFacts:
+    """Write `_about/provenance.parquet` of plates into a folder or prefix, as `convert(..., provenance=True)` does.
+
+    Raises:
+        CytoTableError: see `convert`; nothing is left behind half-written.
+    """
+    request = Request.checked(
+        source_datatype=source_datatype,
+        preset=preset,
+        encoding=encoding,
+        delimiter=delimiter,
+        decimal=decimal,
+        progress=progress,
+        cloud=cloud,
+    )
+    search = Search.checked(
+        image_dir=image_dir,
+        mask_dir=mask_dir,
+        outline_dir=outline_dir,
+        segmentation_file_regex=segmentation_file_regex,
+        path_rules=path_rules,
+        load_data=load_data,
+        verify=verify or EXISTS,
+        cloud=request.cloud,
+    )
+    plates = request.plates_at(source_path)
+    place = destination_of(dest_path, request.dest_cloud)
+    with place.writing(file_by_file=True):
+        if place.exists(FILE) and not overwrite:
+            raise exists_already(place.address(FILE))
+        return put_provenance(provenance_of_plates(plates, search, request), place)
+
+
+def put_provenance(found: Sequence[Provenance], place: Destination) -> ProvenanceFacts:
+    """Put the provenance of plates among what tells about the tables of a destination, in place of any there."""
+    with place.scratch() as scratch:
+        rows = write_provenance(found, scratch / "provenance.parquet")
+        place.put(scratch / "provenance.parquet", FILE)
+    counts: Counter[str] = sum((Counter(one.counts) for one in found), Counter())
+    return ProvenanceFacts(place.path(FILE), rows, counts, "\n".join(map(str, found)))
