@@ -157,13 +157,18 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
 def _result(key: dg.AssetCheckKey, check: Check, subject: Subject) -> dg.AssetCheckResult:
     plan = subject.plan
     if subject.name in COMPARTMENTS and subject.name not in plan.compartments:
-        note = f"{plan.source.plate} has no table for {subject.name}"
-        return dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, passed=True, metadata={"note": note})
+        return _passed(key, f"{plan.source.plate} has no table for {subject.name}")
+    if subject.name == JOINED and plan.base is None:
+        return _passed(key, f"{plan.source.plate} has no table of objects")
     passed, facts = check(subject)
     severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckResult(
         asset_key=key.asset_key, check_name=key.name, passed=passed, severity=severity, metadata=facts
     )
+
+
+def _passed(key: dg.AssetCheckKey, note: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, passed=True, metadata={"note": note})
 
 
 def _asset(name: str) -> dg.AssetKey:

@@ -172,6 +172,15 @@ def absent_metadata(plan: Plan, compartment: str) -> Metadata:
     }
 
 
+def no_cells_metadata(plan: Plan) -> Metadata:
+    """For the joined table of a plate of images only."""
+    return {
+        "dagster/row_count": 0,
+        "note": f"{plan.source.plate} has no table of objects, so there are no single cells",
+        **source_metadata(plan.source),
+    }
+
+
 def _file_metadata(facts: FileFacts) -> Metadata:
     return {
         "dagster/row_count": facts.rows,

@@ -13,9 +13,9 @@ from cytotable_dagster.assets.common import (
 )
 from cytotable_dagster.assets.faults import step
 from cytotable_dagster.core import lake_results as core
-from cytotable_dagster.core.lake import kept_plan, plan_report
+from cytotable_dagster.core.lake import forget_compartment, kept_plan, plan_report
 from cytotable_dagster.core.types import SINGLE_CELLS as JOINED
-from cytotable_dagster.metadata import single_cells_metadata
+from cytotable_dagster.metadata import no_cells_metadata, single_cells_metadata
 from cytotable_dagster.partitions import plates
 from cytotable_dagster.resources import Lake, ParslCluster
 
@@ -26,7 +26,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
         deps=[PLATE_SQLITE, *map(compartment_key, COMPARTMENTS)],
         partitions_def=plates,
         description="single_cells.parquet: one row for each cytoplasm, with the features of its cell and nucleus and "
-        "the plate, well, site and image files of its image. Fails where rows are lost.",
+        "the plate, well, site and image files of its image. Fails where rows are lost. Images alone have none.",
         group_name="parquet",
         kinds={"parquet"},
         owners=OWNERS,
@@ -40,6 +40,11 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
         folder = lake.of(plate)
         with step(context), folder.locked():
             plan = kept_plan(plate, folder, lake.options(chunks))
+            if plan.base is None:
+                forget_compartment(folder, JOINED)
+                return dg.MaterializeResult(
+                    metadata=no_cells_metadata(plan), data_version=dg.DataVersion(plan.fingerprint)
+                )
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.result_facts(folder, JOINED)
             return dg.MaterializeResult(
                 metadata=single_cells_metadata(plan, folder, facts, plan_report(plan).matches),

@@ -128,7 +128,8 @@ def make_plan(
     else:
         files = find_files_tables(source.path, preset, options.format, folder)
         tables = {name: table.columns for name, table in files.tables.items()}
-    found = wanted_tables(source_tables(tables, preset, source.uri), options.targets, source.uri)
+    there = source_tables(tables, preset, source.uri)
+    found = wanted_tables(there, options.targets, source.uri)
     base, links = joined_by(found, preset)
     parts, keys, readers = [], [], []
     wholes: dict[str, PageTable] = {}
@@ -170,7 +171,7 @@ def make_plan(
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
         skipped=files.all_skipped() if files else (),
-        notes=files.all_notes() if files else (*notes_on(preset), *_notes(source)),
+        notes=files.all_notes() if files else (*_lacking(there, preset), *notes_on(preset), *_notes(source)),
         skipped_rows=files.skipped_rows() if files else 0,
         number=number.result() if number else None,
         copies=copies or copies_in(folder),
@@ -178,6 +179,12 @@ def make_plan(
     )
     save_plan(plan)
     return plan
+
+
+def _lacking(there: Sequence[SourceTable], preset: Preset) -> tuple[str, ...]:
+    found = {table.compartment for table in there}
+    names = [name for name in (*preset.metadata, *preset.compartments) if name not in found]
+    return (f"there is no table of {', '.join(names)}",) if names else ()
 
 
 def _notes(source: Source) -> tuple[str, ...]:

@@ -194,3 +194,35 @@ def test_objects_are_known_by_their_numbers_and_by_what_was_measured_of_them():
     columns = ["ImageNumber", "Green_Nuclei_Number_Object_Number", "Green_Nuclei_Mean_Spots_AreaShape_Area"]
     columns += ["Cells_Mean_Spots_AreaShape_Area", "Cells_Custom", "Image_Count_Cells", "Metadata_Well"]
     assert objects_in(columns) == ("Green_Nuclei", "Cells")
+
+
+@pytest.mark.parametrize(("dialect", "start"), [(EXPORT, ""), (EXPORT, "MyExpt_"), (JUMP, ""), (CYTOMINER, "QC_")])
+def test_a_plate_of_images_only_is_its_image_table(make_plate, tmp_path, dialect, start):
+    image = plate(dialect)["Per_Image" if dialect == EXPORT else "Image"]
+    source = make_plate({f"{start}{'Per_' if dialect == EXPORT else ''}Image": image})
+    result = convert(source, tmp_path / "out", strict=True)
+    assert [(output.path.name, output.rows) for output in result.outputs] == [("Image.parquet", 2)]
+    assert convert(source, tmp_path / "one", targets=["image"]).outputs[0].rows == 2
+    assert "there is no table of Cells, Cytoplasm, Nuclei" in str(result.report)
+    assert "there is no table of Cells, Cytoplasm, Nuclei" in str(inspect_plate(source))
+    with pytest.raises(TargetError, match="no table of objects to make single cells of"):
+        convert(source, tmp_path / "joined" / "cells.parquet")
+    assert not (tmp_path / "joined").exists()
+    with pytest.raises(TargetError, match=r"none of the tables .*Speckles"):
+        convert(source, tmp_path / "none", compartments=["Speckles"])
+
+
+@pytest.mark.parametrize("dialect", [EXPORT, JUMP, CYTOMINER])
+@pytest.mark.parametrize("kept", [OBJECTS, ("Cells",)])
+def test_tables_of_objects_need_no_image_table(converted, dialect, kept):
+    tables = {name: table for name, table in plate(dialect).items() if name.endswith(tuple(kept))}
+    assert set(converted(tables, strict=len(kept) == 1)) == set(kept)
+
+
+def test_a_plate_of_images_among_others_has_its_images_beside_theirs(make_plate, tmp_path):
+    make_plate(plate(JUMP), name="plates/P1.sqlite")
+    make_plate({"Image": plate(JUMP)["Image"]}, name="plates/P2.sqlite")
+    result = convert(tmp_path / "plates", tmp_path / "out")
+    assert {output.path.stem: output.rows for output in result.outputs}["Image"] == 4
+    result = convert(tmp_path / "plates", tmp_path / "set", concat=False)
+    assert {output.path.stem: output.rows for output in result.outputs}["Cells"] == 5

@@ -27,6 +27,19 @@ def test_a_plate_without_a_table_has_all_the_others(deployment: Deployment, lack
     assert all(check.passed for key, check in deployment.checks(result).items() if key[1] != "objects_matched")
 
 
+def test_a_plate_of_images_only_has_no_single_cells_and_does_not_fail(deployment: Deployment) -> None:
+    deployment.add("Images", {"Image": plate(JUMP)["Image"]})
+    # As it had them before its tables of objects were taken out.
+    deployment.lake("Images").path.mkdir(parents=True)
+    (deployment.lake("Images").path / "single_cells.parquet").write_bytes(b"PAR1")
+    result = deployment.convert("Images")
+    assert result.success, failures(result)
+    assert results(deployment, "Images") == ["Image.parquet"]
+    assert "no single cells" in deployment.metadata("single_cells", "Images")["note"]
+    assert deployment.outdated("Images") == {}
+    assert all(check.passed for check in deployment.checks(result).values())
+
+
 def test_chunks_of_a_table_that_is_not_there_say_so(deployment: Deployment) -> None:
     tables = plate(JUMP)
     del tables["Cytoplasm"]
