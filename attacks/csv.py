@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from attacks.csv_files import plate, spoil
 from attacks.outcome import DIFFERENT, RIGHT, Outcome, refused
 from cytotable_dagster import ConversionResult, CytoTableError, convert
-from cytotable_dagster.core import csv_parts
-from cytotable_dagster.core.conversion_report import CompartmentReport
+from cytotable_dagster.core.reports.records import CompartmentReport
+from cytotable_dagster.core.sources.csv import parts as csv_parts
 
 _BLANKS = " \t\n\r\f\v"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)

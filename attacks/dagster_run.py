@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from cytotable_dagster.build import build_defs
+from cytotable_dagster.defs.build import build_defs
 
 
 def run(plate: str) -> int:

@@ -21,11 +21,11 @@ from typing import Any
 
 from attacks.outcome import DIFFERENT, HALF, LEFT, RAW, RIGHT, Outcome
 from cytotable_dagster import CytoTableError, convert, datasets
-from cytotable_dagster.core import upload
-from cytotable_dagster.core.destination import Destination, LocalDestination
 from cytotable_dagster.core.errors import DestinationExistsError
-from cytotable_dagster.core.leftovers import owned_folder, sweep
-from cytotable_dagster.core.store_destination import StoreDestination, destination_of
+from cytotable_dagster.core.storage import upload
+from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.store_destination import StoreDestination, destination_of
+from cytotable_dagster.core.support.leftovers import owned_folder, sweep
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, start_s3_server
 from cytotable_dagster.demo.wide import write_wide_plate
 
@@ -330,7 +330,7 @@ def _home() -> Path:
     """A Dagster instance that knows plate B."""
     import dagster as dg
 
-    from cytotable_dagster import plates
+    from cytotable_dagster.defs import plates
     from cytotable_dagster.demo.servers import prepare_home
 
     home = _kept_folder("home") / "home"

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from attacks.outcome import DIFFERENT, RIGHT, Outcome, refused
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.core.presets import preset_named
-from cytotable_dagster.core.report import ConversionResult
+from cytotable_dagster.core.model.presets import preset_named
+from cytotable_dagster.core.reports.results import ConversionResult
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Table, plate, sites, write_sqlite
 from cytotable_dagster_tests.core.sqlite_mutations import MUTATIONS
 from cytotable_dagster_tests.core.sqlite_oracle import converted

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from attacks.outcome import DIFFERENT, HALF, HANG, LEFT, RIGHT, Outcome, refused
 from attacks.store_faults import apply, fault_of
 from cytotable_dagster import CytoTableError, convert
-from cytotable_dagster.core import download, store, upload
+from cytotable_dagster.core.storage import client as store
+from cytotable_dagster.core.storage import download, upload
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, start_s3_server
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.store_between import Between, between

@@ -35,12 +35,12 @@ def main(job: dict[str, Any]) -> int:
 
         return dagster_run.run(arguments["plate"])
     if job.get("processes"):
-        from cytotable_dagster.resources import ParslCluster
+        from cytotable_dagster.defs.resources import ParslCluster
 
         scratch = Path(tempfile.mkdtemp(dir=job["logs"]))
         arguments["parsl_config"] = ParslCluster(executor="processes", workers=2).config(scratch)
     from cytotable_dagster import CytoTableError, convert, datasets
-    from cytotable_dagster.core import upload
+    from cytotable_dagster.core.storage import upload
 
     upload.PART_BYTES = 5 << 20
     print("begins", flush=True)
@@ -72,7 +72,7 @@ def _kill_at(step: str, number: int, when: str) -> None:
     if step == "name":
         for name in _NAMES:
             setattr(os, name, counted(getattr(os, name)))
-        from cytotable_dagster.core import publication
+        from cytotable_dagster.core.support import publication
 
         publication.exchange = counted(publication.exchange)
         return

@@ -6,9 +6,9 @@ The S3 server is moto's, in this process; a look's seconds are mostly its own.
 import logging
 import time
 
-from cytotable_dagster.core.addresses import Pattern
-from cytotable_dagster.core.arrivals import Memory, look
-from cytotable_dagster.core.listing import listing
+from cytotable_dagster.core.intake.addresses import Pattern
+from cytotable_dagster.core.intake.arrivals import Memory, look
+from cytotable_dagster.core.intake.listing import listing
 
 BATCHES, PLATES, OTHERS = 25, 100, 39
 LOOKS = 8

@@ -24,14 +24,14 @@ import dagster as dg
 import psutil
 
 from benchmarks.machine import description
-from cytotable_dagster import plates
-from cytotable_dagster.assets.common import COMPARTMENTS, PLATE_SQLITE, SINGLE_CELLS, compartment_key
-from cytotable_dagster.core import arrivals
-from cytotable_dagster.core.addresses import Pattern
-from cytotable_dagster.core.arrivals import Memory, look
-from cytotable_dagster.core.listing import listing
+from cytotable_dagster.core.intake import arrivals
+from cytotable_dagster.core.intake.addresses import Pattern
+from cytotable_dagster.core.intake.arrivals import Memory, look
+from cytotable_dagster.core.intake.listing import listing
+from cytotable_dagster.defs import plates
+from cytotable_dagster.defs.assets.common import COMPARTMENTS, PLATE_SQLITE, SINGLE_CELLS, compartment_key
+from cytotable_dagster.defs.home import LOCATION
 from cytotable_dagster.demo.servers import daemon, prepare_home, web_server
-from cytotable_dagster.home import LOCATION
 
 IN_A_BATCH = 100
 WATCHED = 30

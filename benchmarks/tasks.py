@@ -103,7 +103,7 @@ def encode(folder: str, dest: str) -> Facts:
     """pyarrow writing the tables that lie in `folder`, from memory, with our settings and row groups."""
     import pyarrow.parquet as pq
 
-    from cytotable_dagster.core.parquet import parquet_writer
+    from cytotable_dagster.core.parquet.writing import parquet_writer
 
     seconds = 0.0
     for path in sorted(Path(folder).glob("*.parquet")):
@@ -119,8 +119,8 @@ def encode(folder: str, dest: str) -> Facts:
 
 def decode(source: str, dest: str) -> Facts:
     """Our reader giving every value of every table in Arrow arrays, on one thread."""
-    from cytotable_dagster.core.compartments import read_batches
-    from cytotable_dagster.core.options import Options
+    from cytotable_dagster.core.planning.options import Options
+    from cytotable_dagster.core.steps.chunk_files import read_batches
 
     plan = _plan(source, dest, Options())
     for compartment in plan.compartments:
@@ -137,8 +137,8 @@ def decode(source: str, dest: str) -> Facts:
 
 def one_image(source: str, dest: str, images: int) -> Facts:
     """Converting one image again, of a plate whose plan is kept: its chunk of every table."""
-    from cytotable_dagster.core.compartments import write_chunks
-    from cytotable_dagster.core.options import Options
+    from cytotable_dagster.core.planning.options import Options
+    from cytotable_dagster.core.steps.chunk_files import write_chunks
 
     plan = _plan(source, dest, Options(chunks=images))
     write_chunks(plan.folder, plan.compartments[0], [0], Path(dest) / "first")
@@ -176,9 +176,9 @@ def pandas_join(source: str, dest: str) -> Facts:
 
 
 def _plan(source: str, dest: str, options: Any) -> Any:
-    from cytotable_dagster.core.cache import fetch
-    from cytotable_dagster.core.discover import find_plate
-    from cytotable_dagster.core.planning import make_plan, resolved_preset
+    from cytotable_dagster.core.intake.cache import fetch
+    from cytotable_dagster.core.intake.discover import find_plate
+    from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
 
     found = fetch(find_plate(source, "sqlite", {}), {})
     return make_plan(found, resolved_preset(found, None), options, Path(dest) / "plan")

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster import errors
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.core.presets import PRESETS, Preset
+from cytotable_dagster.core.model.presets import PRESETS, Preset
 from cytotable_dagster.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from cytotable_dagster import datasets
     from cytotable_dagster.core.convert import convert
     from cytotable_dagster.core.inspection import inspect_plate
-    from cytotable_dagster.core.report import ConversionResult, PlatesResult
+    from cytotable_dagster.core.reports.results import ConversionResult, PlatesResult
 
 __all__ = [
     "PRESETS",

@@ -1,16 +1,16 @@
 """Datasets of many plates, for people and programs: add plates, list them, remove one, give all the same columns.
 
 A dataset is plain Parquet, `<dataset>/<table>/<plate>.parquet`, which DuckDB, polars, pyarrow, pandas, dask and
-pycytominer read as one table; see `core.dataset`. One that an earlier version wrote, `plate=<plate>/part-0.parquet`, is
-read as it is, and given this layout by whatever changes it.
+pycytominer read as one table; see `core.datasets.tables`. One that an earlier version wrote,
+`plate=<plate>/part-0.parquet`, is read as it is, and given this layout by whatever changes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.cache import with_fresh_copies
-from cytotable_dagster.core.dataset import (
+from cytotable_dagster.core.datasets.files import table_names
+from cytotable_dagster.core.datasets.tables import (
     Table,
     column_is_empty,
     fit_plates,
@@ -19,21 +19,21 @@ from cytotable_dagster.core.dataset import (
     remove_plate,
     save_index,
 )
-from cytotable_dagster.core.dataset_files import table_names
-from cytotable_dagster.core.destination import Destination
-from cytotable_dagster.core.drift import UNION, Drift, unified
 from cytotable_dagster.core.errors import SourceNotFoundError
-from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.options import KEEP, check_flag
-from cytotable_dagster.core.store import checked_cloud_options
-from cytotable_dagster.core.store_destination import destination_of
+from cytotable_dagster.core.intake.cache import with_fresh_copies
+from cytotable_dagster.core.planning.options import KEEP, check_flag
+from cytotable_dagster.core.planning.unify import UNION, Drift, unified
+from cytotable_dagster.core.storage.client import checked_cloud_options
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.machine_errors import errors_of_machine
 
 if TYPE_CHECKING:
     from parsl import Config
 
-    from cytotable_dagster.core.presets import Preset
-    from cytotable_dagster.core.report import ConversionResult
-    from cytotable_dagster.core.types import Progress
+    from cytotable_dagster.core.model.presets import Preset
+    from cytotable_dagster.core.model.types import Progress
+    from cytotable_dagster.core.reports.results import ConversionResult
 
 
 @errors_of_machine()
@@ -79,9 +79,9 @@ def add(
         SchemaError: a column has different types on two plates; nothing was added.
         CytoTableError: see `cytotable_dagster.core.errors`.
     """
-    from cytotable_dagster.core.executors import runner
-    from cytotable_dagster.core.merging import convert_to_dataset
-    from cytotable_dagster.core.request import Request
+    from cytotable_dagster.core.conversion.publish import convert_to_dataset
+    from cytotable_dagster.core.conversion.request import Request
+    from cytotable_dagster.core.execution.runner import runner
 
     check_flag("join", join)
     request = Request.checked(

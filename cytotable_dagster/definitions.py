@@ -1,5 +1,5 @@
 """What Dagster loads."""
 
-from cytotable_dagster.build import build_defs
+from cytotable_dagster.defs.build import build_defs
 
 defs = build_defs()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cytotable_dagster.core.destination import Destination
-from cytotable_dagster.core.store_destination import destination_of
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster_tests.store_between import Between, between
 
 if TYPE_CHECKING:

@@ -11,24 +11,24 @@ import numpy.ma  # noqa: F401
 import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
-from cytotable_dagster.core.cache import with_fresh_copies
-from cytotable_dagster.core.compiled import load_kept
-from cytotable_dagster.core.destination import Destination
-from cytotable_dagster.core.drift import UNION
+from cytotable_dagster.core.conversion.one_plate import Target, convert_plate
+from cytotable_dagster.core.conversion.place import check_free, is_joined, place_for, usual_outputs
+from cytotable_dagster.core.conversion.publish import convert_to_dataset, convert_to_files
+from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.errors import OptionError
-from cytotable_dagster.core.executors import runner
+from cytotable_dagster.core.execution.runner import runner
 from cytotable_dagster.core.images import FILE as PROVENANCE
 from cytotable_dagster.core.images import Rules, Search, provenance_of_plates, put_provenance
-from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.merging import convert_to_dataset, convert_to_files
-from cytotable_dagster.core.one_plate import Target, convert_plate
-from cytotable_dagster.core.options import KEEP, check_flag, one_of
-from cytotable_dagster.core.presets import Preset
-from cytotable_dagster.core.report import ConversionResult
-from cytotable_dagster.core.request import Request
-from cytotable_dagster.core.results_place import check_free, is_joined, place_for, usual_outputs
-from cytotable_dagster.core.store_destination import destination_of
-from cytotable_dagster.core.types import Plate, Progress
+from cytotable_dagster.core.intake.cache import with_fresh_copies
+from cytotable_dagster.core.kernels.loading import load_kept
+from cytotable_dagster.core.model.presets import Preset
+from cytotable_dagster.core.model.types import Plate, Progress
+from cytotable_dagster.core.planning.options import KEEP, check_flag, one_of
+from cytotable_dagster.core.planning.unify import UNION
+from cytotable_dagster.core.reports.results import ConversionResult
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.machine_errors import errors_of_machine
 
 if TYPE_CHECKING:
     from parsl import Config

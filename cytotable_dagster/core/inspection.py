@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.cache import fetched
-from cytotable_dagster.core.discover import find_plate
-from cytotable_dagster.core.leftovers import temporary_folder
-from cytotable_dagster.core.links import told
-from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.plan import Plan, copies_in
-from cytotable_dagster.core.planning import make_plan
-from cytotable_dagster.core.presets import Preset
-from cytotable_dagster.core.request import Request
-from cytotable_dagster.core.source_state import check_unchanged, unless_changed
-from cytotable_dagster.core.sqlite_copy import settled
-from cytotable_dagster.core.sqlite_file import read_tables
-from cytotable_dagster.core.text_table import text_table
+from cytotable_dagster.core.conversion.request import Request
+from cytotable_dagster.core.intake.cache import fetched
+from cytotable_dagster.core.intake.discover import find_plate
+from cytotable_dagster.core.model.presets import Preset
+from cytotable_dagster.core.planning.links import told
+from cytotable_dagster.core.planning.make_plan import make_plan
+from cytotable_dagster.core.planning.plan import Plan, copies_in
+from cytotable_dagster.core.sources.sqlite.catalog import read_tables
+from cytotable_dagster.core.sources.sqlite.copies import settled
+from cytotable_dagster.core.sources.state import check_unchanged, unless_changed
+from cytotable_dagster.core.support.leftovers import temporary_folder
+from cytotable_dagster.core.support.machine_errors import errors_of_machine
+from cytotable_dagster.core.support.text_table import text_table
 
 
 @dataclass(frozen=True)

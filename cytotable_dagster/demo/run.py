@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.defs.home import LOCATION
 from cytotable_dagster.demo.plate import BUCKET, write_plate
 from cytotable_dagster.demo.s3_server import S3Server, s3_server, upload_tree
 from cytotable_dagster.demo.servers import HOST, Server, dagster_servers, prepare_home
-from cytotable_dagster.home import LOCATION
 
 _PATTERN = f"s3://{BUCKET}/cpg-demo/source_1/workspace/backend/{{batch}}/{{plate}}/{{plate}}.sqlite"
 _POLL_SECONDS = 1.0
@@ -75,7 +75,7 @@ def add_plate(home: Path, name: str, uri: str) -> None:
     """Make a plate known to the instance of a home."""
     from dagster import DagsterInstance
 
-    from cytotable_dagster import plates
+    from cytotable_dagster.defs import plates
 
     with DagsterInstance.from_config(str(home)) as instance:
         plates.add(instance, name, uri)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.home import LOCATION, set_pools, write_settings
+from cytotable_dagster.defs.home import LOCATION, set_pools, write_settings
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120

@@ -18,9 +18,9 @@ from cytotable_dagster_tests.core.plates import (
     table_name,
     write_sqlite,
 )
-from cytotable_dagster_tests.core.test_in_carta import HEAD
-from cytotable_dagster_tests.core.test_in_carta import write as write_csv
-from cytotable_dagster_tests.core.test_npz import site as write_npz
+from cytotable_dagster_tests.core.sources.csv.test_in_carta import HEAD
+from cytotable_dagster_tests.core.sources.csv.test_in_carta import write as write_csv
+from cytotable_dagster_tests.core.sources.npz.test_npz import site as write_npz
 
 PYCYTOMINER = "cellprofiler_sqlite_pycytominer"
 # Cells of the four wells of each plate.

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.addresses import Pattern
-from cytotable_dagster.core.arrivals import Look, Memory, look
-from cytotable_dagster.core.listing import listing
+from cytotable_dagster.core.intake.addresses import Pattern
+from cytotable_dagster.core.intake.arrivals import Look, Memory, look
+from cytotable_dagster.core.intake.listing import listing
 from cytotable_dagster.demo.s3_server import S3Server, s3_client
 
 NESTED = "{batch}/{plate}/{plate}.sqlite"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination, LocalDestination
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, write_sqlite
 
 # The machine may be busy: time is no property.

@@ -14,8 +14,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from cytotable_dagster import convert
-from cytotable_dagster_tests.core import test_csv, test_in_carta, test_npz, test_object_csv
 from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, EXPORT, JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.core.sources.csv import test_combined as test_object_csv
+from cytotable_dagster_tests.core.sources.csv import test_csv, test_in_carta
+from cytotable_dagster_tests.core.sources.npz import test_npz
 
 RECORD = Path(__file__).with_name("bytes.json")
 SIZES = (3, 2, 0, 4)

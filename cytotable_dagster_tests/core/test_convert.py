@@ -20,7 +20,7 @@ import pytest
 import cytotable_dagster
 from cytotable_dagster import PRESETS, ConversionResult, convert
 from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, OptionError, PresetError, TargetError
-from cytotable_dagster.core.parquet import read_facts
+from cytotable_dagster.core.parquet.writing import read_facts
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Site, plate, sites
 

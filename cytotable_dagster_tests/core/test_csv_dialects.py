@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert, datasets, errors
-from cytotable_dagster.cli import main
-from cytotable_dagster.core import csv_parts
+from cytotable_dagster.cli.main import main
 from cytotable_dagster.core.inspection import inspect_plate
+from cytotable_dagster.core.sources.csv import parts as csv_parts
 
 TABLES = ("Image", "Cells", "Cytoplasm", "Nuclei")
 
@@ -103,8 +103,8 @@ def test_commas_are_not_told_and_names_with_other_delimiters_are_names(tmp_path)
     ],
 )
 def test_the_delimiter_is_what_header_and_records_agree_on(tmp_path, text, names):
-    from cytotable_dagster.core.csv_dialect import CsvFormat
-    from cytotable_dagster.core.csv_header import read_header
+    from cytotable_dagster.core.sources.csv.dialect import CsvFormat
+    from cytotable_dagster.core.sources.csv.header import read_header
 
     for end in ("\n", "\r"):
         (tmp_path / "a.csv").write_bytes(text.replace("\n", end).encode())

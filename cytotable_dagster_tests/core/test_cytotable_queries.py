@@ -6,7 +6,7 @@ import pytest
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
-from cytotable_dagster_tests.core.test_csv import site
+from cytotable_dagster_tests.core.sources.csv.test_csv import site
 
 # CONFIG_JOINS of CytoTable 1.2.6, BSD-3-Clause.
 OF_JUMP = """

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert, datasets
-from cytotable_dagster.core.dataset_files import file_name, plate_in
-from cytotable_dagster.core.destination import Destination, LocalDestination
+from cytotable_dagster.core.datasets.files import file_name, plate_in
 from cytotable_dagster.core.errors import SchemaError, UnsafeNameError
-from cytotable_dagster.core.plate_names import plate_of, safe_name
+from cytotable_dagster.core.model.plate_names import plate_of, safe_name
+from cytotable_dagster.core.storage.destination import Destination, LocalDestination
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 

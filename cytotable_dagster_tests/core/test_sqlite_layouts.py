@@ -8,7 +8,7 @@ import pytest
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import SourceFormatError, TargetError
 from cytotable_dagster.core.inspection import inspect_plate
-from cytotable_dagster.core.sqlite_tables import objects_in
+from cytotable_dagster.core.sources.sqlite.tables import objects_in
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, OBJECTS, Table, plate
 
 COMBINED = "MyExpt_Per_Object"

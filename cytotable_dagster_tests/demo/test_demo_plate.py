@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cytotable_dagster.core.errors import OptionError
-from cytotable_dagster.core.sqlite_tables import detect_preset
+from cytotable_dagster.core.sources.sqlite.tables import detect_preset
 from cytotable_dagster.demo.layout import sites_of
 from cytotable_dagster.demo.painting import CHANNELS, Look, paint_site
 from cytotable_dagster.demo.plate import DemoPlate, write_plate

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster import convert
-from cytotable_dagster.assets.faults import passes
 from cytotable_dagster.core.errors import CytoTableError
+from cytotable_dagster.defs.assets.faults import passes
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.docs.blocks import ROOT
 from cytotable_dagster_tests.store_between import Between, between

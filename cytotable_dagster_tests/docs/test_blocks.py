@@ -74,7 +74,7 @@ def stage(tmp_path: Path, plates: Path, store, monkeypatch: pytest.MonkeyPatch, 
 
 def _readers_are_in(folder: Path) -> None:
     """As if compiled there already, which takes a while and has a test of its own."""
-    from cytotable_dagster.core.compiled import kept_in, kernels
+    from cytotable_dagster.core.kernels.loading import kept_in, kernels
 
     kernels()
     kept = kept_in()
@@ -123,7 +123,7 @@ CHECKED_FILES = (
 
 
 def _check_preset(path: Path, text: str) -> None:
-    from cytotable_dagster.core.preset_file import read_preset
+    from cytotable_dagster.core.model.preset_file import read_preset
 
     path.write_text(text)
     read_preset(path)

@@ -162,7 +162,7 @@ def test_the_images_steps_run(tmp_path: Path):
             ran = subprocess.run(["sh", "-c", rest], cwd=folder, env=environment, capture_output=True, text=True)
             assert ran.returncode == 0, ran.stdout + ran.stderr
     # The readers are there for whoever the container runs as, and no process compiles them.
-    loads = "import sys; from cytotable_dagster.core.compiled import kernels, kept_in; kernels(); print(kept_in(), 'numba' in sys.modules)"
+    loads = "import sys; from cytotable_dagster.core.kernels.loading import kernels, kept_in; kernels(); print(kept_in(), 'numba' in sys.modules)"
     ran = subprocess.run(
         [home / "bin" / "python", "-c", loads], env=environment, capture_output=True, text=True, check=True
     )

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cytotable_dagster import CytoTableError, convert
-from cytotable_dagster.core.presets import PRESETS
+from cytotable_dagster.core.model.presets import PRESETS
 from cytotable_dagster_tests.parity.cases import CASES, Case
 from cytotable_dagster_tests.parity.compare import Found, Where, compare, explained
 from cytotable_dagster_tests.parity.listed import LISTED

@@ -11,9 +11,9 @@ import numpy as np
 from cytotable_dagster.demo.plate import write_plate
 from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Table, plate, sites, table_name, write_sqlite
-from cytotable_dagster_tests.core.test_in_carta import write as write_csv
-from cytotable_dagster_tests.core.test_npz import npy, replaced
-from cytotable_dagster_tests.core.test_npz import site as write_site
+from cytotable_dagster_tests.core.sources.csv.test_in_carta import write as write_csv
+from cytotable_dagster_tests.core.sources.npz.test_npz import npy, replaced
+from cytotable_dagster_tests.core.sources.npz.test_npz import site as write_site
 
 Build = Callable[[Path], Path]
 

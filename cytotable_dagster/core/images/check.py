@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.digests import md5_of
 from cytotable_dagster.core.errors import (
     CytoTableError,
     DownloadError,
@@ -23,13 +22,14 @@ from cytotable_dagster.core.errors import (
     SourceAccessError,
     SourceNotFoundError,
 )
+from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster.core.images.image import MISMATCH, MISSING, PRESENT, VERIFIED, Image
 from cytotable_dagster.core.images.search import EXISTS, MD5, NONE, Search
+from cytotable_dagster.core.model.types import Progress
 from cytotable_dagster.core.shown import one_line
-from cytotable_dagster.core.stopping import check_stopped
-from cytotable_dagster.core.store import call, client_of, describe, is_remote, place_of
-from cytotable_dagster.core.store_errors import errors_of
-from cytotable_dagster.core.types import Progress
+from cytotable_dagster.core.storage.client import call, client_of, describe, is_remote, place_of
+from cytotable_dagster.core.storage.store_errors import errors_of
+from cytotable_dagster.core.support.digests import md5_of
 
 if TYPE_CHECKING:
     from cloudpathlib import S3Client

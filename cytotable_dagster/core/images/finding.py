@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.destination import Destination
+from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.images.provenance import FILE, Provenance, provenance_of_plates, write_provenance
 from cytotable_dagster.core.images.search import EXISTS, Rules, Search
-from cytotable_dagster.core.machine_errors import errors_of_machine
-from cytotable_dagster.core.presets import Preset
-from cytotable_dagster.core.publication import exists_already
-from cytotable_dagster.core.report import ProvenanceFacts
-from cytotable_dagster.core.request import Request
-from cytotable_dagster.core.store_destination import destination_of
-from cytotable_dagster.core.types import Progress
+from cytotable_dagster.core.model.presets import Preset
+from cytotable_dagster.core.model.types import Progress
+from cytotable_dagster.core.reports.results import ProvenanceFacts
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.machine_errors import errors_of_machine
+from cytotable_dagster.core.support.publication import exists_already
 
 
 @errors_of_machine()

@@ -14,7 +14,7 @@ from typing import Any
 from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
 from cytotable_dagster.core.images.image import BY_NAME, BY_PATH
 from cytotable_dagster.core.images.paths import folder_and_name, names, parts_of, plain
-from cytotable_dagster.core.store import client_of, is_remote, objects_below
+from cytotable_dagster.core.storage.client import client_of, is_remote, objects_below
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".jpg", ".jpeg", ".bmp", ".flex", ".c01", ".dib", ".npz")
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.cache import fetch
 from cytotable_dagster.core.errors import CytoTableError, OptionError
 from cytotable_dagster.core.images.image import Image, Value
 from cytotable_dagster.core.images.paths import joined, plain
 from cytotable_dagster.core.images.tables import channels_in, text_of
-from cytotable_dagster.core.store import is_remote, list_remote
-from cytotable_dagster.core.types import Plate
+from cytotable_dagster.core.intake.cache import fetch
+from cytotable_dagster.core.model.types import Plate
+from cytotable_dagster.core.storage.client import is_remote, list_remote
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.cache import cache_folder, fetched
-from cytotable_dagster.core.content import content_crc32
+from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.images.check import checked
 from cytotable_dagster.core.images.image import (
@@ -28,16 +27,17 @@ from cytotable_dagster.core.images.image import IMAGE as IMAGE_KIND
 from cytotable_dagster.core.images.resolve import resolved
 from cytotable_dagster.core.images.search import Search
 from cytotable_dagster.core.images.tables import table_of
-from cytotable_dagster.core.leftovers import temporary_folder
-from cytotable_dagster.core.options import Options
-from cytotable_dagster.core.parquet import write_batches
-from cytotable_dagster.core.plan import Plan, copies_in
-from cytotable_dagster.core.planning import make_plan
-from cytotable_dagster.core.presets import IMAGE
-from cytotable_dagster.core.request import Request
-from cytotable_dagster.core.source_state import unless_changed
-from cytotable_dagster.core.sqlite_copy import settled
-from cytotable_dagster.core.types import Plate, Progress, Source
+from cytotable_dagster.core.intake.cache import cache_folder, fetched
+from cytotable_dagster.core.model.presets import IMAGE
+from cytotable_dagster.core.model.types import Plate, Progress, Source
+from cytotable_dagster.core.parquet.writing import write_batches
+from cytotable_dagster.core.planning.make_plan import make_plan
+from cytotable_dagster.core.planning.options import Options
+from cytotable_dagster.core.planning.plan import Plan, copies_in
+from cytotable_dagster.core.sources.identity import content_crc32
+from cytotable_dagster.core.sources.sqlite.copies import settled
+from cytotable_dagster.core.sources.state import unless_changed
+from cytotable_dagster.core.support.leftovers import temporary_folder
 from cytotable_dagster.core.version import VERSION
 
 if TYPE_CHECKING:

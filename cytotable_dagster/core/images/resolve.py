@@ -26,7 +26,7 @@ from cytotable_dagster.core.images.load_data import LoadData, beside, read_load_
 from cytotable_dagster.core.images.paths import folder_and_name, is_absolute, joined, leads_out, plain
 from cytotable_dagster.core.images.search import Search
 from cytotable_dagster.core.images.segmentation import segmentations
-from cytotable_dagster.core.store import SCHEME, is_remote
+from cytotable_dagster.core.storage.client import SCHEME, is_remote
 
 # A recorded folder, and what its plate is called.
 _Folder = tuple[str, tuple[str, ...]]

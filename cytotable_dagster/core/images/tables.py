@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core import presets
-from cytotable_dagster.core.columns import PLATE, SITE, WELL
-from cytotable_dagster.core.compartments import read_batches
 from cytotable_dagster.core.images.image import ILLUMINATION, IMAGE, MASK, OUTLINE, Image, Recorded, Value
-from cytotable_dagster.core.plan import Plan
+from cytotable_dagster.core.model import presets
+from cytotable_dagster.core.model.names import PLATE, SITE, WELL
+from cytotable_dagster.core.planning.plan import Plan
+from cytotable_dagster.core.steps.chunk_files import read_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa

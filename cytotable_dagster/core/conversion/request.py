@@ -1,0 +1,138 @@
+"""What plates are asked to become: the arguments of a conversion, looked through once, before anything is opened."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cytotable_dagster.core.errors import OptionError, PresetError
+from cytotable_dagster.core.intake.discover import DATATYPES, find_plates
+from cytotable_dagster.core.model.names import CYTOTABLE_NAMES
+from cytotable_dagster.core.model.presets import Preset
+from cytotable_dagster.core.model.types import Plate, Progress, Source
+from cytotable_dagster.core.planning.make_plan import given_preset, resolved_preset
+from cytotable_dagster.core.planning.options import KEEP, Options, check_flag, names_in, one_of
+from cytotable_dagster.core.planning.unify import SCHEMAS, UNION
+from cytotable_dagster.core.storage.client import checked_cloud_options, options_to_write
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How plates are converted, the same for all of them; the meaning of each option is that of `convert`.
+
+    To add an option, give `convert` and `datasets.add` a parameter that they hand to `Request.checked`, and make it a
+    field of `Options` (checked in `Options.checked`) where the results depend on it, else of this class (checked here).
+    """
+
+    options: Options = field(default_factory=Options)
+    joins: str | None = None
+    preset: Preset | None = None
+    datatype: str | None = None
+    metadata: tuple[str, ...] | None = None
+    compartments: tuple[str, ...] | None = None
+    identifying_columns: tuple[str, ...] | None = None
+    add_tablenumber: bool | None = None
+    schema: str = UNION
+    strict: bool = False
+    cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    dest_cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    progress: Progress = silent
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        joined: bool = False,
+        joins: str | None = None,
+        preset: Preset | str | Path | None = None,
+        source_datatype: str | None = None,
+        metadata: str | Iterable[str] | None = None,
+        compartments: str | Iterable[str] | None = None,
+        identifying_columns: str | Iterable[str] | None = None,
+        add_tablenumber: bool | None = None,
+        schema: str = UNION,
+        strict: bool = False,
+        cloud: Mapping[str, Any] | None = None,
+        dest_cloud: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        names: str | None = None,
+        unmatched: str = KEEP,
+        **content: Any,
+    ) -> "Request":
+        """A request as a user gives it.
+
+        Args:
+            joined: whether the result is the joined table.
+            content: of `Options.checked`.
+
+        Raises:
+            OptionError: an option that means nothing, or contradicts another.
+            PresetError: no preset of that name, or one for another type of source.
+            TypeError: an option that the cloud client does not know.
+        """
+        cloud = checked_cloud_options(cloud or {})
+        check_flag("strict", strict)
+        check_flag("add_tablenumber", add_tablenumber, undecided=True)
+        if joins is not None and not isinstance(joins, str):
+            raise OptionError(f"joins {joins!r}: give a query, as text")
+        if joins is not None and unmatched != KEEP:
+            raise OptionError("unmatched= is for the preset's join, and joins= was given; leave out rows in the query")
+        if progress is not None and not callable(progress):
+            raise OptionError(f"progress {progress!r}: give a function that is called with (step, done, total)")
+        chosen = None if preset is None else given_preset(preset)
+        return cls(
+            options=Options.checked(
+                joined=joined and joins is None,
+                names=CYTOTABLE_NAMES if names is None and joins is not None else names,
+                unmatched=unmatched,
+                **content,
+            ),
+            joins=joins,
+            preset=chosen,
+            datatype=_datatype(chosen, source_datatype),
+            metadata=names_in("metadata", metadata),
+            compartments=names_in("compartments", compartments),
+            identifying_columns=names_in("identifying_columns", identifying_columns),
+            add_tablenumber=add_tablenumber,
+            schema=one_of("schema", schema, SCHEMAS),
+            strict=strict,
+            cloud=cloud,
+            dest_cloud=options_to_write(dest_cloud, cloud),
+            progress=progress or silent,
+        )
+
+    @property
+    def joined(self) -> bool:
+        """Whether the result is the joined table, by the preset's join or by a query."""
+        return self.options.joined or self.joins is not None
+
+    def plates_at(self, source_path: str | Path | Sequence[str | Path]) -> tuple[Plate, ...]:
+        """All plates that are meant; see `find_plates`."""
+        return find_plates(source_path, self.datatype, self.cloud)
+
+    def preset_of(self, source: Source) -> Preset:
+        """The preset that a source is converted by; see `resolved_preset`."""
+        return resolved_preset(
+            source,
+            self.preset,
+            datatype=self.datatype,
+            format=self.options.format,
+            metadata=self.metadata,
+            compartments=self.compartments,
+            identifying_columns=self.identifying_columns,
+        )
+
+
+def _datatype(preset: Preset | None, source_datatype: str | None) -> str | None:
+    """The type of source that the arguments ask for, None where they leave it open."""
+    if source_datatype is not None:
+        one_of("source_datatype", source_datatype, DATATYPES)
+    if preset is None:
+        return source_datatype
+    if source_datatype not in (None, preset.datatype):
+        raise PresetError(f"preset {preset.name} is for {preset.datatype} files, not for {source_datatype}")
+    return preset.datatype

@@ -1,0 +1,165 @@
+"""Addresses with placeholders, and what is found at them: plates that are files, or folders of them."""
+
+import glob
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
+
+from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.sources.naming import plate_files
+from cytotable_dagster.core.support.hidden import stands_for_hidden
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plate's file, or its folder, whose address ends in `/`: `size` in bytes (of a folder's tables), `version`
+    changes with the content, `modified` in seconds since 1970 by the store's clock, `places` what the placeholders of
+    the pattern stand for; `marked` is False where a marker is wanted and is not there."""
+
+    uri: str
+    size: int
+    version: str
+    modified: float
+    places: Mapping[str, str]
+    marked: bool = True
+
+
+@dataclass(frozen=True)
+class FileBelow:
+    """A file in a plate's folder, by its path below that; the rest as in `Found`."""
+
+    name: str
+    size: int
+    version: str
+    modified: float
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Addresses with placeholders; `{plate}` must be among them, and a placeholder fills in no `/`.
+
+    One that ends in `/` is of plates that are folders. `marker` is a name, or a glob, of a file in the plate's folder
+    without which the plate is not whole; with `/` in it, of one below.
+    """
+
+    text: str
+    marker: str | None = None
+
+    def __post_init__(self) -> None:
+        if "{plate}" not in self.text:
+            raise OptionError(f"{self.text}: no {{plate}} in it, so that no file tells which plate it is")
+        if "/" not in self.text[: self.text.index("{")]:
+            raise OptionError(f"{self.text}: a placeholder needs a folder before it")
+        if not self.of_folders and self.marker:
+            raise OptionError(f"{self.text}: a marker ({self.marker}) is for plates that are folders: end it in /")
+        below = PLACEHOLDER.findall(self._plate_levels[1])
+        if self.of_folders and not set(below) <= set(PLACEHOLDER.findall(self._plate_levels[0])):
+            raise OptionError(f"{self.text}: a placeholder below the plate's folder; name that folder")
+
+    @property
+    def of_folders(self) -> bool:
+        return self.text.endswith("/")
+
+    @cached_property
+    def root(self) -> str:
+        """The folder before the first placeholder."""
+        return self.text[: self.text.rindex("/", 0, self.text.index("{")) + 1]
+
+    @cached_property
+    def batch_levels(self) -> tuple[str, ...]:
+        """The folders with or between placeholders, up to the one that names the plate."""
+        levels = self.text[len(self.root) :].split("/")
+        return tuple(levels[: next(i for i, level in enumerate(levels) if "{plate}" in level)])
+
+    @cached_property
+    def below(self) -> str:
+        """What comes after the batch: the plate's own folders and file."""
+        return "/".join(self.text[len(self.root) :].split("/")[len(self.batch_levels) :])
+
+    def places(self, uri: str) -> dict[str, str] | None:
+        """What the placeholders stand for in an address; None where it does not fit."""
+        found = self._matcher.fullmatch(uri)
+        return found.groupdict() if found and not stands_for_hidden(self.text, uri) else None
+
+    def folder_at(self, address: str) -> str | None:
+        """The plate's folder, given that with the plate's name, which may be above it; None where it does not fit."""
+        upper, lower = self._plate_levels
+        found = matcher(upper).fullmatch(address)
+        if found is None or stands_for_hidden(upper, address):
+            return None
+        return f"{address}/{PLACEHOLDER.sub(lambda place: found[place[1]], lower)}"
+
+    @cached_property
+    def _plate_levels(self) -> tuple[str, str]:
+        """The pattern up to the name of the level with the plate's name, and what is below that."""
+        upper, _, lower = self.below.partition("/")
+        return self.text[: len(self.text) - len(self.below)] + upper, lower
+
+    @cached_property
+    def _matcher(self) -> "Matcher":
+        return matcher(self.text)
+
+
+def plate_of_files(pattern: Pattern, uri: str, files: Sequence[FileBelow]) -> Found | None:
+    """The plate that a folder with these files is; None where there are none.
+
+    Its size, version and time are those of the files that are read when it is converted.
+    """
+    places = pattern.places(uri)
+    if not files or places is None:
+        return None
+    wanted = set(plate_files(file.name for file in files))
+    tables = sorted((file for file in files if file.name in wanted), key=lambda file: file.name)
+    listed = "".join(f"{file.name}\n{file.size} {file.version}\n" for file in tables)
+    return Found(
+        uri,
+        sum(file.size for file in tables),
+        hashlib.sha256(listed.encode()).hexdigest()[:32],
+        max(file.modified for file in tables or files),
+        places,
+        pattern.marker is None or any(_fits(file.name, pattern.marker) for file in files),
+    )
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """What fits a text with placeholders, in a time that does not grow beyond measure with the address."""
+
+    pieces: tuple[str, ...]
+    expression: re.Pattern[str]
+
+    def fullmatch(self, address: str) -> re.Match[str] | None:
+        """The match of a whole address, with what each placeholder stands for; the first ones as long as can be."""
+        # Where the pieces do not follow one another in it the expression would try every way to divide it.
+        if address.count("/") != sum(piece.count("/") for piece in self.pieces):
+            return None
+        if not fnmatchcase(address, "?*".join(map(glob.escape, self.pieces))):
+            return None
+        return self.expression.fullmatch(address)
+
+
+@lru_cache(maxsize=64)
+def matcher(text: str) -> Matcher:
+    """What fits a text with placeholders; one that occurs again stands for the same."""
+    parts, seen = PLACEHOLDER.split(text), set()
+    expression = re.escape(parts[0])
+    for name, literal in zip(parts[1::2], parts[2::2], strict=True):
+        expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+        seen.add(name)
+        expression += re.escape(literal)
+    return Matcher(tuple(parts[::2]), re.compile(expression))
+
+
+def fits(level: str, name: str) -> bool:
+    """Whether a name fits one level of a pattern; one that is hidden does where it is written there."""
+    return matcher(level).fullmatch(name) is not None and not stands_for_hidden(level, name)
+
+
+def _fits(name: str, marker: str) -> bool:
+    levels, wanted = name.split("/"), marker.split("/")
+    return len(levels) == len(wanted) and all(map(fnmatchcase, levels, wanted))

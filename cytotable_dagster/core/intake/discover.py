@@ -1,0 +1,192 @@
+"""Where plates are: a path or an address to the plates behind it."""
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.model.types import Plate
+from cytotable_dagster.core.sources.csv.exports import plate_name
+from cytotable_dagster.core.sources.csv.names import may_be_table
+from cytotable_dagster.core.sources.naming import SQLITE, is_csv, is_npz, is_sqlite, plate_files, shows_plate, stem
+from cytotable_dagster.core.storage.client import is_remote, list_remote
+from cytotable_dagster.core.support.hidden import is_hidden, stands_for_hidden, visible_files
+
+DATATYPES = ("sqlite", "csv", "npz")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def find_plates(
+    source_path: str | Path | Sequence[str | Path], source_datatype: str | None, cloud: Mapping[str, Any]
+) -> tuple[Plate, ...]:
+    """All plates at an address, or at each of several, by name.
+
+    Besides what `find_plate` takes, an address may be a folder (or prefix) of several SQLite files, in it or, where it
+    has none, below it; or have `*`, `?` and `[...]` in it, and then every file or folder that matches is looked at.
+    Plates of one name are called `<folder>~<name>`.
+
+    Raises:
+        SourceNotFoundError: nothing is there.
+        SourceFormatError: two plates have one name, and so have their folders.
+        OptionError: a `source_datatype` that is not known.
+    """
+    addresses = [source_path] if isinstance(source_path, str | Path) else list(source_path)
+    found = [plate for address in addresses for plate in _plates_at(str(address), source_datatype, cloud)]
+    if not found:
+        raise SourceNotFoundError("source_path: no address was given")
+    plates = list({plate.uri: plate for plate in found}.values())
+    names = Counter(plate.name for plate in plates)
+    named = [plate if names[plate.name] == 1 else Plate(_long_name(plate), plate.uri) for plate in plates]
+    seen: dict[str, str] = {}
+    for plate in named:
+        if seen.setdefault(plate.name, plate.uri) != plate.uri:
+            raise SourceFormatError(f"{seen[plate.name]} and {plate.uri} would both be plate {plate.name}; rename one")
+    return tuple(sorted(named, key=lambda plate: plate.name))
+
+
+def _plates_at(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
+    # A name may have these characters itself.
+    if _MAGIC.search(address) and (is_remote(address) or not Path(address).expanduser().exists()):
+        matches = _matching(address, cloud)
+        if not matches:
+            raise SourceNotFoundError(f"{address}: nothing matches")
+        return [plate for match in matches for plate in _plates_in(match, source_datatype, cloud)]
+    return _plates_in(address, source_datatype, cloud)
+
+
+def _plates_in(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
+    """The plates at an address that is meant as it stands."""
+    if source_datatype in (None, "sqlite"):
+        databases = _databases(address, source_datatype, cloud)
+        if databases:
+            return [plate_at(database) for database in databases]
+    return [find_plate(address, source_datatype, cloud)]
+
+
+def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[str]:
+    """The SQLite files in a folder or prefix; else those below it, unless it is one of other files. None for a file."""
+    prefix = address.rstrip("/") + "/"
+    if is_remote(address):
+        files = [] if is_sqlite(address) else list_remote(prefix, cloud, below=True)
+    else:
+        prefix = f"{Path(address).expanduser()}/"
+        files = [f"{prefix}{name}" for name in visible_files(Path(prefix))]
+    below = sorted(file for file in files if is_sqlite(file))
+    direct = [file for file in below if "/" not in file.removeprefix(prefix)]
+    if direct or source_datatype == "sqlite" or not shows_plate(files):
+        return direct or below
+    return []
+
+
+def _matching(pattern: str, cloud: Mapping[str, Any]) -> list[str]:
+    """What matches a pattern; `*` stands for no `/`, and for nothing hidden."""
+    if not is_remote(pattern):
+        whole = str(Path(pattern).expanduser())
+        found = glob.glob(whole)  # noqa: PTH207 (from any root)
+        return sorted(path for path in found if not stands_for_hidden(whole, path))
+    head = pattern[: _MAGIC.search(pattern).start()].rsplit("/", 1)[0] + "/"  # type: ignore[union-attr]
+    wanted = pattern.rstrip("/").split("/")
+    addresses = (uri.split("/") for uri in list_remote(head, cloud, below=True))
+    return sorted(
+        {
+            "/".join(levels[: len(wanted)])
+            for levels in addresses
+            if len(levels) >= len(wanted) and all(map(fnmatchcase, levels, wanted))
+        }
+    )
+
+
+def _long_name(plate: Plate) -> str:
+    """A plate's name with that of the folder around its own."""
+    parts = [part for part in plate.uri.split("://")[-1].rstrip("/").split("/")[:-1] if part != plate.name]
+    return f"{parts[-1]}~{plate.name}" if parts else plate.name
+
+
+def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
+    """The one plate at `source_path`: a SQLite, CSV or NPZ file, a folder (or prefix) that holds one SQLite file, or a
+    folder of CSV or NPZ files.
+
+    Args:
+        source_datatype: `sqlite`, `csv` or `npz`; None takes what is there, SQLite first.
+        cloud: options of the cloud client (see `cache.checked_cloud_options`).
+
+    Raises:
+        SourceNotFoundError: nothing is there.
+        SourceFormatError: several plates are, or none of the type asked for.
+        OptionError: a `source_datatype` that is not known.
+    """
+    if source_datatype is not None and source_datatype not in DATATYPES:
+        raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(DATATYPES)}")
+    address = str(source_path)
+    if is_remote(address):
+        return _remote_plate(address, source_datatype, cloud)
+    path = Path(address).expanduser()
+    if not path.exists():
+        raise SourceNotFoundError(f"{address}: no such file or folder")
+    if not path.is_dir():
+        return _one_file(str(path), source_datatype)
+    if source_datatype in (None, "sqlite"):
+        databases = sorted(str(f) for f in path.iterdir() if is_sqlite(f.name) and not is_hidden(f.name))
+        if databases:
+            return _only(databases, address)
+    if _fits(visible_files(path), source_datatype):
+        return Plate(plate_name(str(path.absolute())), str(path))
+    raise _nothing(address, source_datatype)
+
+
+def plate_at(address: str) -> Plate:
+    """The plate that a file's address means; its name is the file's without the ending."""
+    return Plate(name=stem(address.rstrip("/").rsplit("/", 1)[-1]), uri=address)
+
+
+def _one_file(address: str, source_datatype: str | None) -> Plate:
+    """The plate in a file. One that is called as a table says nothing of the plate, whose folder does."""
+    for datatype, fits in (("csv", is_csv), ("npz", is_npz)):
+        if source_datatype == datatype and not fits(address):
+            raise SourceFormatError(f"{address}: no {datatype.upper()} file by its name, as source_datatype= says")
+    if source_datatype != "sqlite" and may_be_table(address):
+        whole = address if is_remote(address) else str(Path(address).absolute())
+        return Plate(plate_name(whole.rpartition("/")[0]), address)
+    return plate_at(address)
+
+
+def _remote_plate(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
+    if is_sqlite(address) or is_csv(address) or is_npz(address):
+        return _one_file(address, source_datatype)
+    if source_datatype in (None, "sqlite"):
+        databases = [uri for uri in list_remote(address, cloud) if is_sqlite(uri)]
+        if databases:
+            return _only(databases, address)
+    prefix = address.rstrip("/") + "/"
+    if source_datatype != "sqlite" and _fits(list_remote(prefix, cloud, below=True), source_datatype):
+        return Plate(plate_name(address), prefix)
+    raise _nothing(address, source_datatype)
+
+
+def _fits(names: Iterable[str], source_datatype: str | None) -> bool:
+    """Whether files of the type asked for are among a folder's."""
+    found = plate_files(names) if source_datatype != "sqlite" else []
+    kinds = {"csv": is_csv, "npz": is_npz}
+    return any(source_datatype is None or kinds[source_datatype](name) for name in found)
+
+
+def _only(found: Sequence[str], address: str) -> Plate:
+    if len(found) > 1:
+        raise SourceFormatError(
+            f"{address}: holds {len(found)} plates, and one is converted at a time; name one, such as {found[0]}"
+        )
+    return plate_at(found[0])
+
+
+def _nothing(address: str, source_datatype: str | None) -> SourceNotFoundError:
+    wanted = {
+        "sqlite": f"file that ends in {' or '.join(SQLITE)}",
+        "csv": "CSV file (Cells.csv, ...)",
+        "npz": "NPZ file",
+    }
+    kinds = [text for kind, text in wanted.items() if source_datatype in (None, kind)]
+    return SourceNotFoundError(f"{address}: holds no {', and no '.join(kinds)}")

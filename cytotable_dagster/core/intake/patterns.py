@@ -1,0 +1,71 @@
+"""Where the plate of a name is: a pattern of addresses with `{plate}` in it, over a folder or a store."""
+
+import glob
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.model.types import Plate
+from cytotable_dagster.core.storage.client import is_remote, list_remote
+from cytotable_dagster.core.support.hidden import is_hidden
+
+_PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
+# A pattern that names no file is a folder of plates.
+_DEFAULT_FILE = "{plate}.sqlite"
+
+
+def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
+    """The plate called `name` among the addresses of a pattern.
+
+    Args:
+        pattern: `plates`, `s3://bucket/backend/{batch}/{plate}/{plate}.sqlite`, or of folders
+            `s3://bucket/{batch}/{plate}/analysis/`; `{plate}` stands for the name, any other placeholder for what is
+            there, which costs a listing of its folder.
+
+    Raises:
+        SourceNotFoundError: there is none. SourceFormatError: there are several; the message names two.
+    """
+    wanted = whole_pattern(pattern).replace("{plate}", name)
+    found = sorted(address for address in _expand(wanted, cloud) if address == wanted or _exists(address, cloud))
+    if not found:
+        raise SourceNotFoundError(f"plate {name}: there is nothing at {wanted}; name its file with --source")
+    if len(found) > 1:
+        raise SourceFormatError(
+            f"plate {name}: {len(found)} files of that name, such as {found[0]} and {found[1]}; "
+            "name the one meant with --source"
+        )
+    return Plate(name, found[0])
+
+
+def whole_pattern(pattern: str) -> str:
+    """The pattern, with the file's name where it names a folder."""
+    return pattern if "{plate}" in pattern else f"{pattern.rstrip('/')}/{_DEFAULT_FILE}"
+
+
+def _expand(address: str, cloud: Mapping[str, Any]) -> list[str]:
+    """The addresses that a pattern may stand for; without a placeholder, itself."""
+    match = _PLACEHOLDER.search(address)
+    if match is None:
+        return [address]
+    start = address.rfind("/", 0, match.start()) + 1
+    if not start:
+        raise OptionError(f"{address}: a placeholder needs a folder before it")
+    segment, slash, rest = address[start:].partition("/")
+    wanted = "*".join(map(glob.escape, _PLACEHOLDER.split(segment)))
+    names = [name for name in _names_in(address[:start], cloud) if fnmatchcase(name, wanted) and not is_hidden(name)]
+    return [whole for name in names for whole in _expand(f"{address[:start]}{name}{slash}{rest}", cloud)]
+
+
+def _exists(address: str, cloud: Mapping[str, Any]) -> bool:
+    folder, _, name = address.rstrip("/").rpartition("/")
+    return name in _names_in(f"{folder}/", cloud)
+
+
+def _names_in(folder: str, cloud: Mapping[str, Any]) -> list[str]:
+    if is_remote(folder):
+        return [uri.rstrip("/").rsplit("/", 1)[-1] for uri in list_remote(folder, cloud)]
+    path = Path(folder).expanduser()
+    return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []

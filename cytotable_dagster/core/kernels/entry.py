@@ -1,0 +1,120 @@
+"""The compiled functions as Python calls them: one number in, the address of a list of arrays, one status out.
+
+Importing this module imports numba; `compiled` does so only where no compiled code is at hand.
+"""
+# pyright: basic
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import binding as llvm
+from numba import types
+
+from cytotable_dagster.core.kernels.csv_fields import read_fields
+from cytotable_dagster.core.kernels.csv_records import find_records, read_texts
+from cytotable_dagster.core.kernels.machine import chars, longs, table
+from cytotable_dagster.core.kernels.parquet_thrift import move_groups, skip_value
+from cytotable_dagster.core.kernels.sqlite_decode import count_rows, decode_rows, profile_rows
+from cytotable_dagster.core.kernels.texts import lay_out
+
+_callback: Any = numba.cfunc
+_SIGNATURE = types.int64(types.int64)
+# All that the machine code may need from outside: the C library.
+_LIBRARY = {"pread", "memcpy", "memmove", "memset", "memcmp"}
+
+
+def _decode_rows(job):
+    return decode_rows(
+        longs(job, 0), longs(job, 1), table(job, 2), chars(job, 3), table(job, 4), chars(job, 5), table(job, 6),
+        table(job, 7), longs(job, 8), longs(job, 9), chars(job, 10), table(job, 11), chars(job, 12), longs(job, 13),
+        longs(job, 14), longs(job, 15),
+    )  # fmt: skip
+
+
+def _profile_rows(job):
+    return profile_rows(
+        longs(job, 0), longs(job, 1), table(job, 2), chars(job, 3), table(job, 4), chars(job, 5), table(job, 6),
+        chars(job, 7), table(job, 8), longs(job, 9),
+    )  # fmt: skip
+
+
+def _count_rows(job):
+    return count_rows(longs(job, 0), longs(job, 1), table(job, 2), chars(job, 3), table(job, 4), longs(job, 5))
+
+
+def _lay_out(job):
+    return lay_out(table(job, 0), chars(job, 1), longs(job, 2), chars(job, 3))
+
+
+def _move_groups(job):
+    return move_groups(longs(job, 0), chars(job, 1), chars(job, 2), table(job, 3), table(job, 4), table(job, 5))
+
+
+def _read_fields(job):
+    return read_fields(longs(job, 0), chars(job, 1), longs(job, 2), longs(job, 3), table(job, 4), table(job, 5))
+
+
+def _find_records(job):
+    return find_records(longs(job, 0), chars(job, 1), table(job, 2))
+
+
+def _read_texts(job):
+    return read_texts(longs(job, 0), chars(job, 1), longs(job, 2), longs(job, 3), table(job, 4), chars(job, 5))
+
+
+def _skip_value(job):
+    return skip_value(longs(job, 0), chars(job, 1), table(job, 2), longs(job, 3)[0])
+
+
+KERNELS: dict[str, Callable[[Any], Any]] = {
+    "decode_rows": _decode_rows,
+    "profile_rows": _profile_rows,
+    "count_rows": _count_rows,
+    "lay_out": _lay_out,
+    "move_groups": _move_groups,
+    "skip_value": _skip_value,
+    "read_fields": _read_fields,
+    "find_records": _find_records,
+    "read_texts": _read_texts,
+}
+
+
+def machine_code(target: Any) -> bytes:
+    """All kernels as one object file for an LLVM target machine, each under its own name.
+
+    A kernel is `int32 name(int64 *status, void **error, int64 job)`, numba's calling convention.
+
+    Raises:
+        RuntimeError: the code needs more than the C library, or its functions are called otherwise than is known.
+    """
+    module = None
+    for name, function in KERNELS.items():
+        callback = _callback(_SIGNATURE, error_model="numpy", _nrt=False)(function)
+        part = llvm.parse_assembly(callback.inspect_llvm())
+        # The wrapper that C would call handles Python exceptions; there are none, so the function inside will do.
+        try:
+            inner = part.get_function(callback.native_name.removeprefix("cfunc."))
+        except NameError as error:
+            raise RuntimeError(f"compiled code has no function {callback.native_name}") from error
+        inner.name = name
+        if module is None:
+            module = part
+        else:
+            module.link_in(part)
+    assert module is not None
+    for function in module.functions:
+        if not function.is_declaration:
+            function.linkage = "external" if function.name in KERNELS else "internal"
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options()))
+    declared = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
+    if declared - _LIBRARY:
+        raise RuntimeError(f"compiled code needs {', '.join(sorted(declared - _LIBRARY))}")
+    return target.emit_object(module)
+
+
+def checked_kernels() -> dict[str, Callable[[int], int]]:
+    """The kernels as numba's own functions, which raise IndexError where NUMBA_BOUNDSCHECK is set."""
+    return {name: numba.njit(_SIGNATURE, nogil=True, error_model="numpy")(f) for name, f in KERNELS.items()}

@@ -1,0 +1,252 @@
+"""The plan of a conversion: everything that its steps share, decided once and kept in a folder.
+
+Steps get the folder's path, not the plan, so that nothing large travels to the workers. The folder holds `plan.json`
+and, for each compartment, the row numbers in the order of the result (`Cells.rows.int64`), rows by image
+(`Cells.counts.int64`), and the positions of the rows that belong to each row of the base (`Cells.match.int64`).
+"""
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.model.column_types import ResultColumn
+from cytotable_dagster.core.model.names import PLATE
+from cytotable_dagster.core.model.presets import Preset
+from cytotable_dagster.core.model.types import Link, Source, SourceTable
+from cytotable_dagster.core.planning.options import Options
+from cytotable_dagster.core.sources.opening import READERS, open_files_table
+from cytotable_dagster.core.sources.protocols import BatchReader
+from cytotable_dagster.core.sources.sqlite.reader import copy_of, open_copy, open_pages
+from cytotable_dagster.core.support.files import as_json, whole_file
+from cytotable_dagster.core.support.integer_file import load_integers
+from cytotable_dagster.core.version import VERSION
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+# The column that `add_tablenumber` adds; a TableNumber of the source's own then makes room for it.
+ADDED_TABLE_NUMBER = "Metadata_TableNumber"
+OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
+# What several plates in one table are told apart by, where the source does not say it.
+ADDED_PLATE = PLATE
+
+_FILE = "plan.json"
+# Plans that are kept in memory, as wide ones take a while to read.
+_KEPT = 2
+_made: "dict[Path, tuple[int, Plan]]" = {}
+_making = Lock()
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A compartment's part of the plan: its source table, how it is read (`reader`, and `reason` where that is not
+    the fast way), its columns in the result, its rows."""
+
+    table: SourceTable
+    reader: str
+    reason: str
+    columns: tuple[ResultColumn, ...]
+    rows: int
+
+    def result_name(self, source: str) -> str:
+        """The name in the result of a source column."""
+        return next(column.name for column in self.columns if column.source == source)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
+    the joined table has one row for, `partners` are those joined to it beside the images, by `links`; `unjoined` those
+    that cannot be, and why. `skipped` are files that
+    were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
+    `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
+    results, None where they never will be; `plate` is what tables without `Metadata_Plate` get as such. `copies` is the
+    folder of the copies of tables that are out of the ordinary; where a plan is kept longer than they are, `recopied`
+    makes them anew."""
+
+    folder: Path
+    fingerprint: str
+    version: str
+    source: Source
+    preset: Preset
+    options: Options
+    tables: tuple[TablePlan, ...]
+    base: str | None
+    partners: tuple[str, ...]
+    images: int
+    batches: tuple[tuple[int, ...], ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    skipped_rows: int = 0
+    number: int | None = None
+    copies: Path | None = field(default=None, compare=False)
+    plate: str | int | None = None
+    links: tuple[Link, ...] = ()
+    unjoined: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        return tuple(part.table.compartment for part in self.tables)
+
+    @property
+    def chunk_count(self) -> int:
+        return len(self.batches)
+
+    @property
+    def readers(self) -> tuple[tuple[str, str], ...]:
+        """Source tables that are not read in the fast way, and why."""
+        return tuple((part.table.name, part.reason) for part in self.tables if part.reason)
+
+    def part(self, compartment: str) -> TablePlan:
+        for part in self.tables:
+            if part.table.compartment == compartment:
+                return part
+        raise TargetError(
+            f"{self.source.uri}: no compartment {compartment!r}; there are: {', '.join(self.compartments)}"
+        )
+
+    def open(self, compartment: str) -> "BatchReader":
+        part = self.part(compartment)
+        if part.reader in READERS:
+            return open_files_table(self.folder, compartment, self.preset)
+        table = part.table
+        keys = self.preset.keys_of(compartment)
+        if part.reader == "copy":
+            return open_copy(table, keys, self.copies or copies_in(self.folder), part.reason)
+        return open_pages(self.source.file, table, keys)
+
+    def rows(self, compartment: str, chunk: int) -> "list[np.ndarray]":
+        """Row numbers of each batch of a chunk."""
+        rows = self.ordered(compartment)
+        return [rows[a:b].copy() for a, b in itertools.pairwise(self._row_bounds(compartment, chunk))]
+
+    def counts(self, compartment: str) -> "np.ndarray":
+        """How many rows of the compartment each image has, images in the order of the result."""
+        return load_integers(self.folder / f"{compartment}.counts.int64")
+
+    def ordered(self, compartment: str) -> "np.ndarray":
+        """Row numbers of the whole compartment, in the order of the result."""
+        return load_integers(self.folder / f"{compartment}.rows.int64")
+
+    def partners_of_base(self, compartment: str) -> "np.ndarray":
+        """For each row of the base the position in `ordered` of the one that belongs to it, -1 where none does."""
+        return load_integers(self.folder / f"{compartment}.match.int64")
+
+    def matches(self, compartment: str, chunk: int) -> "list[np.ndarray]":
+        """For each batch of a chunk, and each of the base's rows in it, the position among the compartment's rows
+        of the batch of the one that belongs to it, -1 where none does."""
+        import numpy as np
+
+        if self.base is None:
+            return []
+        match = self.partners_of_base(compartment)
+        base = itertools.pairwise(self._row_bounds(self.base, chunk))
+        starts = self._row_bounds(compartment, chunk)
+        found = [(np.array(match[a:b]), start) for (a, b), start in zip(base, starts, strict=False)]
+        return [np.where(positions < 0, -1, positions - start) for positions, start in found]
+
+    def _row_bounds(self, compartment: str, chunk: int) -> list[int]:
+        """Where each batch of a chunk starts among the compartment's rows, and where the last one ends."""
+        ends = self.counts(compartment).cumsum()
+        return [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
+
+    def schema(self, compartment: str) -> "pa.Schema":
+        """The Arrow schema of a compartment's files."""
+        import pyarrow as pa
+
+        columns = sorted(self.part(compartment).columns, key=lambda column: not column.beside)
+        fields = [(column.name, pa.type_for_alias(column.type)) for column in columns]
+        added = [
+            (name, pa.int64() if isinstance(value, int) else pa.string())
+            for name, value in self.added_to(compartment).items()
+        ]
+        return pa.schema([*added, *fields])
+
+    def added_to(self, compartment: str) -> dict[str, int | str]:
+        """Columns of a compartment that are not its source table's, with their one value."""
+        said = any(column.name == ADDED_PLATE for part in self.tables for column in part.columns)
+        own = any(column.name == ADDED_PLATE for column in self.part(compartment).columns)
+        # Which a plate alone need not repeat in its other tables.
+        plate = None if own or (said and self.options.plate_name is None) else self.plate
+        added = {ADDED_TABLE_NUMBER: self.options.table_number, ADDED_PLATE: plate}
+        return {name: value for name, value in added.items() if value is not None}
+
+    @property
+    def names_plate(self) -> bool:
+        """Whether a table of the source has a column `Metadata_Plate`, under this very name."""
+        return any(c.name == ADDED_PLATE and not c.beside for part in self.tables for c in part.columns)
+
+    def facts(self) -> dict[str, str]:
+        """What the footer of every file tells of its origin."""
+        found = {
+            "version": self.version,
+            "plate": self.source.plate,
+            "source_uri": self.source.uri,
+            "source_etag": self.source.etag,
+            "source_md5": self.source.md5,
+            "preset": self.preset.name,
+            "compartments": ",".join(self.compartments),
+            "options": as_json(self.options),
+            "fingerprint": self.fingerprint,
+            # All that a dataset needs to know of the source, which may be gone by then.
+            "table_number": None if self.number is None else str(self.number),
+            "names_plate": None if self.number is None else ("yes" if self.names_plate else "no"),
+            "named_plate": None if self.number is None or self.plate is None else json.dumps(self.plate),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def copies_in(folder: Path) -> Path:
+    """Where the copies of tables lie of a plan that is kept no longer than they are."""
+    return folder / "copies"
+
+
+def recopied(plan: Plan, source: Source, copies: Path) -> Plan:
+    """The plan, kept with its source as that lies here now, and its copies made again in another folder."""
+    for part in plan.tables:
+        if part.reader == "copy":
+            copy_of(source.file, part.table, copies)
+    found = replace(plan, source=source, copies=copies)
+    save_plan(found)
+    return found
+
+
+def save_plan(plan: Plan) -> None:
+    """Keep a plan in its folder, beside its rows."""
+    path = plan.folder / _FILE
+    with whole_file(path) as temporary:
+        temporary.write_text(as_json(plan))
+    # Threads of one process may each convert a plate.
+    with _making:
+        _made[plan.folder] = path.stat().st_mtime_ns, plan
+        while len(_made) > _KEPT:
+            _made.pop(next(iter(_made)))
+
+
+def load_plan(folder: Path) -> Plan:
+    """The plan that `save_plan` kept in `folder`; FileNotFoundError where there is none."""
+    changed = (folder / _FILE).stat().st_mtime_ns
+    made, plan = _made.get(folder, (0, None))
+    return plan if plan is not None and made == changed else _load_plan(folder, changed)
+
+
+@lru_cache(maxsize=_KEPT)
+def _load_plan(folder: Path, changed: int) -> Plan:
+    # Only other processes than the one that made it come here, and pydantic costs a tenth of a second.
+    from pydantic import TypeAdapter
+
+    plan: Plan = TypeAdapter(Plan).validate_json((folder / _FILE).read_bytes())
+    return plan
+
+
+def fingerprint(source: Source, preset: Preset, options: Options) -> str:
+    """What the results depend on, as 16 hexadecimal digits."""
+    text = "\n".join([source.fingerprint, as_json(preset), as_json(options), VERSION])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

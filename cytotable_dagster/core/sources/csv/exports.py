@@ -1,0 +1,108 @@
+"""CSV files that CellProfiler's ExportToSpreadsheet wrote: of one plate in one go, or of each site alone.
+
+A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Cells.csv.gz`) is an export.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
+from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
+from cytotable_dagster.core.sources.csv.header import plain_file, read_header
+from cytotable_dagster.core.sources.csv.names import named_tables, object_names
+from cytotable_dagster.core.support.digests import crc32_of
+from cytotable_dagster.core.support.hidden import visible_files
+from cytotable_dagster.core.support.leftovers import temporary_folder
+
+# A plate's folder in the Cell Painting Gallery holds one of this name, which says nothing.
+_NAMELESS = "analysis"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One folder of CSV files: its path below the plate's (`.` for that itself), and each table's file."""
+
+    name: str
+    files: Mapping[str, Path]
+
+
+def plate_name(folder: str) -> str:
+    """The name of the plate whose CSV files are in a folder."""
+    names = [name for name in folder.rstrip("/").split("/") if name]
+    return names[-2] if names[-1].lower() == _NAMELESS and len(names) > 1 else names[-1]
+
+
+def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
+    """The exports in a folder and all below it, by name; or the one that is a single file.
+
+    Raises:
+        SourceNotFoundError: there is none.
+        SourceFormatError: two files of one folder are for one table; see `csv_names.named_tables`.
+    """
+    tables = (*preset.metadata, *preset.compartments)
+    found = named_tables(_names(root), tables, str(root))
+    if not found:
+        raise SourceNotFoundError(
+            f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
+        )
+    exports = (
+        Export(folder or ".", {table: root / file if root.is_dir() else root for table, file in files.items()})
+        for folder, files in found.items()
+    )
+    return tuple(sorted(exports, key=lambda export: export.name))
+
+
+def _names(root: Path) -> Iterable[str]:
+    """The files of a plate, which may be but one."""
+    return visible_files(root) if root.is_dir() else (root.name,)
+
+
+def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF8) -> Preset:
+    """The preset for the CSV files in a folder: sites that were exported each alone repeat their ImageNumbers, and a
+    TableNumber tells them apart; so does one that all files of an export have."""
+    preset = preset or PRESETS[CSV_PRESET]
+    tables = (*preset.metadata, *preset.compartments)
+    if set(tables) - set(USUAL):
+        preset = preset.named_as(object_names(_names(root), tables, str(root)).values())
+    if preset.table_number is not None:
+        return preset
+    exports = exports_in(root, preset)
+    filled = [file for file in exports[0].files.values() if file.stat().st_size]
+    if len(exports) > 1 or (filled and all(TABLE_NUMBER in names_in(file, format) for file in filled)):
+        identifying = (*preset.identifying_columns, TABLE_NUMBER)
+        return replace(preset, table_number=TABLE_NUMBER, identifying_columns=identifying)
+    return preset
+
+
+def names_in(file: Path, format: CsvFormat) -> tuple[str, ...]:
+    """The columns of a CSV file."""
+    with temporary_folder("header") as scratch:
+        return read_header(plain_file(file, scratch), format, str(file)).names
+
+
+def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """By export the CRC-32 of its image table (of another, where it has none), and what is to be told of them.
+
+    Where two would be equal, the exports' names tell them apart.
+    """
+    numbers = {}
+    for export in exports:
+        image = export.files.get(IMAGE)
+        file = image if image and image.stat().st_size else next(iter(export.files.values()))
+        numbers[export.name] = crc32_of(file)
+    values = list(numbers.values())
+    repeated = {name for name, number in numbers.items() if values.count(number) > 1} if _repeats(values) else set()
+    for name in repeated:
+        numbers[name] = zlib.crc32(name.encode(), numbers[name])
+    if _repeats(list(numbers.values())):
+        raise SourceFormatError("two exports of the plate have equal TableNumbers; rename a folder of one")
+    if not repeated:
+        return numbers, ()
+    return numbers, (f"{len(repeated)} sites have equal image tables: their TableNumber is of their folder's name too",)
+
+
+def _repeats(values: list[int]) -> bool:
+    return len(set(values)) < len(values)

@@ -1,0 +1,50 @@
+"""Which files are a plate's, by their names."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cytotable_dagster.core.sources.csv.names import ENDING, is_text, may_be_table
+from cytotable_dagster.core.support.hidden import visible_files
+
+SQLITE = (".sqlite", ".sqlite3", ".db")
+_NPZ = ".npz"
+_BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
+
+
+def is_sqlite(name: str) -> bool:
+    return name.lower().endswith(SQLITE)
+
+
+def is_csv(name: str) -> bool:
+    return ENDING.search(name) is not None
+
+
+def is_npz(name: str) -> bool:
+    return name.lower().endswith(_NPZ)
+
+
+def stem(name: str) -> str:
+    """A file's name without its ending."""
+    bare = ENDING.sub("", name)
+    return bare if bare != name or "." not in name else name.rsplit(".", 1)[0]
+
+
+def plate_files(names: Iterable[str]) -> list[str]:
+    """Those of a folder's files, by their names or addresses, that may be tables of its plate: CSV and NPZ files,
+    without what CellProfiler and the Cell Painting Gallery have beside them."""
+    return [name for name in names if is_npz(name) or _may_be_csv_table(name)]
+
+
+def _may_be_csv_table(name: str) -> bool:
+    return is_csv(name) and not _BESIDE.search(name) and (may_be_table(name) or not is_text(name))
+
+
+def shows_plate(names: Iterable[str]) -> bool:
+    """Whether files are a plate's without a doubt: a CSV file may be anything."""
+    return any(is_npz(name) or may_be_table(name) for name in names)
+
+
+def files_below(root: Path) -> Iterator[tuple[str, Path]]:
+    """The files of the plate in a folder and all below it: names as of the folder, and paths, sorted by name."""
+    yield from ((name, root / name) for name in sorted(plate_files(visible_files(root))))

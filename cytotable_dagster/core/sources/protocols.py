@@ -1,0 +1,83 @@
+"""What is asked of a source's tables, whatever they lie in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cytotable_dagster.core.model.types import Coercion, SourceColumn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+class BatchReader(Protocol):
+    """A table open for reading what is known of it."""
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        """For each array of row numbers, the columns of those rows; a row number of -1 is a row of nulls.
+
+        The arrays follow each other in key order; within one, rows may come in any order and repeat.
+        """
+        ...
+
+
+class TableReader(BatchReader, Protocol):
+    """A table that is looked through for the first time. `reader` is `pages`, `copy`, `csv` or `npz`, `reason` why it
+    is `copy` (else empty)."""
+
+    @property
+    def reader(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]: ...
+
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        """Row numbers, and the values of the key columns and of these others."""
+        ...
+
+    def profile(self) -> "np.ndarray":
+        """Counts of storage classes, shape (columns, 5)."""
+        ...
+
+
+class FilesReader(TableReader, Protocol):
+    """A table that lies in many files: `notes` tell what was odd in them, `left_out` what was not read and why,
+    `rows_left_out` how many rows that were."""
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    @property
+    def left_out(self) -> Sequence[tuple[str, str]]: ...
+
+    @property
+    def rows_left_out(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a plate: their tables by name, files that were left out and why, what else is to be told, and how
+    many rows were left out of what the tables are made of."""
+
+    tables: Mapping[str, FilesReader]
+    skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    rows: int = 0
+
+    def all_notes(self) -> tuple[str, ...]:
+        """With those of the tables that were looked through."""
+        return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
+
+    def all_skipped(self) -> tuple[tuple[str, str], ...]:
+        """With the records that were left out of the tables that were looked through."""
+        return (*self.skipped, *(record for table in self.tables.values() for record in table.left_out))
+
+    def skipped_rows(self) -> int:
+        """How many rows were left out of files that were read."""
+        return self.rows + sum(table.rows_left_out for table in self.tables.values())

@@ -1,0 +1,137 @@
+"""Opening tables: their own pages where they are ordinary, else those of a copy that SQLite makes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.model.column_types import WORDS, Candidates, TextKind, text_kind
+from cytotable_dagster.core.model.names import is_identity
+from cytotable_dagster.core.model.types import Coercion, SourceColumn, SourceTable
+from cytotable_dagster.core.sources.protocols import TableReader
+from cytotable_dagster.core.sources.sqlite.copies import copy_table
+from cytotable_dagster.core.sources.sqlite.pieces import PieceReader
+from cytotable_dagster.core.support.files import inside
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from cytotable_dagster.core.sources.sqlite.pages import PageTable
+
+
+# Rows that tell of most text that it is no number.
+_FEW = 64
+
+
+@dataclass(frozen=True)
+class PageReader:
+    """A table whose pages are decoded; row numbers are its rowids. `reason` says why they are those of a copy."""
+
+    table: "PageTable"
+    keys: tuple[str, ...]
+    reason: str = ""
+
+    @property
+    def reader(self) -> str:
+        return "copy" if self.reason else "pages"
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        return self.table.columns
+
+    def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
+        return self.table.keys((*self.keys, *others))
+
+    def profile(self) -> "np.ndarray":
+        return self.table.profile()
+
+    def batches(
+        self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"
+    ) -> "Iterator[tuple[list[pa.Array], tuple[Coercion, ...]]]":
+        for rows in wanted:
+            yield self.table.read(rows, columns, types)
+
+
+def open_table(
+    path: Path, table: SourceTable, keys: Sequence[str], copies: Path, wholes: "dict[str, PageTable]"
+) -> TableReader:
+    """A reader of the table whose rows `keys` identify.
+
+    Args:
+        copies: a folder for the copy of one that is out of the ordinary; may not exist yet.
+        wholes: tables that are open already, as several compartments are parts of them; added to.
+
+    Raises:
+        DamagedSourceError: the file is broken.
+        SourceFormatError: a view that does not end.
+    """
+    from cytotable_dagster.core.sources.sqlite.header import NotOrdinary
+
+    if table.whole in wholes:
+        return PieceReader(PageReader(wholes[table.whole], tuple(keys)), table, keys[-1])
+    try:
+        reader = open_pages(path, table, keys)
+        if table.whole is not None:
+            wholes[table.whole] = reader.table
+    except NotOrdinary as found:
+        copy_of(path, table, copies)
+        reader = open_copy(table, keys, copies, found.reason)
+    return reader if table.whole is None else PieceReader(reader, table, keys[-1])
+
+
+def open_pages(path: Path, table: SourceTable, keys: Sequence[str], reason: str = "") -> PageReader:
+    """A reader of the file's own pages; raises `sqlite_format.NotOrdinary`, too."""
+    from cytotable_dagster.core.sources.sqlite import pages as sqlite_pages
+
+    return PageReader(sqlite_pages.open_table(path, table.stored), tuple(keys), reason)
+
+
+def copy_of(path: Path, table: SourceTable, copies: Path) -> None:
+    """Copy a table to where `open_copy` finds it."""
+    copy_table(path, table.stored, table.column_names, _copy(copies, table))
+
+
+def open_copy(table: SourceTable, keys: Sequence[str], copies: Path, reason: str) -> PageReader:
+    """A reader of the copy that `open_table` made."""
+    return open_pages(_copy(copies, table), table, keys, reason)
+
+
+def _copy(copies: Path, table: SourceTable) -> Path:
+    return inside(copies, f"{table.compartment}.sqlite")
+
+
+def text_kinds(table: TableReader, candidates: Candidates, rows: "np.ndarray") -> dict[str, TextKind]:
+    """The kind of each candidate column's values as numbers, in one pass over those that a few rows do not tell.
+
+    Args:
+        rows: all row numbers.
+    """
+    if table.reader == "csv":
+        # What its profile calls text is known to be no number.
+        found = dict.fromkeys((*candidates.mixed, *candidates.texts), WORDS)
+    elif table.reader == "pages" and len(rows) > _FEW:
+        few = _kinds(table, candidates.texts, rows[:_FEW], candidates)
+        found = {name: kind for name, kind in few.items() if kind.other or (kind.lossy and is_identity(name))}
+    else:
+        found = {}
+    left = [name for name in (*candidates.keys, *candidates.mixed, *candidates.texts) if name not in found]
+    return {**found, **_kinds(table, left, rows, candidates)}
+
+
+def _kinds(table: TableReader, names: Sequence[str], rows: "np.ndarray", candidates: Candidates) -> dict[str, TextKind]:
+    import pyarrow as pa
+
+    if not names:
+        return {}
+    parts: list[list[pa.Array]] = [[] for _ in names]
+    step = max(8_000_000 // len(names), 1)
+    wanted = [rows[start : start + step] for start in range(0, len(rows), step)]
+    for arrays, _ in table.batches(wanted, names, [pa.string()] * len(names)):
+        for part, array in zip(parts, arrays, strict=True):
+            part.append(array.unique())
+    texts = {*candidates.texts, *filter(is_identity, candidates.mixed)}
+    return {
+        name: text_kind(pa.chunked_array(part, pa.string()), may_stay=name in texts)
+        for name, part in zip(names, parts, strict=True)
+    }

@@ -1,0 +1,87 @@
+"""One result of a table's chunk files, made while the chunks still come."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from cytotable_dagster.core.model.coercions import as_facts, merged
+from cytotable_dagster.core.model.types import FileFacts
+from cytotable_dagster.core.parquet.concat import Concatenation
+from cytotable_dagster.core.parquet.writing import footer
+from cytotable_dagster.core.steps.chunk_files import chunk_path
+from cytotable_dagster.core.support.files import size_of
+
+# Chunks of a table that may wait in memory; in the usual case it is one.
+_HELD = 2
+
+
+class TableFile(AbstractContextManager["TableFile"]):
+    """Takes chunk files in any order and appends each, as soon as those before it are there, to one file.
+
+    A chunk file is removed once it is appended: most are gone before they ever reach the disk. Chunks that are in
+    memory become files where too many of them wait for an earlier one.
+
+    Args:
+        folder: where the chunk files are; the one file is made beside it, with `.parquet` after its name.
+        concat: False leaves the folder of chunk files as the result.
+        out: written to and closed instead of the file beside the folder.
+    """
+
+    def __init__(self, folder: Path, concat: bool, out: BinaryIO | None = None) -> None:
+        self._folder = folder
+        self._path = folder.with_name(f"{folder.name}.parquet")
+        self._own = self._path.open("wb") if concat and out is None else None
+        self._out: BinaryIO | None = out or self._own
+        self._concatenation = Concatenation(self._out) if self._out else None
+        self._facts: list[FileFacts] = []
+        self._done: dict[Path, FileFacts] = {}
+        self._next = 0
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            self._own.close()
+
+    def add(self, facts: Sequence[FileFacts]) -> int:
+        """Take chunk files that are done; how many chunks are, all told."""
+        self._facts.extend(replace(part, content=None) for part in facts)
+        if self._concatenation is not None:
+            # A file that exists may still be looked at by the task that made it; what a task gave back is done.
+            self._done.update((part.path, part) for part in facts)
+            while part := self._done.pop(chunk_path(self._folder, self._next), None):
+                self._concatenation.append(part.path, part.content)
+                if part.content is None:
+                    part.path.unlink()
+                self._next += 1
+            self._spill()
+        return len(self._facts)
+
+    def _spill(self) -> None:
+        """Write what waits in memory to its file, but for a few chunks."""
+        held = [(part, part.content) for part in self._done.values() if part.content is not None]
+        for part, content in held[_HELD:]:
+            part.path.parent.mkdir(parents=True, exist_ok=True)
+            part.path.write_bytes(memoryview(content))
+            self._done[part.path] = replace(part, content=None)
+
+    def finish(self, facts: Mapping[str, str]) -> FileFacts:
+        """The result, when all chunks are done; `facts` go into the footer of the one file."""
+        rows = sum(part.rows for part in self._facts)
+        # As they are in the result, not as they came, for the first example is kept.
+        in_order = sorted(self._facts, key=lambda part: part.path)
+        coercions = merged([coercion for part in in_order for coercion in part.coercions])
+        if self._concatenation is not None and self._out is not None:
+            self._concatenation.finish(footer({**facts, "rows": str(rows), **as_facts(coercions)}))
+            path, size = self._path, self._out.tell()
+            self._out.close()
+        else:
+            path, size = self._folder, size_of(self._folder)
+        return FileFacts(
+            path=path,
+            rows=rows,
+            columns=self._facts[0].columns,
+            size=size,
+            seconds=sum(part.seconds for part in self._facts),
+            coercions=coercions,
+        )

@@ -1,0 +1,111 @@
+"""Files that appear under their final name only when they are whole."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from cytotable_dagster.core.errors import UnsafeNameError
+from cytotable_dagster.core.support.leftovers import owned_file, owned_folder, sweep
+from cytotable_dagster.core.support.locks import make_folder
+
+# Bytes of a name: a file system takes 255, and some go for what lies beside a file while it is made.
+_NAME_BYTES = 220
+# Of a dataclass's field that `as_json` leaves out where it is None: records that were made without it stay equal.
+WHERE_GIVEN = MappingProxyType({"where_given": True})
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def inside(folder: Path, name: str, said: str | None = None) -> Path:
+    """The path of a name that somebody else chose, in a folder; every such path is made here.
+
+    Args:
+        name: with `/` between folders; one of them may be empty, as in `a//b`, but not the first.
+        said: what the error calls it.
+
+    Raises:
+        UnsafeNameError: it would lie outside (`..`, a leading `/`, a drive), would on another system (a backslash), or
+            no file can have it (a NUL, a name of over 220 bytes, nothing but the folder itself).
+    """
+    parts = name.split("/")
+    reason = None
+    if not parts[0] or not any(parts) or _DRIVE.match(name):
+        reason = "it does not lie in a folder"
+    elif {".", ".."} & {*parts} or "\\" in name:
+        reason = "it leads out of its folder"
+    elif "\0" in name or any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES for part in parts):
+        reason = f"no file can have it (a NUL in it, or over {_NAME_BYTES} bytes)"
+    if reason:
+        shown = said or name
+        shown = shown if len(shown) <= _NAME_BYTES else f"{shown[:_NAME_BYTES]}..."
+        raise UnsafeNameError(f"{shown!r}: {reason}; give it another name")
+    return folder.joinpath(*filter(None, parts))
+
+
+@contextmanager
+def whole_file(path: Path, place: Path | None = None) -> Iterator[Path]:
+    """A temporary path beside `path`, or in `place`, a folder of the same file system; what is written there becomes
+    `path` when the block ends well, else nothing."""
+    with needed_folder(path.parent), owned_file(place or path.parent, path.name) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A folder for intermediate files on the file system of `beside`, so that a rename ends the work; removed after.
+
+    It lies in `beside` where that is a folder: it may be a mount, or a link to another file system. What killed
+    processes left in either place goes.
+    """
+    place = beside if beside.is_dir() else beside.parent
+    sweep(beside, beside.parent)
+    with needed_folder(place), owned_folder(place, beside.name) as folder:
+        yield folder
+
+
+@contextmanager
+def needed_folder(path: Path) -> Iterator[None]:
+    """A folder that is made where there is none, and goes again where nothing came of it."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    make_folder(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # a folder with something in it stays
+            for empty in made:
+                empty.rmdir()
+
+
+def memory_mapping() -> bool:
+    """Whether our own files are read through a memory map; `CYTOTABLE_ARROW_USE_MEMORY_MAPPING=0` says no."""
+    return os.environ.get("CYTOTABLE_ARROW_USE_MEMORY_MAPPING", "1") != "0"
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what goes meanwhile has none."""
+    found = (
+        [path] if not path.is_dir() else [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    )
+    total = 0
+    for file in found:
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total
+
+
+def as_json(record: object) -> str:
+    """A dataclass of plain values, paths and dataclasses as JSON; equal ones as equal text."""
+    return json.dumps(record, default=_plain, sort_keys=True, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    # Twenty times as fast as dataclasses.asdict, which copies every text of thousands of columns.
+    if is_dataclass(value):
+        pairs = ((field, getattr(value, field.name)) for field in fields(value))
+        return {field.name: own for field, own in pairs if own is not None or not field.metadata.get("where_given")}
+    return str(value)

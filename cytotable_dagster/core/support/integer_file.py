@@ -1,0 +1,43 @@
+"""Arrays of int64 as files of their bytes and nothing else.
+
+NumPy's own files have a header that it parses with `ast`, which fails in Python 3.11 where two threads do
+(https://github.com/python/cpython/issues/106905).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.support.files import memory_mapping
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Arrays of so many bytes are kept in memory: opening one takes longer than reading it.
+_SMALL = 1 << 20
+
+
+def save_integers(path: Path, values: "np.ndarray") -> None:
+    """Write an array of shape (n,), whole numbers of any width."""
+    import numpy as np
+
+    values.astype(np.int64, copy=False).tofile(path)
+
+
+def load_integers(path: Path) -> "np.ndarray":
+    """What `save_integers` wrote, not to be written to."""
+    import numpy as np
+
+    status = path.stat()
+    if status.st_size <= _SMALL:
+        return _small(path, status.st_mtime_ns)
+    return np.memmap(path, np.int64, "r") if memory_mapping() else np.fromfile(path, np.int64)
+
+
+@lru_cache(maxsize=32)
+def _small(path: Path, changed: int) -> "np.ndarray":
+    import numpy as np
+
+    found = np.fromfile(path, np.int64)
+    found.flags.writeable = False
+    return found

@@ -1,0 +1,69 @@
+"""The one place that knows every asset, check, job, sensor, schedule and resource."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from cytotable_dagster.defs.assets.compartments import chunk_assets, compartment_assets
+from cytotable_dagster.defs.assets.datasets import dataset_assets, dataset_checks
+from cytotable_dagster.defs.assets.single_cells import single_cells_asset
+from cytotable_dagster.defs.assets.source import plate_source, plate_sqlite_asset
+from cytotable_dagster.defs.checks import plate_checks
+from cytotable_dagster.defs.jobs import build_datasets, convert_chunks, convert_plate
+from cytotable_dagster.defs.lost_runs import lost_runs_sensor
+from cytotable_dagster.defs.notices import (
+    batch_done_notice,
+    datasets_failed_notice,
+    plate_failed_notice,
+    queue_notice,
+    refused_notice,
+)
+from cytotable_dagster.defs.partitions import chunks_per_plate
+from cytotable_dagster.defs.resources import Dataset, Lake, ParslCluster, PlateSource, Webhook
+from cytotable_dagster.defs.schedules import nightly_schedule
+from cytotable_dagster.defs.sensors import datasets_sensor, new_plates_sensor
+
+
+def build_defs(
+    *, resources: Mapping[str, dg.ConfigurableResource] | None = None, chunks: int | None = None
+) -> dg.Definitions:
+    """All definitions.
+
+    Args:
+        resources: in place of those that look into the environment, by name.
+        chunks: chunks of a plate; None is `CYTOTABLE_CHUNKS_PER_PLATE`.
+    """
+    number = chunks or chunks_per_plate()
+    return dg.Definitions(
+        assets=[
+            plate_source,
+            plate_sqlite_asset(number),
+            chunk_assets(number),
+            compartment_assets(number),
+            single_cells_asset(number),
+            dataset_assets(),
+        ],
+        asset_checks=[*plate_checks(number), dataset_checks()],
+        jobs=[convert_plate, convert_chunks, build_datasets],
+        sensors=[
+            new_plates_sensor(),
+            datasets_sensor(),
+            lost_runs_sensor(),
+            plate_failed_notice(),
+            refused_notice(),
+            batch_done_notice(),
+            datasets_failed_notice(),
+            queue_notice(),
+        ],
+        schedules=[nightly_schedule()],
+        resources={
+            "plate_files": PlateSource(),
+            "lake": Lake(),
+            "dataset": Dataset(),
+            "parsl_cluster": ParslCluster(),
+            "webhook": Webhook(),
+            **(resources or {}),
+        },
+        # Steps are parallel inside, by Parsl; a process for each would cost seconds.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,98 @@
+"""What becomes of plates that were found: partitions, observations and runs, for the sensor and the schedule alike."""
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import dagster as dg
+
+from cytotable_dagster.core.errors import CytoTableError, DownloadError, SourceAccessError, SourceFormatError
+from cytotable_dagster.core.intake.addresses import Found
+from cytotable_dagster.core.intake.arrivals import Look, Memory
+from cytotable_dagster.core.intake.cache import check_address
+from cytotable_dagster.core.intake.listing import Listing
+from cytotable_dagster.core.sources.naming import is_csv, is_npz
+from cytotable_dagster.defs import plates
+
+_SQLITE, _NPZ = b"SQLite format 3\0", b"PK\x03\x04"
+# Files of which the first bytes are read at once, from a store that takes its time.
+_READERS = 8
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`new` are names that become partitions; `events` tell of sources; `memory` is that of the look, but for files
+    that come again with the next; `unread` says why some do."""
+
+    requests: tuple[dg.RunRequest, ...]
+    new: tuple[str, ...]
+    events: tuple[dg.AssetObservation, ...]
+    memory: Memory
+    unread: tuple[str, ...]
+
+
+def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look, until: float = math.inf) -> Asked:
+    """Partitions, observations and runs for what a look found.
+
+    Args:
+        until: a moment of time.monotonic() after which no file is looked into; those that are left come again.
+    """
+    memory = seen.memory
+    known = plates.Known(instance, [found.places for found in seen.ready])
+    with ThreadPoolExecutor(_READERS) as readers:
+        looked = list(readers.map(lambda found: _looked_into(source, found, until), seen.ready))
+    events, requests, unread = [], [], []
+    for found, fault in zip(seen.ready, looked, strict=True):
+        try:
+            name = known.name_for(found.uri, found.places)
+            if fault is not None:
+                raise fault
+        except (DownloadError, SourceAccessError, TimeoutError) as error:
+            # Not the plate's fault: it comes when the store gives it.
+            memory = memory.without(found)
+            unread.append(str(error))
+            continue
+        except CytoTableError as error:
+            events.append(plates.refusal(found.uri, str(error), found.places))
+            continue
+        known.add(name, found.uri)
+        version = f"{found.version}-{found.size}"
+        if known.version_of(name) != version:
+            events.append(plates.observation(name, found.uri, version, found.places))
+        # With the time, for a file may become again what it was once.
+        key = f"{name}:{version}:{found.modified:.0f}"
+        tags = plates.run_tags(found.uri, key, found.places)
+        requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
+    return Asked(tuple(requests), known.new, tuple(events), memory, tuple(unread))
+
+
+def _looked_into(source: Listing, found: Found, until: float) -> CytoTableError | TimeoutError | None:
+    """What is wrong with a file by its first bytes, or why they could not be read."""
+    if time.monotonic() > until:
+        return TimeoutError(f"{found.uri}: there was no time to look into it")
+    try:
+        check_address(found.uri)
+        _check_content(source, found)
+    except CytoTableError as error:
+        return error
+    return None
+
+
+def _check_content(source: Listing, found: Found) -> None:
+    """Refuse what by its first bytes is not what its name says, and a folder without tables.
+
+    Raises:
+        SourceFormatError: it is empty or something else.
+    """
+    if found.uri.endswith("/"):
+        if not found.size:
+            raise SourceFormatError(f"{found.uri}: no CSV or NPZ file in it that is a table, or all are empty")
+        return
+    if not found.size:
+        raise SourceFormatError(f"{found.uri}: empty (0 bytes); upload it again")
+    if is_csv(found.uri):
+        return
+    first, kind = (_NPZ, "an NPZ") if is_npz(found.uri) else (_SQLITE, "a SQLite")
+    if source.begins(found.uri, len(first)) != first:
+        raise SourceFormatError(f"{found.uri}: not {kind} file; upload it again or move it elsewhere")

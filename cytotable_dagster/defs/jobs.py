@@ -1,0 +1,29 @@
+"""Jobs: a plate from source to single cells in one run, and single chunks again."""
+
+import dagster as dg
+
+from cytotable_dagster.defs.assets.common import (
+    COMPARTMENTS,
+    PLATE_SQLITE,
+    SINGLE_CELLS,
+    chunk_asset_key,
+    compartment_key,
+)
+
+convert_plate = dg.define_asset_job(
+    "convert_plate",
+    selection=dg.AssetSelection.assets(PLATE_SQLITE, *map(compartment_key, COMPARTMENTS), SINGLE_CELLS),
+    description="A plate from its SQLite file to single cells, in one run; what is there already is not made again.",
+)
+
+build_datasets = dg.define_asset_job(
+    "build_datasets",
+    selection=dg.AssetSelection.groups("datasets"),
+    description="The tables of all plates brought up to the plates: what is new is put in, what is gone taken out.",
+)
+
+convert_chunks = dg.define_asset_job(
+    "convert_chunks",
+    selection=dg.AssetSelection.assets(*map(chunk_asset_key, COMPARTMENTS)),
+    description="Chunks of a plate that is known already, made again; then run convert_plate for what depends on them.",
+)

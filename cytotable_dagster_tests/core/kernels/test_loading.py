@@ -1,0 +1,181 @@
+"""Compiled code: made once, kept where nobody else can put any, and done without where it cannot be kept."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cytotable_dagster.core.kernels import loading as compiled
+from cytotable_dagster.core.kernels.code_cache import VARIABLE, Folder, folders, kept, turn
+
+NAME = "kernels-1.o"
+# Counts bytes by a kernel; whether numba was imported for it.
+USE = (
+    "import sys; import numpy as np; from cytotable_dagster.core.kernels import loading as compiled\n"
+    "compiled.kernels(); print('numba' in sys.modules, compiled.kept_in())"
+)
+
+
+@pytest.fixture
+def only_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No folder but the temporary one can be written to, not even by root: a file stands where HOME would be."""
+    (tmp_path / "home").touch()
+    for name in (VARIABLE, "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "0")
+    return tmp_path / f"cytotable_dagster-{os.geteuid()}"
+
+
+def test_two_processes_compile_once_and_say_so_where_home_cannot_be_written(only_temporary: Path):
+    start = [sys.executable, "-c", USE]
+    both = [subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=600) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    (code,) = only_temporary.glob("*.o")
+    assert sorted(out.split()[0] for out, _ in said) == ["False", "True"]
+    assert {out.split()[1] for out, _ in said} == {str(code)}
+    lines = [line for _, err in said for line in err.splitlines()]
+    assert [line for line in lines if line.startswith("compiling")] == [
+        f"compiling the readers, once on this machine, about 20 s (kept in {only_temporary})"
+    ]
+    assert only_temporary.stat().st_mode & 0o777 == 0o700
+    later = subprocess.run(start, capture_output=True, text=True, check=True)
+    assert (later.stdout.split()[0], later.stderr) == ("False", "")
+    # Another folder is asked first, though this one has the code.
+    elsewhere = {**os.environ, VARIABLE: str(only_temporary.parent / "image")}
+    assert subprocess.run(start, capture_output=True, text=True, check=True, env=elsewhere).stdout == later.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_that_the_system_does_not_know_keeps_code_in_the_temporary_folder(tmp_path: Path):
+    code = (
+        "import os; from cytotable_dagster.core.kernels.code_cache import folders; os.setuid(54321)\n"
+        "print([str(f.path) for f in folders()])"
+    )
+    start = [sys.executable, "-c", code]
+    done = subprocess.run(start, env={"TMPDIR": "/tmp"}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['/tmp/cytotable_dagster-54321']"
+
+
+def test_code_is_kept_in_the_first_folder_that_can_be_written(only_temporary: Path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(only_temporary.parent / "home" / "below"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(only_temporary.parent / "numba"))
+    with turn() as folder:
+        assert folder is not None
+        assert folder.path == only_temporary.parent / "numba" / "cytotable_dagster"
+        assert folder.keep(NAME, b"code")
+    assert kept(NAME) == b"code"
+    assert folders()[0].path == only_temporary.parent / "home" / "below"
+
+
+def test_code_that_is_damaged_is_not_loaded(tmp_path: Path):
+    folder = Folder(tmp_path)
+    assert folder.code(NAME) is None
+    assert folder.keep(NAME, b"code")
+    file = tmp_path / NAME
+    file.write_bytes(file.read_bytes()[:-1])
+    assert folder.code(NAME) is None
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path: Path):
+    (tmp_path / f".{NAME}.tmp").write_bytes(b"half of it")
+    assert Folder(tmp_path).keep(NAME, b"code")
+    assert [file.name for file in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path):
+    (tmp_path / "file").touch()
+    folder = Folder(tmp_path / "file")
+    assert not folder.can_be_written()
+    assert not folder.keep(NAME, b"code")
+    assert folder.code(NAME) is None
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o701, 0o777])
+def test_a_folder_among_others_is_used_only_where_it_is_closed_to_them(tmp_path: Path, mode: int):
+    folder = Folder(tmp_path / "shared", shared=True)
+    assert folder.can_be_written()
+    assert folder.keep(NAME, b"code")
+    assert folder.code(NAME) == b"code"
+    folder.path.chmod(mode)
+    assert folder.code(NAME) is None
+    assert not folder.can_be_written()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_among_others_is_not_used_where_it_is_somebody_elses(tmp_path: Path):
+    folder = Folder(tmp_path / "shared", shared=True)
+    assert folder.can_be_written()
+    assert folder.keep(NAME, b"code")
+    os.chown(folder.path, 54321, 54321)
+    assert folder.code(NAME) is None
+    assert not folder.can_be_written()
+
+
+def test_code_that_anybody_may_write_is_not_loaded(tmp_path: Path):
+    folder = Folder(tmp_path)
+    folder.keep(NAME, b"code")
+    (tmp_path / NAME).chmod(0o666)
+    assert folder.code(NAME) is None
+    (tmp_path / NAME).chmod(0o644)
+    assert folder.code(NAME) == b"code"
+    tmp_path.chmod(0o777)
+    assert folder.code(NAME) is None
+
+
+def test_who_comes_second_waits_and_says_so(only_temporary: Path, monkeypatch):
+    taken, waiting = threading.Event(), threading.Event()
+    said: list[str] = []
+
+    class Heard(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            waiting.set()
+
+    def first() -> None:
+        with turn() as folder:
+            assert folder is not None
+            taken.set()
+            assert waiting.wait(60)
+            folder.keep(NAME, b"code")
+
+    monkeypatch.setattr(logging.getLogger("cytotable_dagster"), "handlers", [Heard()])
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert taken.wait(60)
+    with turn() as folder:
+        assert folder is not None
+        assert folder.code(NAME) == b"code"
+    thread.join()
+    assert said == ["waiting for another process that compiles the readers"]
+
+
+@pytest.mark.parametrize("fault", ["needs a library", "is called otherwise"])
+def test_code_that_cannot_stand_alone_is_loaded_by_numba(monkeypatch, fault):
+    from cytotable_dagster.core.kernels import entry as kernels
+
+    monkeypatch.setattr(kernels, "KERNELS", {"count_rows": kernels.KERNELS["count_rows"]})
+    if fault == "needs a library":
+        monkeypatch.setattr(kernels, "_LIBRARY", set())
+    else:
+        real = kernels._callback
+
+        def renamed(*arguments, **options):
+            return lambda function: SimpleNamespace(
+                inspect_llvm=real(*arguments, **options)(function).inspect_llvm, native_name="cfunc.another"
+            )
+
+        monkeypatch.setattr(kernels, "_callback", renamed)
+    with pytest.raises(RuntimeError):
+        kernels.machine_code(compiled._place()[0])
+    monkeypatch.setattr(compiled, "kept", lambda name: None)
+    monkeypatch.setattr(compiled, "_compiled_and_kept", lambda machine, _: kernels.machine_code(machine))
+    assert list(compiled._kernels.__wrapped__()) == ["count_rows"]

@@ -1,0 +1,27 @@
+"""One deployment for all tests of the Dagster side; each test has plates of its own names."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from cytotable_dagster.demo.servers import prepare_home, web_server
+from cytotable_dagster_tests.defs.deployment import CHUNKS, Deployment
+from cytotable_dagster_tests.defs.instances import opened
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deployment")
+    home = folder / "home"
+    # The instance before the web server: each would make its tables, and one fail.
+    prepare_home(home)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DAGSTER_HOME", str(home))
+        environment.setenv("CYTOTABLE_CHUNKS_PER_PLATE", str(CHUNKS))
+        environment.setenv("CYTOTABLE_LAKE", str(folder / "lake"))
+        environment.setenv("CYTOTABLE_SOURCE", str(folder / "plates"))
+        environment.setenv("CYTOTABLE_CACHE", str(folder / "cache"))
+        environment.setenv("CYTOTABLE_NO_SIGN_REQUEST", "1")
+        with opened(dg.DagsterInstance.get()) as instance, web_server(home, {}) as server:
+            yield Deployment(folder, instance, server.url)
