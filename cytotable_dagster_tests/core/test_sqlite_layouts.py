@@ -10,6 +10,7 @@ from cytotable_dagster.core.errors import SourceFormatError, TargetError
 from cytotable_dagster.core.inspection import inspect_plate
 from cytotable_dagster.core.sources.sqlite.tables import objects_in
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, OBJECTS, Table, plate
+from cytotable_dagster_tests.core.reports.test_report import tidy
 
 COMBINED = "MyExpt_Per_Object"
 
@@ -226,3 +227,24 @@ def test_a_plate_of_images_among_others_has_its_images_beside_theirs(make_plate,
     assert {output.path.stem: output.rows for output in result.outputs}["Image"] == 4
     result = convert(tmp_path / "plates", tmp_path / "set", concat=False)
     assert {output.path.stem: output.rows for output in result.outputs}["Cells"] == 5
+
+
+@pytest.mark.parametrize("unset", ['""', "false"])
+def test_a_preset_of_ones_own_takes_back_the_table_number_of_another(converted, tmp_path, unset):
+    preset = tmp_path / "mine.toml"
+    preset.write_text(f'based_on = "{JUMP}"\ntable_number = {unset}\n')
+    found = converted(_without_table_numbers(JUMP), preset=str(preset), join=True)["single_cells"]
+    assert found.num_rows == 5
+    assert "Metadata_TableNumber" not in found.column_names
+
+
+@pytest.mark.parametrize("dialect", [EXPORT, JUMP, CYTOMINER])
+def test_a_plate_without_cytoplasm_passes_strict_and_is_joined_by_cells(make_plate, tmp_path, dialect):
+    tables = tidy(dialect)
+    per = "Per_" if dialect == EXPORT else ""
+    parents = [row["Cytoplasm_Parent_Nuclei"] for row in tables.pop(f"{per}Cytoplasm").rows]
+    tables[f"{per}Cells"].add_column("Cells_Parent_Nuclei", "BIGINT", parents)
+    source = make_plate(tables)
+    for dest in (tmp_path / "out", tmp_path / "cells.parquet"):
+        report = convert(source, dest, strict=True).report
+        assert (report.base, report.problems, report.notes) == ("Cells", (), ("there is no table of Cytoplasm",))

@@ -14,6 +14,8 @@ ENDING = ".toml"
 _BASED_ON = "based_on"
 # What a file may set; the marker serves to tell our own dialects apart.
 _SETTINGS = tuple(field.name for field in fields(Preset) if field.name != "image_marker")
+# Settings that there need not be; TOML knows no null, so "" is that of one that another preset has.
+_OPTIONAL = ("table_number", "object_table")
 # Settings that list compartments, in any case.
 _COMPARTMENTS = ("compartments", "base_order", "metadata")
 
@@ -41,6 +43,7 @@ def read_preset(path: Path) -> Preset:
     if base is not None and not isinstance(base, str):
         raise PresetError(f"{path}: {_BASED_ON} = {base!r} is not the name of a preset")
     inherited = {} if base is None else _inherited(path, base)
+    settings |= {name: None for name in _OPTIONAL if settings.get(name) in ("", False)}
     _check_links(path, settings.get("links", []))
     preset = _typed(path, {"name": path.stem, **inherited, **settings})
     lists: dict[str, Any] = {name: tuple(map(compartment_name, getattr(preset, name))) for name in _COMPARTMENTS}
