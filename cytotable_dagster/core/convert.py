@@ -90,7 +90,8 @@ def convert(
         dest_datatype: `parquet`.
         source_datatype: `sqlite`, `csv` or `npz`; None takes what the preset is for, or what is there.
         preset: a preset, its name, or the path of a `.toml` file (`docs/presets.md`); None detects the dialect.
-        targets: the tables wanted (`["cells", "Nuclei"]`, in any case); None is all of them.
+        targets: the tables wanted (`["cells", "Nuclei"]`, in any case); None is all of images and objects. Two more
+            come whole where they are asked for: `experiment` and `relationships`.
         metadata: the tables that describe images; an empty list leaves the image table out.
         compartments: the object tables, instead of the preset's.
         identifying_columns: source columns that become `Metadata_...`, instead of the preset's.

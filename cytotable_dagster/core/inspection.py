@@ -12,7 +12,6 @@ from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.planning.links import told
 from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.plan import Plan, copies_in
-from cytotable_dagster.core.sources.sqlite.catalog import read_tables
 from cytotable_dagster.core.sources.sqlite.copies import settled
 from cytotable_dagster.core.sources.state import check_unchanged, unless_changed
 from cytotable_dagster.core.support.leftovers import temporary_folder
@@ -22,10 +21,9 @@ from cytotable_dagster.core.support.text_table import text_table
 
 @dataclass(frozen=True)
 class Inspection:
-    """A plan, and the names of tables that no compartment comes from. Printed, a table."""
+    """A plan. Printed, a table, what would be joined how, and what would not be converted."""
 
     plan: Plan
-    other_tables: tuple[str, ...]
 
     def __str__(self) -> str:
         plan = self.plan
@@ -50,8 +48,7 @@ class Inspection:
             *text_table(heads, rows, left=("compartment", "reader")),
         ]
         lines.extend(_joined(plan))
-        if self.other_tables:
-            lines.append(f"not converted: {', '.join(self.other_tables)}")
+        lines.extend(f"not converted: {table}" for table in plan.unconverted)
         return "\n".join((*lines, *plan.notes))
 
 
@@ -95,6 +92,4 @@ def inspect_plate(
         chosen = request.preset_of(readable)
         plan = make_plan(readable, chosen, request.options, folder)
         check_unchanged(source)
-        used = {part.table.stored for part in plan.tables}
-        there = read_tables(readable.file) if chosen.datatype == "sqlite" else ()
-        return Inspection(plan, tuple(sorted(set(there) - used)))
+        return Inspection(plan)

@@ -65,8 +65,18 @@ def plan_metadata(plan: Plan, report: ConversionReport) -> Metadata:
             if report.unjoined
             else {}
         ),
+        **({"not converted": _unconverted(report)} if report.unconverted else {}),
         "notes": _lines("note", report.notes),
     }
+
+
+def _unconverted(report: ConversionReport) -> dg.TableMetadataValue | str:
+    """Tables of the source that nothing is made of."""
+    shown = [
+        {"table": table.name, "rows": table.rows, "why": table.reason, "what takes it": table.remedy}
+        for table in report.unconverted[:_REPORT_LINES]
+    ]
+    return _table(shown)
 
 
 def chunk_metadata(plan: Plan, compartment: str, facts: FileFacts) -> Metadata:

@@ -1,15 +1,20 @@
 """A plate from source to single cells in one run, and what is shown of it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.planning.plan import load_plan
+from cytotable_dagster.core.model.types import Source
+from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
+from cytotable_dagster.core.planning.plan import Options, load_plan
+from cytotable_dagster.core.reports.account import planned_report
 from cytotable_dagster.defs.checks import Subject, rows_reconciled
-from cytotable_dagster_tests.core.plates import JUMP, plate, sites
+from cytotable_dagster.defs.metadata import plan_metadata
+from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite
 from cytotable_dagster_tests.defs.deployment import CHUNKS, COMPARTMENTS, PLATE_ASSETS, Deployment, failures
 from cytotable_dagster_tests.defs.instances import opened
 
@@ -86,6 +91,20 @@ def test_single_cells_show_how_compartments_match(deployment: Deployment, conver
     assert (shown["Nuclei"]["matched rows"], shown["Nuclei"]["rows without"]) == (8, 2)
     assert shown["Nuclei"]["objects in no row"] == 6
     assert (shown["Image"]["rows without"], shown["Image"]["objects in no row"]) == (0, 1)
+
+
+def test_a_plate_shows_what_is_not_converted_and_what_is_not_joined(tmp_path: Path) -> None:
+    tables = {**plate(JUMP), "Foci": plate(JUMP)["Cells"], "Experiment": Table({"name": "TEXT"})}
+    del tables["Cytoplasm"]
+    path = write_sqlite(tmp_path / "P1.sqlite", tables)
+    source = Source("P1", str(path), path, path.stat().st_size, None, None, "x")
+    plan = make_plan(source, resolved_preset(source, None), Options(), tmp_path / "plan")
+    metadata = plan_metadata(plan, planned_report(plan))
+    shown = {row.data["table"]: row.data for row in metadata["not converted"].records}
+    assert (shown["Experiment"]["rows"], shown["Foci"]["rows"]) == (0, 5)
+    assert shown["Foci"]["what takes it"].startswith('compartments=["Cells", "Cytoplasm", "Nuclei", "Foci"]')
+    (lacking,) = metadata["not joined"].records
+    assert lacking.data["compartment"] == "Nuclei: Cells has no column Cells_Parent_Nuclei"
 
 
 def test_checks_show_rows_keys_and_matches(deployment: Deployment) -> None:

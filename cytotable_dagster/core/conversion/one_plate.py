@@ -37,7 +37,7 @@ class Target:
         """What the results are called there, by table."""
         if request.joined:
             return {SINGLE_CELLS: self.single}
-        return {name: output_name(name, request.options.one_file) for name in plan.compartments}
+        return {name: output_name(name, request.options.one_file) for name in plan.results}
 
 
 def convert_plate(

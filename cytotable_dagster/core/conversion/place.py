@@ -7,6 +7,7 @@ from typing import Any
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.model.presets import DEFAULT
 from cytotable_dagster.core.model.types import SINGLE_CELLS
+from cytotable_dagster.core.sources.unconverted import OTHERS
 from cytotable_dagster.core.storage.client import is_remote
 from cytotable_dagster.core.storage.destination import Destination
 from cytotable_dagster.core.storage.store_destination import destination_of
@@ -45,7 +46,9 @@ def output_name(compartment: str, one_file: bool) -> str:
 def usual_outputs(targets: Sequence[str] | None, one_file: bool) -> list[str]:
     """What compartments that nearly every plate has are called there, of those wanted."""
     usual = (*DEFAULT.metadata, *DEFAULT.compartments)
-    wanted = [name for name in usual if targets is None or name.lower() in {target.lower() for target in targets}]
+    asked = None if targets is None else {target.lower() for target in targets}
+    wanted = [name for name in usual if asked is None or name.lower() in asked]
+    wanted += [name for name in OTHERS if asked and name in asked]
     return [output_name(name, one_file) for name in wanted]
 
 

@@ -196,7 +196,7 @@ def _columns(plan: Plan, request: Request) -> dict[str, Columns]:
         return {}
     if request.joined:
         return {SINGLE_CELLS: columns_of(joined_schema(plan, joined_columns(plan)))}
-    return {name: columns_of(plan.schema(name)) for name in plan.compartments}
+    return {name: columns_of(plan.schema(name)) for name in plan.results}
 
 
 def _check_keys(plates: Sequence[Ready]) -> None:

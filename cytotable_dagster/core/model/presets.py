@@ -1,12 +1,12 @@
 """Presets: named descriptions of source dialects. A preset is data; what it means is done elsewhere."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import PresetError, UnsafeNameError
 from cytotable_dagster.core.model.types import Link
-from cytotable_dagster.core.support.files import inside
+from cytotable_dagster.core.support.files import WHERE_GIVEN, inside
 
 IMAGE = "Image"
 # The tables that nearly every plate has.
@@ -55,7 +55,7 @@ class Preset:
     """Source columns that name the plate, the first that is there; in any case, with the compartment's name or not."""
     well_columns: tuple[str, ...] = ("Metadata_Well",)
     site_columns: tuple[str, ...] = ("Metadata_Site", "Metadata_Field")
-    links: tuple[Link, ...] = ()
+    links: tuple[Link, ...] = field(default=(), metadata=WHERE_GIVEN)
     """Parents that `parent` does not tell of, by columns of other names; see `links`."""
     image_marker: str | None = None
     """Start of a column name of the image table by which detection tells dialects of equal tables apart."""

@@ -90,6 +90,21 @@ class SourceTable:
 
 
 @dataclass(frozen=True)
+class Unconverted:
+    """A table or file of a source that nothing is made of: why, and what would take it (empty where nothing does);
+    `rows` where they are few and cheaply counted."""
+
+    name: str
+    rows: int | None
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        rows = "" if self.rows is None else f" ({self.rows:,} {'row' if self.rows == 1 else 'rows'})"
+        return f"{self.name}{rows}: {self.reason}{self.remedy and '; '}{self.remedy}"
+
+
+@dataclass(frozen=True)
 class Link:
     """A column of `child` that holds the object number of its `parent` in the same image; or where `parent_column` is
     given, the number that is in that column of the parent: that of an object both were made of."""

@@ -61,6 +61,8 @@ def order_rows(keys: Sequence[TableKeys]) -> tuple[dict[str, RowOrder], int]:
     """
     import numpy as np
 
+    if not keys:
+        return {}, 0
     tables = _common_table_numbers(keys)
     runs = [_runs(tables[key.table.compartment], _integers(key, key.image_numbers, "image")) for key in keys]
     heads = np.concatenate([pairs for pairs, _ in runs], axis=1)
@@ -122,6 +124,13 @@ def match_images(base: RowOrder, image: RowOrder) -> "np.ndarray":
 
     starts = np.cumsum(image.counts) - image.counts
     return np.where(image.counts > 0, starts, -1)[base.images]
+
+
+def no_bounds() -> "np.ndarray":
+    """Bounds of no chunks at all, where there are no images."""
+    import numpy as np
+
+    return np.zeros(1, np.int64)
 
 
 def cut_by_size(orders: Mapping[str, RowOrder], chunk_size: int) -> "np.ndarray":

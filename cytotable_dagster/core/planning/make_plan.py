@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.errors import DamagedSourceError, KeyColumnError, PresetError, TargetError
+from cytotable_dagster.core.errors import PresetError
 from cytotable_dagster.core.model.column_types import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.model.names import DEFAULT_NAMES
 from cytotable_dagster.core.model.preset_file import ENDING, read_preset
-from cytotable_dagster.core.model.presets import IMAGE, USUAL, Preset, preset_named
-from cytotable_dagster.core.model.types import Link, Source, SourceColumn, SourceTable
+from cytotable_dagster.core.model.presets import IMAGE, Preset, preset_named
+from cytotable_dagster.core.model.types import Link, Source, SourceTable
 from cytotable_dagster.core.model.values import typed_array
 from cytotable_dagster.core.planning import chunks
 from cytotable_dagster.core.planning.links import columns_of, joined_by, unjoined
@@ -27,13 +27,16 @@ from cytotable_dagster.core.planning.plan import (
     save_plan,
 )
 from cytotable_dagster.core.planning.table_numbers import in_one_form
+from cytotable_dagster.core.planning.wanted import chosen_tables, source_tables
+from cytotable_dagster.core.planning.whole_tables import look_through_whole
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
 from cytotable_dagster.core.sources.opening import adjusted_preset, datatype_of, detected_preset, find_files_tables
 from cytotable_dagster.core.sources.protocols import TableReader
 from cytotable_dagster.core.sources.sqlite.catalog import check_is_sqlite, read_tables
-from cytotable_dagster.core.sources.sqlite.pieces import piece_of
 from cytotable_dagster.core.sources.sqlite.reader import open_table, text_kinds
 from cytotable_dagster.core.sources.sqlite.tables import detect_preset, fitted_preset, notes_on
+from cytotable_dagster.core.sources.sqlite.unconverted import in_sqlite, others_in
+from cytotable_dagster.core.sources.unconverted import others_asked
 from cytotable_dagster.core.support.integer_file import save_integers
 from cytotable_dagster.core.version import VERSION
 
@@ -122,33 +125,45 @@ def make_plan(
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
     files = None
+    asked = others_asked(options.targets, preset)
     if preset.datatype == "sqlite":
         check_is_sqlite(source.path)
         tables = read_tables(source.file)
+        others = {kind: SourceTable(kind, name, tables[name]) for kind, name in others_in(tables, preset).items()}
     else:
-        files = find_files_tables(source.path, preset, options.format, folder)
+        files = find_files_tables(source.path, preset, options.format, folder, asked)
         tables = {name: table.columns for name, table in files.tables.items()}
+        others = {kind: SourceTable(kind, kind, table.columns) for kind, table in files.others.items()}
     there = source_tables(tables, preset, source.uri)
-    found = wanted_tables(there, options.targets, source.uri)
+    whole = [others[kind] for kind in asked if kind in others]
+    found = chosen_tables(there, whole, options, source.uri)
     base, links = joined_by(found, preset)
     parts, keys, readers = [], [], []
     wholes: dict[str, PageTable] = {}
+
+    def opened(table: SourceTable, of: Sequence[str]) -> TableReader:
+        if files is None:
+            return open_table(source.file, table, of, copies or copies_in(folder), wholes)
+        return files.others[table.name] if table.name in files.others else files.tables[table.name]
+
     for table in found:
-        if files is not None:
-            reader: TableReader = files.tables[table.name]
-        else:
-            of = preset.keys_of(table.compartment)
-            reader = open_table(source.file, table, of, copies or copies_in(folder), wholes)
+        reader = opened(table, preset.keys_of(table.compartment))
         part, key = _look_through(reader, table, preset, options, columns_of(links, table.compartment))
         parts.append(part)
         keys.append(key)
         readers.append(reader)
+    parts_whole, rows_whole = [], {}
+    for table in whole:
+        part, rows_whole[table.compartment] = look_through_whole(opened(table, ()), table, preset, options)
+        parts_whole.append(replace(part, columns=_making_room(part.columns, options)))
     parts = _making_room_for_plate(parts, options)
     parts, keys = in_one_form(parts, keys, readers, preset.table_number)
     orders, images = chunks.order_rows(keys)
     batch_size = _batch_size(found, options, preset)
-    bounds = _bounds(orders, batch_size, options)
+    bounds = _bounds(orders, batch_size, options) if found else chunks.no_bounds()
     folder.mkdir(parents=True, exist_ok=True)
+    for kind, rows in rows_whole.items():
+        save_integers(folder / f"{kind}.rows.int64", rows)
     for compartment, order in orders.items():
         save_integers(folder / f"{compartment}.rows.int64", order.rows)
         save_integers(folder / f"{compartment}.counts.int64", order.counts)
@@ -166,6 +181,8 @@ def make_plan(
         tables=tuple(parts),
         base=base,
         partners=partners,
+        others=tuple(parts_whole),
+        unconverted=files.unconverted if files else in_sqlite(source.file, tables, preset, (*there, *whole)),
         links=tuple(link for link in links if link.parent in partners),
         unjoined=unjoined(found, preset, base, partners, links),
         images=images,
@@ -219,7 +236,7 @@ def _batch_size(found: Sequence[SourceTable], options: Options, preset: Preset) 
         sides = [table for table in found if table.compartment != IMAGE or options.image_features] or found
         values = _JOINED_BATCH_VALUES if preset.datatype == "sqlite" else _JOINED_BATCH_VALUES_OF_FILES
         return max(values // sum(len(table.columns) for table in sides), 1)
-    return max(_BATCH_VALUES // max(len(table.columns) for table in found), 1)
+    return max(_BATCH_VALUES // max((len(table.columns) for table in found), default=1), 1)
 
 
 def _bounds(orders: "Mapping[str, chunks.RowOrder]", batch_size: int, options: Options) -> "np.ndarray":
@@ -230,71 +247,6 @@ def _bounds(orders: "Mapping[str, chunks.RowOrder]", batch_size: int, options: O
     if options.one_file and (options.chunk_size or batch_size) >= batch_size:
         return chunks.cut_evenly(orders, batch_size)
     return chunks.cut_by_size(orders, options.chunk_size or _BATCHES_PER_CHUNK * batch_size)
-
-
-def source_tables(
-    tables: Mapping[str, tuple[SourceColumn, ...]], preset: Preset, where: str
-) -> tuple[SourceTable, ...]:
-    """The tables of a file that the preset speaks of, image first; those that are missing are left out.
-
-    Raises:
-        TargetError: none of its compartments is there, nor images alone where none was asked for by name.
-        DamagedSourceError: one is a view that cannot be read.
-        KeyColumnError: a table lacks a key column.
-    """
-    names = {name.lower(): name for name in tables}
-    found = []
-    for compartment in (*preset.metadata, *preset.compartments):
-        name = names.get(preset.table_of(compartment).lower())
-        if name is None:
-            continue
-        table = SourceTable(compartment, name, tables[name])
-        if preset.object_table is not None and compartment != IMAGE:
-            part = piece_of(table, preset)
-            if part is None:
-                continue
-            table = part
-        if not table.columns:
-            raise DamagedSourceError(f"{where}: SQLite cannot read the view {name}; mend it, or leave it out")
-        missing = [key for key in preset.keys_of(compartment) if key not in table.column_names]
-        if missing:
-            raise KeyColumnError(
-                f"{where}: table {name} has no column {missing[0]}, which preset {preset.name} needs as a key; "
-                "use another preset= or mend the source"
-            )
-        found.append(table)
-    usual = preset.compartments == USUAL[1:]
-    if not any(table.compartment != IMAGE for table in found) and not (found and usual):
-        side_by_side = preset.object_table is not None
-        wanted = ", ".join(preset.table_of(c) + f" ({c})" * side_by_side for c in preset.compartments)
-        raise TargetError(
-            f"{where}: none of the tables of preset {preset.name} ({wanted}) is there; "
-            f"there are: {', '.join(sorted(tables)) or 'none'}"
-        )
-    return tuple(found)
-
-
-def wanted_tables(found: tuple[SourceTable, ...], targets: Sequence[str] | None, where: str) -> tuple[SourceTable, ...]:
-    """The tables that `targets` name, by compartment or table name in any case.
-
-    Raises:
-        TargetError: a target is not there; the message lists those that are.
-    """
-    if targets is None:
-        return found
-    if not targets:
-        raise TargetError(f"{where}: targets= names no table; there are: {', '.join(t.compartment for t in found)}")
-    by_name: dict[str, set[SourceTable]] = {}
-    for table in found:
-        for name in (table.stored, table.compartment):
-            by_name.setdefault(name.lower(), set()).add(table)
-    for target in targets:
-        if target.lower() not in by_name:
-            raise TargetError(
-                f"{where}: no table is called {target!r}; there are: {', '.join(t.compartment for t in found)}"
-            )
-    wanted = {table for target in targets for table in by_name[target.lower()]}
-    return tuple(table for table in found if table in wanted)
 
 
 def _look_through(

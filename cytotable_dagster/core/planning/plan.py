@@ -18,7 +18,7 @@ from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.model.column_types import ResultColumn
 from cytotable_dagster.core.model.names import PLATE
 from cytotable_dagster.core.model.presets import Preset
-from cytotable_dagster.core.model.types import Link, Source, SourceTable
+from cytotable_dagster.core.model.types import Link, Source, SourceTable, Unconverted
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.sources.opening import READERS, open_files_table
 from cytotable_dagster.core.sources.protocols import BatchReader
@@ -64,7 +64,8 @@ class TablePlan:
 class Plan:
     """`batches` holds, for each chunk, the bounds of its batches as image ordinals; `base` is the compartment that
     the joined table has one row for, `partners` are those joined to it beside the images, by `links`; `unjoined` those
-    that cannot be, and why. `skipped` are files that
+    that cannot be, and why. `others` are tables that are taken whole (see `unconverted`), `unconverted` what nothing is
+    made of. `skipped` are files that
     were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
     `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
     results, None where they never will be; `plate` is what tables without `Metadata_Plate` get as such. `copies` is the
@@ -90,10 +91,17 @@ class Plan:
     plate: str | int | None = None
     links: tuple[Link, ...] = ()
     unjoined: tuple[tuple[str, str], ...] = ()
+    others: tuple[TablePlan, ...] = ()
+    unconverted: tuple[Unconverted, ...] = ()
 
     @property
     def compartments(self) -> tuple[str, ...]:
         return tuple(part.table.compartment for part in self.tables)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """What tables are made of, each by the name of its own: compartments, and tables that are taken whole."""
+        return (*self.compartments, *(part.table.compartment for part in self.others))
 
     @property
     def chunk_count(self) -> int:
@@ -105,7 +113,7 @@ class Plan:
         return tuple((part.table.name, part.reason) for part in self.tables if part.reason)
 
     def part(self, compartment: str) -> TablePlan:
-        for part in self.tables:
+        for part in (*self.tables, *self.others):
             if part.table.compartment == compartment:
                 return part
         raise TargetError(
@@ -192,7 +200,7 @@ class Plan:
             "source_etag": self.source.etag,
             "source_md5": self.source.md5,
             "preset": self.preset.name,
-            "compartments": ",".join(self.compartments),
+            "compartments": ",".join(self.results),
             "options": as_json(self.options),
             "fingerprint": self.fingerprint,
             # All that a dataset needs to know of the source, which may be gone by then.

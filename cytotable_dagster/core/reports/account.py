@@ -41,7 +41,11 @@ def planned_report(plan: Plan) -> ConversionReport:
         images=plan.images,
         base=plan.base,
         joined=plan.options.joined,
-        compartments=tuple(_compartment(plan, part, images) for part in plan.tables),
+        compartments=(
+            *(_compartment(plan, part, images) for part in plan.tables),
+            *(_compartment(plan, part, None) for part in plan.others),
+        ),
+        unconverted=plan.unconverted,
         matches=matches(plan) if plan.base else (),
         unjoined=plan.unjoined,
         without_cells=_without_cells(plan, images),

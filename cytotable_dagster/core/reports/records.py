@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.errors import StrictError
 from cytotable_dagster.core.model.presets import IMAGE
-from cytotable_dagster.core.model.types import Coercion
+from cytotable_dagster.core.model.types import Coercion, Unconverted
 from cytotable_dagster.core.support.files import whole_file
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.support.text_table import text_table
@@ -103,6 +103,7 @@ class ConversionReport:
         dropped_rows: rows of the base that `drop_null` left out of it.
         unmatched_rows: rows of the base that `unmatched="drop"` left out of it.
         skipped: files and records of the source that nothing was read from, and why.
+        unconverted: tables of the source that nothing was made of, and what would take them; no problem of the plate.
         skipped_rows: how many such records there are: ragged ones of CSV files.
         notes: what else is worth knowing.
     """
@@ -125,6 +126,7 @@ class ConversionReport:
     notes: tuple[str, ...]
     skipped_rows: int = 0
     unmatched_rows: int = 0
+    unconverted: tuple[Unconverted, ...] = ()
 
     @property
     def plates(self) -> "tuple[ConversionReport, ...]":
@@ -229,7 +231,8 @@ class ConversionReport:
             lines.append(
                 f"{self.without_cells.count:,} of {self.images:,} images have no cells{self.without_cells.such_as()}"
             )
-        return "\n".join((*lines, *self.problems, *(() if self.joined else self._not_joined), *self.notes))
+        left = (f"not converted: {table}" for table in self.unconverted)
+        return "\n".join((*lines, *self.problems, *(() if self.joined else self._not_joined), *left, *self.notes))
 
 
 @errors_of_machine()

@@ -71,10 +71,10 @@ def adjusted_preset(path: Path, preset: Preset, format: CsvFormat) -> Preset:
     return csv_preset(path, preset, format)
 
 
-def find_files_tables(path: Path, preset: Preset, format: CsvFormat, folder: Path) -> Found:
+def find_files_tables(path: Path, preset: Preset, format: CsvFormat, folder: Path, asked: Sequence[str] = ()) -> Found:
     """The tables of a plate of CSV or NPZ files, by their headers; see `csv_survey.find_tables`."""
     if not preset.flat:
-        return find_tables(path, preset, format, folder)
+        return find_tables(path, preset, format, folder, asked)
     files = _files(path, preset.datatype)
     if preset.datatype == "npz":
         return find_npz_table(path, files, preset, folder)

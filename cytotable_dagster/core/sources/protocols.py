@@ -1,10 +1,10 @@
 """What is asked of a source's tables, whatever they lie in."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from cytotable_dagster.core.model.types import Coercion, SourceColumn
+from cytotable_dagster.core.model.types import Coercion, SourceColumn, Unconverted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,12 +63,15 @@ class FilesReader(TableReader, Protocol):
 @dataclass(frozen=True)
 class Found:
     """The files of a plate: their tables by name, files that were left out and why, what else is to be told, and how
-    many rows were left out of what the tables are made of."""
+    many rows were left out of what the tables are made of; tables that are taken whole, by kind (see `unconverted`),
+    and what nothing is made of."""
 
     tables: Mapping[str, FilesReader]
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     rows: int = 0
+    others: Mapping[str, FilesReader] = field(default_factory=dict)
+    unconverted: tuple[Unconverted, ...] = ()
 
     def all_notes(self) -> tuple[str, ...]:
         """With those of the tables that were looked through."""

@@ -14,6 +14,7 @@ from cytotable_dagster.core.steps.chunk_files import write_chunks
 from cytotable_dagster.core.steps.collect import TableFile
 from cytotable_dagster.core.steps.join import join_chunks
 from cytotable_dagster.core.steps.sql_join import join_by_sql
+from cytotable_dagster.core.steps.whole_tables import write_whole
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,19 @@ class Work:
     out: Callable[[str], BinaryIO] | None = None
 
     def compartments(self) -> dict[str, FileFacts]:
-        """Each compartment's file, or folder of chunk files, in the scratch folder."""
-        return self._made(
-            {
-                name: [
-                    (write_chunks, (self.plan.folder, name, (chunk,), self.scratch / name, self._in_memory(chunk)))
-                    for chunk in range(self.plan.chunk_count)
-                ]
-                for name in self.plan.compartments
-            }
-        )
+        """Each compartment's file, or folder of chunk files, in the scratch folder; and of tables that are taken
+        whole."""
+        calls: dict[str, list[Call]] = {
+            name: [
+                (write_chunks, (self.plan.folder, name, (chunk,), self.scratch / name, self._in_memory(chunk)))
+                for chunk in range(self.plan.chunk_count)
+            ]
+            for name in self.plan.compartments
+        }
+        for part in self.plan.others:
+            name = part.table.compartment
+            calls[name] = [(write_whole, (self.plan.folder, name, self.scratch / name))]
+        return self._made(calls)
 
     def single_cells(self) -> FileFacts:
         """The joined table in the scratch folder."""
@@ -79,8 +83,8 @@ class Work:
                 done = tables[name].add(facts)
                 # Which may be large, and would be held until the next one is done.
                 del facts
-                self.progress(name, done, self.plan.chunk_count)
-                if done == self.plan.chunk_count:
+                self.progress(name, done, len(calls[name]))
+                if done == len(calls[name]):
                     result[name] = tables[name].finish({**self._facts(), "compartment": name})
         return {name: result[name] for name in calls}
 

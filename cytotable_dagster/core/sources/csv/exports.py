@@ -12,7 +12,7 @@ from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
 from cytotable_dagster.core.sources.csv.header import plain_file, read_header
-from cytotable_dagster.core.sources.csv.names import named_tables, object_names
+from cytotable_dagster.core.sources.csv.names import ENDING, named_tables, object_names
 from cytotable_dagster.core.support.digests import crc32_of
 from cytotable_dagster.core.support.hidden import visible_files
 from cytotable_dagster.core.support.leftovers import temporary_folder
@@ -36,14 +36,21 @@ def plate_name(folder: str) -> str:
 
 
 def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
-    """The exports in a folder and all below it, by name; or the one that is a single file.
+    """The exports in a folder and all below it, by name; see `exports_and_others`."""
+    return exports_and_others(root, preset)[0]
+
+
+def exports_and_others(root: Path, preset: Preset) -> tuple[tuple[Export, ...], tuple[str, ...]]:
+    """The exports in a folder and all below it, by name, or the one that is a single file; and the CSV files that are
+    no table of one, as of the folder.
 
     Raises:
         SourceNotFoundError: there is none.
         SourceFormatError: two files of one folder are for one table; see `csv_names.named_tables`.
     """
     tables = (*preset.metadata, *preset.compartments)
-    found = named_tables(_names(root), tables, str(root))
+    names = list(_names(root))
+    found = named_tables(names, tables, str(root))
     if not found:
         raise SourceNotFoundError(
             f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
@@ -52,7 +59,9 @@ def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
         Export(folder or ".", {table: root / file if root.is_dir() else root for table, file in files.items()})
         for folder, files in found.items()
     )
-    return tuple(sorted(exports, key=lambda export: export.name))
+    used = {file for files in found.values() for file in files.values()}
+    others = sorted(name for name in names if name not in used and ENDING.search(name))
+    return tuple(sorted(exports, key=lambda export: export.name)), tuple(others)
 
 
 def _names(root: Path) -> Iterable[str]:

@@ -17,11 +17,12 @@ from cytotable_dagster.core.model.types import Coercion, SourceColumn
 from cytotable_dagster.core.model.values import typed_array
 from cytotable_dagster.core.sources.csv.combined import with_split_objects
 from cytotable_dagster.core.sources.csv.dialect import COMMA, POINT, CsvFormat, Dialect
-from cytotable_dagster.core.sources.csv.exports import Export, exports_in, table_numbers
+from cytotable_dagster.core.sources.csv.exports import Export, exports_and_others, table_numbers
 from cytotable_dagster.core.sources.csv.field_types import classes, of_type, without_missing
 from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
 from cytotable_dagster.core.sources.csv.parts import Ragged, parts_of, ragged_records, read_part
 from cytotable_dagster.core.sources.csv.table import CsvTable, TablePart, csv_table_path, save_table
+from cytotable_dagster.core.sources.csv.unconverted import in_folders, others_of
 from cytotable_dagster.core.sources.protocols import Found
 from cytotable_dagster.core.support.arrays import from_numpy
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path) -> Found:
+def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, asked: Sequence[str] = ()) -> Found:
     """The tables of the plate in a folder of CSV files, by their headers.
 
     Args:
@@ -39,7 +40,7 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path) -> 
     Raises:
         SourceNotFoundError, SourceFormatError: there are no such files, or one is something else.
     """
-    exports = exports_in(root, preset)
+    exports, left = exports_and_others(root, preset)
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
     absent = []
@@ -58,8 +59,17 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path) -> 
             tables[table] = survey
     if absent:
         notes = (*notes, f"no files are of tables {', '.join(absent)}")
-    notes = (*notes, *settled_dialects(tables.values()))
-    return Found(tables, tuple(skipped), notes, sum(split.rows for split in splits))
+    others: dict[str, CsvSurvey] = {}
+    for kind, files in others_of(left, exports).items():
+        if kind in asked:
+            survey = CsvSurvey(kind, (TABLE_NUMBER,) if numbers else (), format, folder)
+            for name, file in files.items():
+                survey.add(Export(name, {kind: root / file}), numbers.get(name))
+            left = tuple(other for other in left if other not in files.values())
+            others |= {kind: survey} if survey.headers else {}
+    unconverted = in_folders(root, left, exports, preset, format) if left else ()
+    notes = (*notes, *settled_dialects((*tables.values(), *others.values())))
+    return Found(tables, tuple(skipped), notes, sum(split.rows for split in splits), others, unconverted)
 
 
 def settled_dialects(surveys: "Iterable[CsvSurvey]") -> tuple[str, ...]:

@@ -80,11 +80,11 @@ def fitted_preset(preset: Preset, tables: Tables, where: str) -> Preset:
         start = _start_of(tables, wanted, where)
         preset = preset if start is None else replace(preset, table=_template(start))
     if preset.object_table is None and not any(preset.table_of(c).lower() in there for c in preset.compartments):
-        combined = _combined(tables, _start(preset))
+        combined = _combined(tables, start_of(preset))
         preset = _side_by_side(preset, combined, tables[combined]) if combined else preset
     if preset.object_table:
         return preset.named_as(objects_in(tables.get(preset.object_table, ())))
-    start, end = _start(preset), preset.table.partition(_BLANK)[2]
+    start, end = start_of(preset), preset.table.partition(_BLANK)[2]
     return preset.named_as(name[len(start) : len(name) - len(end)] for name in tables)
 
 
@@ -151,7 +151,7 @@ def _start_of(tables: Tables, names: Sequence[str], where: str) -> str | None:
                 note(start, {name})
         if per := _PER.match(table):
             note(per[0], set())
-    exact = [start for start in found if start.lower() in ("", _start(DEFAULT).lower())]
+    exact = [start for start in found if start.lower() in ("", start_of(DEFAULT).lower())]
     if exact:
         return max(exact, key=lambda start: len(found[start]))
     with_images = [start for start, there in found.items() if IMAGE in there]
@@ -183,7 +183,7 @@ def _key_of(name: str, columns: Collection[str]) -> str | None:
 def _dialect(start: str, image: Collection[str], objects: Tables) -> Preset:
     """The preset whose columns those of an export are."""
     keys = {_key_of(name, columns) for name, columns in objects.items()}
-    if keys - {SHARED_NUMBER} or (not keys and start.lower().endswith(_start(DEFAULT).lower())):
+    if keys - {SHARED_NUMBER} or (not keys and start.lower().endswith(start_of(DEFAULT).lower())):
         return DEFAULT
     marked = any(column.startswith(_MARKED.image_marker or "") for column in image)
     numbered = all(TABLE_NUMBER in columns for columns in (*objects.values(), *([image] if image else ())))
@@ -220,7 +220,8 @@ def _by_object(columns: Sequence[str]) -> dict[str, Sequence[str]]:
     return {name: [column for column in columns if owner_of(column, objects) == name] for name in objects}
 
 
-def _start(preset: Preset) -> str:
+def start_of(preset: Preset) -> str:
+    """What stands before the names of compartments in those of a preset's tables."""
     return preset.table.partition(_BLANK)[0].replace("{{", "{").replace("}}", "}")
 
 
