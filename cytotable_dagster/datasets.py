@@ -5,10 +5,11 @@ pycytominer read as one table; see `core.datasets.tables`. One that an earlier v
 `plate=<plate>/part-0.parquet`, is read as it is, and given this layout by whatever changes it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.conversion.skipping import STOP, Skipping
 from cytotable_dagster.core.datasets.files import table_names
 from cytotable_dagster.core.datasets.tables import (
     Table,
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
 
 
 @errors_of_machine()
-@with_fresh_copies
 def add(
-    source_path: str | Path | Sequence[str | Path],
+    source_path: str | Path | Iterable[str | Path],
     dataset_path: str | Path,
     *,
     source_datatype: str | None = None,
@@ -61,6 +61,7 @@ def add(
     delimiter: str | None = None,
     decimal: str | None = None,
     strict: bool = False,
+    on_error: str = STOP,
     parsl_config: "Config | None" = None,
     progress: "Progress | None" = None,
     dest_cloud: Mapping[str, Any] | None = None,
@@ -69,7 +70,8 @@ def add(
     """Convert one plate or several into a dataset, which is made where there is none; arguments are those of `convert`.
 
     A plate of a name that is there already is replaced, or left alone where it was made of the same source in the same
-    way. What was put there before an error stays: each plate is whole or not there.
+    way. All are looked through before the first is put there. What was put there before an error stays: each plate is
+    whole or not there.
 
     Args:
         join: whether to add to the joined table, `single_cells`, instead of the compartments' tables.
@@ -80,7 +82,7 @@ def add(
         CytoTableError: see `cytotable_dagster.core.errors`.
     """
     from cytotable_dagster.core.conversion.publish import convert_to_dataset
-    from cytotable_dagster.core.conversion.request import Request
+    from cytotable_dagster.core.conversion.request import Request, sources_in
     from cytotable_dagster.core.execution.runner import runner
 
     check_flag("join", join)
@@ -104,14 +106,22 @@ def add(
         delimiter=delimiter,
         decimal=decimal,
         strict=strict,
+        on_error=on_error,
         progress=progress,
         cloud=cloud,
         dest_cloud=dest_cloud,
     )
-    plates = request.plates_at(source_path)
-    dest = destination_of(dataset_path, request.dest_cloud)
-    with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
-        return convert_to_dataset(plates, dest, request, run, scratch)
+    sources = sources_in(source_path)
+
+    @with_fresh_copies
+    def added() -> "ConversionResult":
+        skipping = Skipping(request.on_error)
+        plates = request.plates_at(sources, skipping)
+        dest = destination_of(dataset_path, request.dest_cloud)
+        with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
+            return convert_to_dataset(plates, dest, request, run, scratch, skipping)
+
+    return added()
 
 
 @errors_of_machine()

@@ -29,7 +29,7 @@ ROOMS = {
     "reports": "account matches records results",
     "datasets": "files tables",
     "lake": "chunks folder follow results",
-    "conversion": "one_plate place publish request",
+    "conversion": "one_plate place publish request skipping",
     "images": "",
 }
 GROUND = ("shown", "errors", "version")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cytotable_dagster.core.errors import StrictError
+from cytotable_dagster.core.errors import CytoTableError, StrictError
 from cytotable_dagster.core.model.types import Progress
 
 
@@ -43,6 +43,9 @@ def _convert_by(function: Callable[..., Any], chosen: argparse.Namespace) -> Non
         raise
     print(result)
     _write_report(result.report, chosen.report)
+    if skipped := result.report.skipped_plates:
+        named = ", ".join(plate for plate, _ in skipped)
+        raise CytoTableError(f"{len(skipped)} of {len(skipped) + len(result.sources)} plates were skipped: {named}")
 
 
 def provenance(chosen: argparse.Namespace) -> None:

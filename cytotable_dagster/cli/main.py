@@ -1,6 +1,6 @@
 """The command line: `cytotable-dagster convert | provenance | inspect | dataset | plate | home | doctor | demo`.
 
-Exit status: 0 done, 1 the work failed (one line says why), 2 the command was not understood.
+Exit status: 0 done, 1 the work failed or plates were skipped (one line says why), 2 the command was not understood.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cytotable_dagster.cli import commands
+from cytotable_dagster.core.conversion.skipping import ON_ERROR
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.images import VERIFY
 from cytotable_dagster.core.intake.discover import DATATYPES
@@ -155,6 +156,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--unmatched", choices=UNMATCHED, help="joined rows that lack a cell or nucleus (default: keep)"
     )
     parser.add_argument("--strict", action="store_true", help="fail where a value or a row does not fit")
+    parser.add_argument(
+        "--on-error", choices=ON_ERROR, help="of several plates: skip those that cannot be converted (default: stop)"
+    )
     parser.add_argument("--report", metavar="FILE", help="write what was read, written and did not fit as JSON")
     parser.add_argument(
         "--schema", choices=["union", "intersection"], help="columns of plates that differ (default: union)"

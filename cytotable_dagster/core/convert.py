@@ -14,7 +14,8 @@ import pyarrow.parquet  # noqa: F401
 from cytotable_dagster.core.conversion.one_plate import Target, convert_plate
 from cytotable_dagster.core.conversion.place import check_free, is_joined, place_for, usual_outputs
 from cytotable_dagster.core.conversion.publish import convert_to_dataset, convert_to_files
-from cytotable_dagster.core.conversion.request import Request
+from cytotable_dagster.core.conversion.request import Request, sources_in
+from cytotable_dagster.core.conversion.skipping import STOP, Skipping
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.runner import runner
 from cytotable_dagster.core.images import FILE as PROVENANCE
@@ -37,9 +38,8 @@ load_kept()
 
 
 @errors_of_machine()
-@with_fresh_copies
 def convert(
-    source_path: str | Path | Sequence[str | Path],
+    source_path: str | Path | Iterable[str | Path],
     dest_path: str | Path,
     dest_datatype: str = "parquet",
     source_datatype: str | None = None,
@@ -67,6 +67,7 @@ def convert(
     delimiter: str | None = None,
     decimal: str | None = None,
     strict: bool = False,
+    on_error: str = STOP,
     provenance: bool = False,
     image_dir: str | Path | None = None,
     mask_dir: str | Path | None = None,
@@ -118,6 +119,8 @@ def convert(
         decimal: what stands before their decimals, `,` or `.`; None takes what each file shows.
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
+        on_error: where one of several plates is empty, damaged or cannot be had: `stop` ends everything (all are looked
+            through before anything is written); `skip` converts the others, see `report.skipped_plates`.
         provenance: write `_about/provenance.parquet` beside the tables: where the file of each image and channel is,
             and whether it is the one that was measured; see `docs/images.md`.
         image_dir: for that, a folder or prefix with the images below it; `{plate}` in it is the plate's name.
@@ -138,7 +141,6 @@ def convert(
         CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
         TypeError: an argument that neither this function nor the cloud client knows.
     """
-    started = time.perf_counter()
     one_of("dest_datatype", dest_datatype, ["parquet"])
     for name, value in (("concat", concat), ("sort_output", sort_output), ("overwrite", overwrite)):
         check_flag(name, value)
@@ -167,6 +169,7 @@ def convert(
         delimiter=delimiter,
         decimal=decimal,
         strict=strict,
+        on_error=on_error,
         progress=progress,
         cloud=cloud,
         dest_cloud=dest_cloud,
@@ -182,22 +185,39 @@ def convert(
         verify=verify,
         cloud=request.cloud,
     )
+    return _convert(sources_in(source_path), dest_path, request, search, parsl_config, overwrite=overwrite)
+
+
+@with_fresh_copies
+def _convert(
+    source_path: str | Path | Sequence[str | Path],
+    dest_path: str | Path,
+    request: Request,
+    search: Search | None,
+    parsl_config: "Config | None",
+    *,
+    overwrite: bool,
+) -> ConversionResult:
+    started = time.perf_counter()
+    joined, one_file = request.joined, request.options.one_file
     place, single = place_for(dest_path, joined, request.dest_cloud)
     # What is there is looked at before anything is downloaded; what a plate really has is known only later.
-    usual = [single] if joined else usual_outputs(request.options.targets, concat)
+    usual = [single] if joined else usual_outputs(request.options.targets, one_file)
     if search is not None:
         usual.append(PROVENANCE)
-    plates = request.plates_at(source_path)
-    if search is not None and len(plates) > 1 and not concat:
+    skipping = Skipping(request.on_error)
+    plates = request.plates_at(source_path, skipping)
+    several = len(plates) > 1 or bool(skipping.reasons)
+    if search is not None and several and not one_file:
         raise OptionError("provenance=True is of tables in one file each; leave out concat=False")
-    if len(plates) > 1 and not concat:
+    if several and not one_file:
         check_free(place, usual, overwrite)
         dataset = destination_of(dest_path, request.dest_cloud)
         with dataset.scratch() as scratch, runner(parsl_config, scratch) as run:
-            return convert_to_dataset(plates, dataset, request, run, scratch)
+            return convert_to_dataset(plates, dataset, request, run, scratch, skipping)
     with place.writing(single if joined else "") as claim:
         check_free(place, usual, overwrite)
-        if len(plates) == 1:
+        if not several:
             target = Target(place, claim, single, overwrite)
             result = convert_plate(plates[0], request, target, parsl_config, started)
             return _with_provenance(result, plates, request, search, place)
@@ -207,7 +227,8 @@ def convert(
             place.together(scratch, claim, overwrite=overwrite) as results,
         ):
             called = (lambda table: single) if joined else (lambda table: f"{table}.parquet")
-            result = convert_to_files(plates, called, place, results, request, run, scratch)
+            result = convert_to_files(plates, called, place, results, request, run, scratch, skipping)
+        plates = tuple(plate for plate in plates if plate.name not in skipping.reasons)
         return _with_provenance(result, plates, request, search, place)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.conversion.several import Done, Ready, converted, drifts_of, plan_all, report_of
+from cytotable_dagster.core.conversion.skipping import Skipping
 from cytotable_dagster.core.datasets.files import Content, content_of, table_names
 from cytotable_dagster.core.datasets.tables import (
     Table,
@@ -24,7 +25,7 @@ from cytotable_dagster.core.datasets.tables import (
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.model.plate_names import safe_name
-from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Plate
+from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Plate, Source
 from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.refit import refit
 from cytotable_dagster.core.parquet.writing import footer
@@ -55,6 +56,7 @@ def convert_to_files(
     request: Request,
     run: Runner,
     scratch: Path,
+    skipping: Skipping,
 ) -> ConversionResult:
     """Convert plates to one file for each table, with the columns of all of them.
 
@@ -63,8 +65,8 @@ def convert_to_files(
         results: of `dest`, where they appear together when all plates are done.
     """
     started = time.perf_counter()
-    ready = plan_all(plates, request, scratch)
-    stream = converted(ready, request, run, scratch)
+    ready = plan_all(plates, request, scratch, skipping)
+    stream = converted(ready, request, run, scratch, skipping)
     if request.joins is not None:
         # What columns a query gives is known when it was asked of every plate.
         stream = iter(ended := list(stream))
@@ -72,6 +74,7 @@ def convert_to_files(
     drifts = drifts_of(ready, request)
     reports, facts = [], []
     readers: list[tuple[str, str]] = []
+    sources: list[Source] = []
     outs = {drift.table: results.create(names(drift.table)) for drift in drifts}
     files = {table: Concatenation(out) for table, out in outs.items()}
     totals = {table: _Total() for table in outs}
@@ -85,6 +88,7 @@ def convert_to_files(
         done.remove()
         reports.append(done.report)
         readers += done.readers
+        sources.append(done.plate.source)
         facts.append({name: done.facts[name] for name in _OF_A_PLATE if name in done.facts})
     for table, file in files.items():
         entries = {"version": VERSION, "compartment": table, "rows": str(totals[table].rows)}
@@ -102,15 +106,15 @@ def convert_to_files(
     }
     return ConversionResult(
         files=outputs,
-        sources=tuple(plate.source for plate in ready),
+        sources=tuple(sources),
         readers=tuple(readers),
         seconds=time.perf_counter() - started,
-        report=report_of(reports, drifts, ready),
+        report=report_of(reports, drifts, ready, skipping),
     )
 
 
 def convert_to_dataset(
-    plates: Sequence[Plate], dest: Destination, request: Request, run: Runner, scratch: Path
+    plates: Sequence[Plate], dest: Destination, request: Request, run: Runner, scratch: Path, skipping: Skipping
 ) -> ConversionResult:
     """Convert plates into a dataset, each put there when it is done.
 
@@ -121,19 +125,22 @@ def convert_to_dataset(
     if request.joins is not None:
         raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
     for plate in plates:
-        safe_name(plate.name)  # one that can be, before others are put there
+        with skipping.attempt(plate.name):
+            safe_name(plate.name)  # one that can be, before others are put there
+    plates = [plate for plate in plates if plate.name not in skipping.reasons]
     dest.sweep()
     tables = {name: open_table(dest, name) for name in table_names(dest)}
-    ready = plan_all(plates, request, scratch, lambda plate, wanted: _is_current(tables, plate, wanted))
+    ready = plan_all(plates, request, scratch, skipping, lambda plate, wanted: _is_current(tables, plate, wanted))
     seconds: Counter[str] = Counter()
     reports = []
     readers: list[tuple[str, str]] = []
+    sources: list[Source] = []
     fitting = _Fitting(dest, request, ready)
     try:
         if ready:
             with dest.writing(wait=_WAIT, file_by_file=True) as claim:
                 tables = fitting.fitted(claim, {} if flatten(dest, claim) else tables)
-        for done in converted(ready, request, run, scratch):
+        for done in converted(ready, request, run, scratch, skipping):
             with dest.writing(wait=_WAIT, file_by_file=True) as claim:
                 tables = _put(
                     fitting.fitted(claim, tables), done, fitting.columns, whole=request.options.targets is None
@@ -143,6 +150,7 @@ def convert_to_dataset(
             done.remove()
             reports.append(done.report)
             readers += done.readers
+            sources.append(done.plate.source)
     finally:
         if ready:
             for table in tables.values():
@@ -160,10 +168,10 @@ def convert_to_dataset(
     }
     return ConversionResult(
         files=outputs,
-        sources=tuple(plate.source for plate in ready),
+        sources=tuple(sources),
         readers=tuple(readers),
         seconds=time.perf_counter() - started,
-        report=report_of(reports, drifts, ready),
+        report=report_of(reports, drifts, ready, skipping),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cytotable_dagster.core.conversion.skipping import ON_ERROR, STOP, Skipping
 from cytotable_dagster.core.errors import OptionError, PresetError
 from cytotable_dagster.core.intake.discover import DATATYPES, find_plates
 from cytotable_dagster.core.model.names import CYTOTABLE_NAMES
@@ -38,6 +39,7 @@ class Request:
     add_tablenumber: bool | None = None
     schema: str = UNION
     strict: bool = False
+    on_error: str = STOP
     cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
     dest_cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
     progress: Progress = silent
@@ -56,6 +58,7 @@ class Request:
         add_tablenumber: bool | None = None,
         schema: str = UNION,
         strict: bool = False,
+        on_error: str = STOP,
         cloud: Mapping[str, Any] | None = None,
         dest_cloud: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
@@ -100,6 +103,7 @@ class Request:
             add_tablenumber=add_tablenumber,
             schema=one_of("schema", schema, SCHEMAS),
             strict=strict,
+            on_error=one_of("on_error", on_error, ON_ERROR),
             cloud=cloud,
             dest_cloud=options_to_write(dest_cloud, cloud),
             progress=progress or silent,
@@ -110,9 +114,18 @@ class Request:
         """Whether the result is the joined table, by the preset's join or by a query."""
         return self.options.joined or self.joins is not None
 
-    def plates_at(self, source_path: str | Path | Sequence[str | Path]) -> tuple[Plate, ...]:
-        """All plates that are meant; see `find_plates`."""
-        return find_plates(source_path, self.datatype, self.cloud)
+    def plates_at(
+        self, source_path: str | Path | Sequence[str | Path], skipping: Skipping | None = None
+    ) -> tuple[Plate, ...]:
+        """All plates that are meant; see `find_plates`.
+
+        Raises:
+            SourceFormatError: all addresses were skipped.
+        """
+        skipping = skipping or Skipping()
+        plates = find_plates(source_path, self.datatype, self.cloud, skipping.attempt)
+        skipping.check(len(plates))
+        return plates
 
     def preset_of(self, source: Source) -> Preset:
         """The preset that a source is converted by; see `resolved_preset`."""
@@ -125,6 +138,23 @@ class Request:
             compartments=self.compartments,
             identifying_columns=self.identifying_columns,
         )
+
+
+def sources_in(source_path: str | Path | Iterable[str | Path]) -> str | Path | tuple[str | Path, ...]:
+    """An address, or a list of addresses that may be gone through again.
+
+    Raises:
+        OptionError: it is something else.
+    """
+    if isinstance(source_path, str | Path):
+        return source_path
+    listed = tuple(source_path) if isinstance(source_path, Iterable) else (source_path,)
+    for address in listed:
+        if not isinstance(address, str | Path):
+            raise OptionError(
+                f"source_path: {address!r} is no address; give a path, an s3:// address, or a list of these"
+            )
+    return listed
 
 
 def _datatype(preset: Preset | None, source_datatype: str | None) -> str | None:

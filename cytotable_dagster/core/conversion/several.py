@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.conversion.request import Request, silent
+from cytotable_dagster.core.conversion.skipping import Skipping
 from cytotable_dagster.core.errors import OptionError, SourceChangedError
 from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.intake.cache import fetch, kept
@@ -60,20 +61,26 @@ class Done:
 
 
 def plan_all(
-    plates: Sequence[Plate], request: Request, scratch: Path, is_known: Callable[[str, str], bool] | None = None
+    plates: Sequence[Plate],
+    request: Request,
+    scratch: Path,
+    skipping: Skipping,
+    is_known: Callable[[str, str], bool] | None = None,
 ) -> list[Ready]:
     """Look through plates, each with what tells it from the others: its TableNumber and name.
 
     Args:
+        skipping: what becomes of plates that cannot be converted.
         is_known: given a plate's name and the fingerprint of its conversion, whether it need not be converted.
 
     Raises:
         OptionError: two plates have images of one key, and no TableNumber is to be added.
     """
     found = []
+    known = 0
     seen: dict[Columns, Columns] = {}
     for done, plate in enumerate(plates):
-        with kept(plate.uri, request.cloud):
+        with skipping.attempt(plate.name), kept(plate.uri, request.cloud):
             source = fetch(plate, request.cloud)
             with unless_changed(source):
                 folder = scratch / "plans" / str(done)
@@ -81,35 +88,54 @@ def plan_all(
                 preset = request.preset_of(readable)
                 number = None if request.add_tablenumber is False else content_crc32(source.path)
                 options = replace(request.options, table_number=number, plate_name=plate.name)
-                if is_known is None or not is_known(plate.name, fingerprint(source, preset, options)):
+                if is_known is not None and is_known(plate.name, fingerprint(source, preset, options)):
+                    known += 1
+                else:
                     plan = make_plan(readable, preset, options, folder)
                     columns = {name: seen.setdefault(own, own) for name, own in _columns(plan, request).items()}
                     found.append(Ready(source, plan.folder, number, columns))
         request.progress("plates looked through", done + 1, len(plates))
+    skipping.check(len(found) + known)
     if request.add_tablenumber is False:
         _check_keys(found)
     return found
 
 
-def converted(plates: Sequence[Ready], request: Request, run: Runner, scratch: Path) -> Iterator[Done]:
-    """Convert plates, each when it is asked for.
+def converted(
+    plates: Sequence[Ready], request: Request, run: Runner, scratch: Path, skipping: Skipping
+) -> Iterator[Done]:
+    """Convert plates, each when it is asked for; those that prove to be damaged only now are left out, if they may be.
 
     Raises:
         StrictError: what a plate's report tells is not to be passed over.
     """
+    whole = 0
     for number, ready in enumerate(plates, start=1):
         plate = Plate(ready.name, ready.source.uri)
-        with kept(plate.uri, request.cloud):
+        done = None
+        with skipping.attempt(ready.name), kept(plate.uri, request.cloud):
             source = fetch(plate, request.cloud)
             # What is fetched anew from a store is another file of the same content.
             touched = source.etag is None and source.state != ready.source.state
             if touched or source.fingerprint != ready.source.fingerprint:
                 raise SourceChangedError(f"{plate.uri}: has changed since it was looked through; convert again")
             with unless_changed(source):
-                done = _converted(ready, request, run, scratch)
+                made = _converted(ready, request, run, scratch)
                 check_unchanged(source)
+                done = made
         request.progress("plates converted", number, len(plates))
-        yield done
+        if done is None:
+            shutil.rmtree(_folder_of(ready, scratch), ignore_errors=True)
+        else:
+            whole += 1
+            yield done
+    if plates:
+        skipping.check(whole)
+
+
+def _folder_of(ready: Ready, scratch: Path) -> Path:
+    """Where a plate's files are made."""
+    return scratch / "plates" / ready.plan.name
 
 
 def _converted(ready: Ready, request: Request, run: Runner, scratch: Path) -> Done:
@@ -118,8 +144,10 @@ def _converted(ready: Ready, request: Request, run: Runner, scratch: Path) -> Do
     if request.strict:
         report.check()
     digest = run.submit(content_md5, ready.source.path) if ready.source.md5 is None else None
-    folder = scratch / "plates" / plan.folder.name
+    folder = _folder_of(ready, scratch)
     folder.mkdir(parents=True)
+    # What is called off of this plate is not of the next.
+    run = replace(run, stop=folder.with_suffix(".stop"))
     work = Work(plan, run, folder, True, digest, silent)
     if request.joins is not None:
         files = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
@@ -176,8 +204,12 @@ def drifts_of(
     )
 
 
-def report_of(reports: Sequence[ConversionReport], drifts: Sequence[Drift], plates: Sequence[Ready]) -> PlatesReport:
-    """What is to be told of several plates."""
+def report_of(
+    reports: Sequence[ConversionReport], drifts: Sequence[Drift], plates: Sequence[Ready], skipping: Skipping
+) -> PlatesReport:
+    """What is to be told of several plates; `plates` are those that were looked through."""
+    plates = [plate for plate in plates if plate.name not in skipping.reasons]
+    drifts = [replace(d, plates=tuple(p for p in d.plates if p.plate not in skipping.reasons)) for d in drifts]
     same: dict[int, str] = {}
     notes = []
     for plate in plates:
@@ -187,7 +219,7 @@ def report_of(reports: Sequence[ConversionReport], drifts: Sequence[Drift], plat
                 f"plates {same[number]} and {plate.name} have the same content, and so the same TableNumber "
                 f"{number}: only Metadata_Plate or the file tells their rows apart"
             )
-    return PlatesReport(tuple(reports), tuple(drifts), tuple(notes))
+    return PlatesReport(tuple(reports), tuple(drifts), tuple(notes), tuple(skipping.reasons.items()))
 
 
 def _columns(plan: Plan, request: Request) -> dict[str, Columns]:

@@ -3,7 +3,8 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 def find_plates(
-    source_path: str | Path | Sequence[str | Path], source_datatype: str | None, cloud: Mapping[str, Any]
+    source_path: str | Path | Sequence[str | Path],
+    source_datatype: str | None,
+    cloud: Mapping[str, Any],
+    attempt: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[Plate, ...]:
     """All plates at an address, or at each of several, by name.
 
@@ -29,15 +33,22 @@ def find_plates(
     has none, below it; or have `*`, `?` and `[...]` in it, and then every file or folder that matches is looked at.
     Plates of one name are called `<folder>~<name>`.
 
+    Args:
+        attempt: a context in which each of several addresses is looked at, which may pass over its errors.
+
     Raises:
         SourceNotFoundError: nothing is there.
         SourceFormatError: two plates have one name, and so have their folders.
         OptionError: a `source_datatype` that is not known.
     """
     addresses = [source_path] if isinstance(source_path, str | Path) else list(source_path)
-    found = [plate for address in addresses for plate in _plates_at(str(address), source_datatype, cloud)]
-    if not found:
+    if not addresses:
         raise SourceNotFoundError("source_path: no address was given")
+    matches = [match for address in addresses for match in _matches(str(address), cloud)]
+    found: list[Plate] = []
+    for match in matches:
+        with attempt(match) if len(matches) > 1 else nullcontext():
+            found += _plates_in(match, source_datatype, cloud)
     plates = list({plate.uri: plate for plate in found}.values())
     names = Counter(plate.name for plate in plates)
     named = [plate if names[plate.name] == 1 else Plate(_long_name(plate), plate.uri) for plate in plates]
@@ -48,14 +59,15 @@ def find_plates(
     return tuple(sorted(named, key=lambda plate: plate.name))
 
 
-def _plates_at(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
+def _matches(address: str, cloud: Mapping[str, Any]) -> list[str]:
+    """What an address means: itself, or all that a pattern fits."""
     # A name may have these characters itself.
     if _MAGIC.search(address) and (is_remote(address) or not Path(address).expanduser().exists()):
         matches = _matching(address, cloud)
         if not matches:
             raise SourceNotFoundError(f"{address}: nothing matches")
-        return [plate for match in matches for plate in _plates_in(match, source_datatype, cloud)]
-    return _plates_in(address, source_datatype, cloud)
+        return matches
+    return [address]
 
 
 def _plates_in(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:

@@ -134,6 +134,11 @@ class ConversionReport:
         return (self,)
 
     @property
+    def skipped_plates(self) -> tuple[tuple[str, str], ...]:
+        """None, as the report of several plates would say."""
+        return ()
+
+    @property
     def coercions(self) -> tuple[str, ...]:
         """A line for each column with values that are not of its type."""
         return tuple(_coerced(part.table, coercion) for part in self.compartments for coercion in part.coercions)

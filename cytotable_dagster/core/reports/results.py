@@ -36,11 +36,13 @@ class PlatesReport:
     Attributes:
         plates: of the plates that were converted, by name.
         drift: of each table.
+        skipped_plates: plates that could not be converted and were passed over, and why.
     """
 
     plates: tuple[ConversionReport, ...]
     drift: tuple[Drift, ...]
     notes: tuple[str, ...]
+    skipped_plates: tuple[tuple[str, str], ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -57,7 +59,8 @@ class PlatesReport:
     def __str__(self) -> str:
         drift = [line for table in self.drift for line in table.lines]
         plates = [text for report in self.plates for text in (f"plate {report.plate}", str(report), "")]
-        return "\n".join((*plates, *drift, *self.notes))
+        skipped = [f"plate {plate} was skipped: {reason}" for plate, reason in self.skipped_plates]
+        return "\n".join((*plates, *drift, *self.notes, *skipped))
 
 
 @dataclass(frozen=True)

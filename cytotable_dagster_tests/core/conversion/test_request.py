@@ -79,7 +79,11 @@ def test_names_may_be_listed_in_any_way_for_every_plate(two, tmp_path, door, kin
     }
 
     def columns(dest: str, listed: Callable[[list[str]], Any]) -> dict[str, list[str]]:
-        result = door(two, tmp_path / dest, **{name: listed(names) for name, names in given.items()})
+        result = door(
+            listed([str(path) for path in two]),
+            tmp_path / dest,
+            **{name: listed(names) for name, names in given.items()},
+        )
         files = {path for facts in result.files.values() for path in (facts.path, *facts.path.rglob("*.parquet"))}
         return {str(f.relative_to(tmp_path / dest)): pq.read_schema(f).names for f in files if f.is_file()}
 
@@ -88,6 +92,13 @@ def test_names_may_be_listed_in_any_way_for_every_plate(two, tmp_path, door, kin
     cells = [names for file, names in found.items() if file.startswith("Cells")]
     assert all("Metadata_Cells_AreaShape_Area" in names for names in cells)
     assert len(cells) == (2 if door is datasets.add else 1)
+
+
+@DOORS
+@pytest.mark.parametrize("source", [None, 5, [5], [None]])
+def test_a_source_that_is_no_address_is_refused(tmp_path, door, source):
+    with pytest.raises(OptionError, match="source_path: "):
+        door(source, tmp_path / "out")
 
 
 @DOORS
@@ -106,8 +117,12 @@ def test_a_preset_is_given_by_name_by_its_path_or_as_it_is(two, tmp_path, door):
 
 def test_both_doors_take_the_same_options():
     of_files = {"dest_datatype", "dest_path", "concat", "joins", "sort_output", "overwrite"}
+    of_images = {
+        *("provenance", "image_dir", "mask_dir", "outline_dir", "segmentation_file_regex", "path_rules", "load_data"),
+        "verify",
+    }
     doors = [inspect.signature(door).parameters for door in (convert, datasets.add)]
-    assert set(doors[0]) - of_files == set(doors[1]) - {"dataset_path"}
+    assert set(doors[0]) - of_files - of_images == set(doors[1]) - {"dataset_path"}
     differing = {
         name for name, option in doors[1].items() if name in doors[0] and option.default != doors[0][name].default
     }

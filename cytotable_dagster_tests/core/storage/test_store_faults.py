@@ -379,6 +379,15 @@ def test_a_copy_that_turns_out_damaged_is_fetched_once_more(passing: Between, sm
     assert not source.path.exists()
 
 
+def test_a_copy_that_turns_out_damaged_is_no_reason_to_skip_the_plate(passing, direct, small, options, tmp_path):
+    broken, gone = (small[0].replace("P1.sqlite", name) for name in ("P2.sqlite", "P3/"))
+    put(direct, broken, small[1][:-4096] + b"x" * 4096)
+    _spoil(fetch(plate_at(small[0]), options).path)
+    result = convert(iter([small[0], broken, gone]), tmp_path / "out", on_error="skip", **options)
+    assert [source.plate for source in result.sources] == ["P1"]
+    assert sorted(name for name, _ in result.report.skipped_plates) == ["P2", gone]
+
+
 def test_a_plate_that_is_damaged_in_the_store_is_not_fetched_again(passing: Between, direct, small, options, tmp_path):
     put(direct, small[0], small[1][:-4096] + b"x" * 4096)
     passing.clear()
