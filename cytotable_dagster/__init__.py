@@ -29,8 +29,8 @@ __all__ = [
 
 # What converts comes with Arrow, a third of a second, and is loaded when it is first named.
 _LATER = {
-    "ConversionResult": "core.report",
-    "PlatesResult": "core.report",
+    "ConversionResult": "core.reports.results",
+    "PlatesResult": "core.reports.results",
     "convert": "core.convert",
     "inspect_plate": "core.inspection",
 }
