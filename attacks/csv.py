@@ -19,6 +19,7 @@ from attacks.outcome import DIFFERENT, RIGHT, Outcome, refused
 from cytotable_dagster import ConversionResult, CytoTableError, convert
 from cytotable_dagster.core.reports.records import CompartmentReport
 from cytotable_dagster.core.sources.csv import parts as csv_parts
+from cytotable_dagster.core.sources.csv.field_types import MISSING
 
 _BLANKS = " \t\n\r\f\v"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
@@ -170,7 +171,9 @@ def _records(path: Path) -> list[list[str]]:
 def _take_apart(records: list[list[str]], tables: dict[str, _Expected]) -> int:
     """The compartments that lie side by side, which the first two records name; how many records are ragged."""
     owners, names = ([*records, [], []])[:2]
-    owners = [owner.strip() for owner in owners]
+    called = {table.lower(): table for table in _TABLES[1:]}
+    owners = [called.get(owner.strip().lower(), owner.strip()) for owner in owners]
+    names = [name.strip() for name in names]
     if len(owners) != len(names) or not {*_TABLES[1:]} & {*owners}:
         return len(records[2:])
     good = [record for record in records[2:] if len(record) == len(owners)]
@@ -178,9 +181,9 @@ def _take_apart(records: list[list[str]], tables: dict[str, _Expected]) -> int:
         own = [place for place, owner in enumerate(owners) if owner == table]
         if not own:
             continue
-        numbers = [place for place in own if names[place] == "Number_Object_Number"]
-        if numbers:
-            own = [place for place in own if names[place] != "ObjectNumber"]
+        own = [place for place in own if names[place] != "ObjectNumber"]
+        counter = [place for place, name in enumerate(names) if name == "ObjectNumber"][:1]
+        numbers = [place for place in own if names[place] == "Number_Object_Number"] or counter
         image = [place for place, owner in enumerate(owners) if owner == "Image"]
         places = [*image, *numbers, *own]
         head = [
@@ -188,7 +191,11 @@ def _take_apart(records: list[list[str]], tables: dict[str, _Expected]) -> int:
             *("ObjectNumber" for _ in numbers),
             *(names[place] for place in own),
         ]
-        rows = [[record[place] for place in places] for record in good if any(record[place] for place in own)]
+        rows = [
+            [record[place] for place in places]
+            for record in good
+            if any(record[place] not in MISSING for place in own or numbers)
+        ]
         tables.setdefault(table, _Expected()).add(_unique(head), rows)
     return len(records[2:]) - len(good)
 

@@ -1,15 +1,13 @@
 """Which files are a plate's, by their names."""
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cytotable_dagster.core.sources.csv.names import ENDING, is_text, may_be_table
+from cytotable_dagster.core.sources.csv.names import ENDING, is_table_file, is_text, may_be_table
 from cytotable_dagster.core.support.hidden import visible_files
 
 SQLITE = (".sqlite", ".sqlite3", ".db")
 _NPZ = ".npz"
-_BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 
 
 def is_sqlite(name: str) -> bool:
@@ -37,7 +35,7 @@ def plate_files(names: Iterable[str]) -> list[str]:
 
 
 def _may_be_csv_table(name: str) -> bool:
-    return is_csv(name) and not _BESIDE.search(name) and (may_be_table(name) or not is_text(name))
+    return is_table_file(name) and (may_be_table(name) or not is_text(name))
 
 
 def shows_plate(names: Iterable[str]) -> bool:

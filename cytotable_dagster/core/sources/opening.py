@@ -9,6 +9,7 @@ from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import csv_preset, names_in
 from cytotable_dagster.core.sources.csv.flat import find_flat_table, load_flat_table
 from cytotable_dagster.core.sources.csv.names import may_be_table, named_tables
+from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
 from cytotable_dagster.core.sources.csv.survey import find_tables
 from cytotable_dagster.core.sources.csv.table import csv_table_path, load_table
 from cytotable_dagster.core.sources.naming import files_below, is_csv, is_npz
@@ -50,6 +51,8 @@ def detected_preset(
             columns = names_in(file, format)
             if flat.object_number in columns:
                 return flat
+            if those_side_by_side([path for _, path in files], format, preset_named(CSV_PRESET).image_number):
+                return preset_named(CSV_PRESET)
             tables = ", ".join(f"{table}.csv" for table in USUAL)
             raise SourceFormatError(
                 f"{where}: its CSV files are of no preset: they are not named for tables ({tables}), and {name} has no "

@@ -1,9 +1,8 @@
-"""Files in which CellProfiler's ExportToSpreadsheet combined the measurements of all objects: `object.csv`, as
-cytominer-database calls them.
+"""Files in which CellProfiler's ExportToSpreadsheet combined the measurements of several objects, taken apart.
 
-They have two header rows, the first with the compartment of each column, the second with its name:
-https://github.com/cytomining/cytominer-database. Records put the objects of all compartments side by side, so that one
-with fewer objects has blank fields at the end. Each compartment becomes a CSV file of its own.
+Records put the objects of all compartments side by side, so that one with fewer objects has fields at the end that are
+blank or `nan`; see `side_by_side`. Each compartment becomes a CSV file of its own, with the numbers of its own
+objects and their parents.
 """
 
 import csv
@@ -18,9 +17,11 @@ from cytotable_dagster.core.kernels.csv_layout import TEXT
 from cytotable_dagster.core.model.presets import IMAGE, Preset
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import Export
-from cytotable_dagster.core.sources.csv.header import Header, first_record, plain_file
+from cytotable_dagster.core.sources.csv.field_types import MISSING
+from cytotable_dagster.core.sources.csv.header import Header, plain_file
 from cytotable_dagster.core.sources.csv.names import OBJECT
 from cytotable_dagster.core.sources.csv.parts import Records, count_records, parts_of, ragged_records, read_part
+from cytotable_dagster.core.sources.csv.side_by_side import two_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,8 +32,8 @@ _NUMBER = "Number_Object_Number"
 
 @dataclass(frozen=True)
 class Split:
-    """An export with a file for each compartment, what of the one for all of them was left out and why, and how many of
-    its records were."""
+    """An export with a file for each compartment, what of those for several of them was left out and why, and how many
+    of their records were."""
 
     export: Export
     skipped: tuple[tuple[str, str], ...] = ()
@@ -40,7 +41,7 @@ class Split:
 
 
 def with_split_objects(exports: Sequence[Export], preset: Preset, format: CsvFormat, folder: Path) -> Sequence[Split]:
-    """The exports with a file for each compartment, made in `folder` where there is but one for all of them.
+    """The exports with a file for each compartment, made in `folder` where several lie in one.
 
     Raises:
         SourceFormatError: one is no CSV file, or bytes of it are no text in this encoding.
@@ -48,11 +49,9 @@ def with_split_objects(exports: Sequence[Export], preset: Preset, format: CsvFor
 
     def split(numbered: tuple[int, Export]) -> Split:
         number, export = numbered
-        if OBJECT not in export.files:
-            return Split(export)
         return _split(export, preset, format, folder / f"objects-{number}")
 
-    if not any(OBJECT in export.files for export in exports):
+    if not any(OBJECT in export.files or export.side_by_side for export in exports):
         return [Split(export) for export in exports]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(split, enumerate(exports)))
@@ -60,63 +59,77 @@ def with_split_objects(exports: Sequence[Export], preset: Preset, format: CsvFor
 
 def _split(export: Export, preset: Preset, format: CsvFormat, folder: Path) -> Split:
     files = dict(export.files)
-    file = files.pop(OBJECT)
-    rest = replace(export, files=files)
+    named = files.pop(OBJECT, None)
+    split = Split(replace(export, files=files, side_by_side=()))
+    if named is not None:
+        there = [compartment for compartment in preset.compartments if compartment in files]
+        repeats = f"{files[there[0]].name} is there, whose rows it would repeat" if there else ""
+        split = _with(split, named, preset, format, folder, repeats)
+    for number, file in enumerate(export.side_by_side):
+        split = _with(split, file, preset, format, folder / str(number))
+    return split
+
+
+def _with(split: Split, file: Path, preset: Preset, format: CsvFormat, folder: Path, reason: str = "") -> Split:
+    """With the compartments of one more file, those that have none; with nothing of it where there is a reason."""
+    files = dict(split.export.files)
 
     def left_out(reason: str, rows: int = 0) -> Split:
-        return Split(rest, ((str(file), reason),), rows)
+        return replace(split, skipped=(*split.skipped, (str(file), reason)), rows=split.rows + rows)
 
-    there = [compartment for compartment in preset.compartments if compartment in files]
-    if there:
-        return left_out(f"{files[there[0]].name} is there, whose rows it would repeat")
-    if not file.stat().st_size:
-        return left_out("empty (0 bytes)")
+    if reason or not file.stat().st_size:
+        return left_out(reason or "empty (0 bytes)")
     path = plain_file(file, folder)
-    owners, header = _two_rows(path, format, str(file))
-    compartments = [name for name in preset.compartments if name in owners]
+    owners, header = two_rows(path, format, str(file))
+    # Objects are called as the preset has them, whatever the case.
+    called = {name.lower(): name for name in preset.compartments}
+    owners = [called.get(owner.lower(), owner) for owner in owners]
+    compartments = [name for name in preset.compartments if name in owners and name not in files]
     if not compartments or len(owners) != len(header.names):
         rows = count_records(path, header, format.encoding, str(file))
         return left_out(f"its first row does not name the compartment of each column; {rows} records", rows)
     folder.mkdir(parents=True, exist_ok=True)
-    columns = {name: _columns_of(name, owners, header, preset) for name in compartments}
-    for name in compartments:
+    pieces = {name: _piece(name, owners, header, preset) for name in compartments}
+    for name, piece in pieces.items():
         files[name] = folder / f"{name}.csv"
         with files[name].open("w", encoding=format.encoding, newline="") as made:
             csv.writer(made, lineterminator="\n", delimiter=header.dialect.delimiter).writerow(
-                [column for column, _ in columns[name]]
+                [column for column, _ in piece.columns]
             )
     found = []
     for part in parts_of(path, header, str(file)):
         records = read_part(path, part, header, format.encoding, str(file), exact=True)
         found.append((part, records.left_out, records.ragged))
         frame = _frame(records, header)
-        for name in compartments:
-            own = [place for _, place in columns[name] if owners[place] == name]
-            data = _records(columns[name], own, frame, header.dialect.delimiter)
+        for name, piece in pieces.items():
             with files[name].open("ab") as made_of:
-                made_of.write(data.encode(format.encoding))
-    skipped = tuple(ragged_records(path, str(file), found, len(owners)))
-    return Split(replace(export, files=files), skipped, sum(count for _, count, _ in found))
+                made_of.write(_records(piece, frame, header.dialect.delimiter).encode(format.encoding))
+    return Split(
+        replace(split.export, files=files),
+        (*split.skipped, *ragged_records(path, str(file), found, len(owners))),
+        split.rows + sum(count for _, count, _ in found),
+    )
 
 
-def _two_rows(path: Path, format: CsvFormat, where: str) -> tuple[list[str], Header]:
-    """The compartment of each column, and the header that their names and the end of both rows make."""
-    owners = first_record(path, format, where)
-    names = first_record(path, replace(format, delimiter=owners.dialect.delimiter), where, owners.end)
-    return [owner.strip() for owner in owners.fields], Header(names.fields, names.end, dialect=owners.dialect)
+@dataclass(frozen=True)
+class _Piece:
+    """A compartment's part of a file: what its columns are called and where they are, and the places by any of which
+    a record has an object of it."""
+
+    columns: tuple[tuple[str, int], ...]
+    own: tuple[int, ...]
 
 
-def _columns_of(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> list[tuple[str, int]]:
-    """The columns of the compartment's file: what they are called there, and where they are."""
+def _piece(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> _Piece:
     number = preset.object_number_of(compartment) or ""
-    placed = [(name, place) for place, name in enumerate(header.names)]
+    placed = [(name.strip(), place) for place, name in enumerate(header.names)]
     image = [(name, place) for name, place in placed if owners[place] == IMAGE]
-    own = [(name, place) for name, place in placed if owners[place] == compartment]
-    numbers = [(number, place) for name, place in own if name == _NUMBER]
-    if numbers:
-        # The first compartment has a column of that name that counts the records.
-        own = [(name, place) for name, place in own if name != number]
-    return [*image, *numbers, *own]
+    # What all compartments of a record have, and the first one as its own, counts the records of an image.
+    counter = [(name, place) for name, place in placed if name == number][:1]
+    own = [(name, place) for name, place in placed if owners[place] == compartment and name != number]
+    numbers = [(number, place) for name, place in own if name == _NUMBER] or counter
+    told = tuple(place for _, place in own) or tuple(place for _, place in numbers)
+    return _Piece((*image, *numbers, *own), told)
 
 
 def _frame(records: Records, header: Header) -> "pl.DataFrame":
@@ -131,10 +144,12 @@ def _frame(records: Records, header: Header) -> "pl.DataFrame":
     return pl.DataFrame({name: pl.from_arrow(array) for name, array in block.texts.items()})
 
 
-def _records(columns: Sequence[tuple[str, int]], own: Sequence[int], frame: "pl.DataFrame", delimiter: str) -> str:
-    """The records that have a value in the compartment's own columns, as CSV."""
+def _records(piece: _Piece, frame: "pl.DataFrame", delimiter: str) -> str:
+    """The records that have an object of the compartment, as CSV: shorter compartments are filled up with what says
+    that a number is missing."""
     import polars as pl
 
-    kept = frame.filter(pl.any_horizontal(pl.col(str(place)).is_not_null() for place in own))
-    chosen = kept.select(kept[:, place].alias(str(number)) for number, (_, place) in enumerate(columns))
+    fields = (pl.col(str(place)) for place in piece.own)
+    kept = frame.filter(pl.any_horizontal(field.is_not_null() & ~field.is_in(MISSING) for field in fields))
+    chosen = kept.select(kept[:, place].alias(str(number)) for number, (_, place) in enumerate(piece.columns))
     return chosen.write_csv(include_header=False, separator=delimiter)

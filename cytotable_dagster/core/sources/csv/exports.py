@@ -4,7 +4,7 @@ A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Ce
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,21 +12,26 @@ from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
 from cytotable_dagster.core.sources.csv.header import plain_file, read_header
-from cytotable_dagster.core.sources.csv.names import ENDING, named_tables, object_names
+from cytotable_dagster.core.sources.csv.names import ENDING, OBJECT, is_table_file, named_tables, object_names
+from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
 from cytotable_dagster.core.support.digests import crc32_of
 from cytotable_dagster.core.support.hidden import visible_files
 from cytotable_dagster.core.support.leftovers import temporary_folder
 
 # A plate's folder in the Cell Painting Gallery holds one of this name, which says nothing.
 _NAMELESS = "analysis"
+# Exports of which the first with anything in its files shows what those of the plate are like.
+_LOOKED = 10
 
 
 @dataclass(frozen=True)
 class Export:
-    """One folder of CSV files: its path below the plate's (`.` for that itself), and each table's file."""
+    """One folder of CSV files: its path below the plate's (`.` for that itself), each table's file, and those that hold
+    several tables side by side."""
 
     name: str
     files: Mapping[str, Path]
+    side_by_side: tuple[Path, ...] = ()
 
 
 def plate_name(folder: str) -> str:
@@ -35,12 +40,14 @@ def plate_name(folder: str) -> str:
     return names[-2] if names[-1].lower() == _NAMELESS and len(names) > 1 else names[-1]
 
 
-def exports_in(root: Path, preset: Preset) -> tuple[Export, ...]:
+def exports_in(root: Path, preset: Preset, format: CsvFormat = UTF8) -> tuple[Export, ...]:
     """The exports in a folder and all below it, by name; see `exports_and_others`."""
-    return exports_and_others(root, preset)[0]
+    return exports_and_others(root, preset, format)[0]
 
 
-def exports_and_others(root: Path, preset: Preset) -> tuple[tuple[Export, ...], tuple[str, ...]]:
+def exports_and_others(
+    root: Path, preset: Preset, format: CsvFormat = UTF8
+) -> tuple[tuple[Export, ...], tuple[str, ...]]:
     """The exports in a folder and all below it, by name, or the one that is a single file; and the CSV files that are
     no table of one, as of the folder.
 
@@ -51,17 +58,58 @@ def exports_and_others(root: Path, preset: Preset) -> tuple[tuple[Export, ...], 
     tables = (*preset.metadata, *preset.compartments)
     names = list(_names(root))
     found = named_tables(names, tables, str(root))
-    if not found:
+    several = _side_by_side(root, names, found, preset, format)
+    if not found and not several:
         raise SourceNotFoundError(
             f"{root}: no CSV files named for tables ({', '.join(f'{table}.csv' for table in tables)}) in it or below"
         )
+    by_folder = {name: folder for folder, names in _by_folder(several).items() for name in names}
     exports = (
-        Export(folder or ".", {table: root / file if root.is_dir() else root for table, file in files.items()})
-        for folder, files in found.items()
+        Export(
+            folder or ".",
+            {table: _path(root, file) for table, file in found.get(folder, {}).items() if file not in several},
+            tuple(_path(root, file) for file in several if by_folder[file] == folder),
+        )
+        for folder in {**found, **dict.fromkeys(by_folder.values())}
     )
-    used = {file for files in found.values() for file in files.values()}
+    used = {*several, *(file for files in found.values() for file in files.values())}
     others = sorted(name for name in names if name not in used and ENDING.search(name))
     return tuple(sorted(exports, key=lambda export: export.name)), tuple(others)
+
+
+def _side_by_side(
+    root: Path, names: Sequence[str], found: Mapping[str, Mapping[str, str]], preset: Preset, format: CsvFormat
+) -> tuple[str, ...]:
+    """The files that hold the objects of several compartments, whatever they are called. Exports of a plate are alike,
+    so that all are looked at only where the first of those with anything in their files has one."""
+    claimed = {name: table for own in found.values() for table, name in own.items()}
+    free = _by_folder(name for name in names if is_table_file(name) and name not in claimed)
+
+    def candidates(folder: str) -> list[str]:
+        own = found.get(folder, {})
+        objects = [name for table, name in own.items() if table not in (IMAGE, OBJECT)]
+        return objects if set(preset.compartments) <= own.keys() else [*objects, *sorted(free.get(folder, ()))]
+
+    def those(files: Iterable[str]) -> tuple[str, ...]:
+        paths = {_path(root, name): name for name in files}
+        return tuple(paths[path] for path in those_side_by_side(paths, format, preset.image_number))
+
+    folders = sorted(found or free)
+    filled = next((f for f in folders[:_LOOKED] if any(_path(root, name).stat().st_size for name in candidates(f))), "")
+    if not those(candidates(filled)):
+        return ()
+    return tuple(sorted(those(name for folder in {*found, *free} for name in candidates(folder))))
+
+
+def _by_folder(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return found
+
+
+def _path(root: Path, name: str) -> Path:
+    return root / name if root.is_dir() else root
 
 
 def _names(root: Path) -> Iterable[str]:
@@ -78,9 +126,11 @@ def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF
         preset = preset.named_as(object_names(_names(root), tables, str(root)).values())
     if preset.table_number is not None:
         return preset
-    exports = exports_in(root, preset)
+    exports = exports_in(root, preset, format)
     filled = [file for file in exports[0].files.values() if file.stat().st_size]
-    if len(exports) > 1 or (filled and all(TABLE_NUMBER in names_in(file, format) for file in filled)):
+    if len(exports) > 1 or (
+        filled and all(TABLE_NUMBER in names_in(file, format) for file in filled) and not exports[0].side_by_side
+    ):
         identifying = (*preset.identifying_columns, TABLE_NUMBER)
         return replace(preset, table_number=TABLE_NUMBER, identifying_columns=identifying)
     return preset
@@ -100,7 +150,8 @@ def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str,
     numbers = {}
     for export in exports:
         image = export.files.get(IMAGE)
-        file = image if image and image.stat().st_size else next(iter(export.files.values()))
+        others = (*export.files.values(), *export.side_by_side)
+        file = image if image and image.stat().st_size else others[0]
         numbers[export.name] = crc32_of(file)
     values = list(numbers.values())
     repeated = {name for name, number in numbers.items() if values.count(number) > 1} if _repeats(values) else set()

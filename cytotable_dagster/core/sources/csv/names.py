@@ -17,6 +17,8 @@ OBJECT = "Object"
 ENDING = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 # What text of any kind is in.
 _TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
+# What CellProfiler and the Cell Painting Gallery have beside tables.
+_BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 # What a prefix ends in.
 _SEPARATORS = "_-. "
 
@@ -76,6 +78,11 @@ def object_names(files: Iterable[str], tables: Iterable[str], where: str) -> dic
             bare = ENDING.sub("", file)
             found.setdefault(table, bare[len(bare) - len(table) :])
     return found
+
+
+def is_table_file(file: str) -> bool:
+    """Whether a file may be a table by its ending, and is none of those that lie beside a plate's."""
+    return ENDING.search(file) is not None and not _BESIDE.search(file)
 
 
 def is_text(file: str) -> bool:

@@ -40,7 +40,7 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, ask
     Raises:
         SourceNotFoundError, SourceFormatError: there are no such files, or one is something else.
     """
-    exports, left = exports_and_others(root, preset)
+    exports, left = exports_and_others(root, preset, format)
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
     absent = []
