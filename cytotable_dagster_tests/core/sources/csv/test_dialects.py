@@ -81,7 +81,7 @@ def test_commas_are_not_told_and_names_with_other_delimiters_are_names(tmp_path)
     (folder / "Cells.csv").write_text("ImageNumber,ObjectNumber,Note;A;B;C;D\n1,1,x;y;z;v;w\n")
     result = convert(folder, tmp_path / "out")
     assert pq.read_table(tmp_path / "out" / "Cells.parquet").column_names[-1] == "Metadata_Cells_Note;A;B;C;D"
-    assert result.report.notes == ()
+    assert not any("separated" in note for note in result.report.notes)
     assert "separated" not in str(inspect_plate(folder))
 
 
