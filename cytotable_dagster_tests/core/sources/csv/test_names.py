@@ -25,7 +25,7 @@ def named(*files, tables=USUAL):
 @pytest.mark.parametrize(
     ("file", "may"),
     [("Cells.csv", True), ("cells.CSV.gz", True), ("a/MyExpt_Nuclei.csv", True), ("run-1 Image.csv", True),
-     ("Experiment.csv", False), ("Cells.txt", False), ("Cells_old.csv", False), ("SubNuclei.csv", False)],
+     ("Experiment.csv", False), ("Cells.txt", True), ("Cells.text", False), ("Cells_old.csv", False), ("SubNuclei.csv", False)],
 )  # fmt: skip
 def test_files_of_exports_are_known_by_their_names(file, may):
     assert may_be_table(file) is may
