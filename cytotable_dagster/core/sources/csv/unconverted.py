@@ -88,6 +88,9 @@ def _stem(file: str) -> str:
 
 
 def _prefix(export: Export) -> str:
+    if not export.files:
+        # A file of several tables may be called anything.
+        return ""
     table, file = next(iter(export.files.items()))
     return _stem(file.name).lower().removesuffix(table.lower())
 
