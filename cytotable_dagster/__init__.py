@@ -11,26 +11,37 @@ from cytotable_dagster.core.version import VERSION as __version__
 if TYPE_CHECKING:
     from cytotable_dagster import datasets
     from cytotable_dagster.core.convert import convert
+    from cytotable_dagster.core.images import CropDataset, crops, find_provenance, read_crops, save_crops
     from cytotable_dagster.core.inspection import inspect_plate
     from cytotable_dagster.core.reports.results import ConversionResult, PlatesResult
 
 __all__ = [
     "PRESETS",
     "ConversionResult",
+    "CropDataset",
     "CytoTableError",
     "PlatesResult",
     "Preset",
     "__version__",
     "convert",
+    "crops",
     "datasets",
     "errors",
+    "find_provenance",
     "inspect_plate",
+    "read_crops",
+    "save_crops",
 ]
 
 # What converts comes with Arrow, a third of a second, and is loaded when it is first named.
 _LATER = {
     "ConversionResult": "core.reports.results",
+    "CropDataset": "core.images",
     "PlatesResult": "core.reports.results",
+    "crops": "core.images",
+    "find_provenance": "core.images",
+    "read_crops": "core.images",
+    "save_crops": "core.images",
     "convert": "core.convert",
     "inspect_plate": "core.inspection",
 }

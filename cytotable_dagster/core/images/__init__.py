@@ -1,9 +1,12 @@
 """The way back from a cell to its pixels.
 
 Provenance finds the file of each image and channel that a plate's tables name, and says whether it is the one that was
-measured. Other code imports from here and from no module inside.
+measured; crops are the pixels of single cells, read when they are asked for, or kept in Lance. Other code imports from
+here and from no module inside.
 """
 
+from cytotable_dagster.core.images.cropping import CROP_TYPES, SIZE, Crops, crops
+from cytotable_dagster.core.images.cutting import CROP_STATUSES
 from cytotable_dagster.core.images.finding import find_provenance, put_provenance
 from cytotable_dagster.core.images.image import (
     AMBIGUOUS,
@@ -16,6 +19,7 @@ from cytotable_dagster.core.images.image import (
     VERIFIED,
     Image,
 )
+from cytotable_dagster.core.images.lance_sink import CropDataset, read_crops, save_crops
 from cytotable_dagster.core.images.provenance import (
     FILE,
     Provenance,
@@ -26,21 +30,29 @@ from cytotable_dagster.core.images.search import VERIFY, Rules, Search
 
 __all__ = [
     "AMBIGUOUS",
+    "CROP_STATUSES",
+    "CROP_TYPES",
     "FILE",
     "MISMATCH",
     "MISSING",
     "PRESENT",
+    "SIZE",
     "STATUSES",
     "UNMAPPED",
     "USABLE",
     "VERIFIED",
     "VERIFY",
+    "CropDataset",
+    "Crops",
     "Image",
     "Provenance",
     "Rules",
     "Search",
+    "crops",
     "find_provenance",
     "provenance_of",
     "provenance_of_plates",
     "put_provenance",
+    "read_crops",
+    "save_crops",
 ]

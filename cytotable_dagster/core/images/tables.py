@@ -80,10 +80,9 @@ def table_of(plan: Plan) -> Recorded:
     sites: list[Image] = []
     images: list[Image] = []
     for table, _ in read_batches(plan, presets.IMAGE, batches, names):
-        values = table.to_pydict()
-        for row in range(table.num_rows):
-            sites.append(_site(values, row, keys, places, source.plate))
-            images += _images(sites[-1], values, row, channels, own)
+        found = images_in(table.to_pydict(), table.num_rows, keys, places, channels, own, source.plate)
+        sites += found[0]
+        images += found[1]
     return Recorded(
         plate=source.plate,
         sites=tuple(sites),
@@ -94,6 +93,30 @@ def table_of(plan: Plan) -> Recorded:
         site_type=_type(schema, places[SITE]),
         notes=() if channels else (f"{source.uri}: its image table has no FileName_ or URL_ columns that name images",),
     )
+
+
+def images_in(
+    values: Mapping[str, Sequence[Value]],
+    rows: int,
+    keys: Sequence[str],
+    places: Mapping[str, str | None],
+    channels: Sequence[ChannelColumns],
+    own: Mapping[str, str],
+    plate: str,
+) -> tuple[list[Image], list[Image]]:
+    """The sites and images that rows of a table are.
+
+    Args:
+        values: of its columns, which `keys` and `places` (Metadata_Plate, ... -> column) name, and `channels` by way of
+            `own`.
+        plate: what it goes by where no column says it.
+    """
+    sites: list[Image] = []
+    images: list[Image] = []
+    for row in range(rows):
+        sites.append(_site(values, row, keys, places, plate))
+        images += _images(sites[-1], values, row, channels, own)
+    return sites, images
 
 
 def _site(

@@ -42,6 +42,8 @@ def image_tables(
             table.add_column(
                 f"MD5Digest_{channel}", "TEXT", [hashlib.md5(content(name, own)).hexdigest() for own in names]
             )
+    if not digests:
+        table.columns = {name: kind for name, kind in table.columns.items() if "MD5Digest" not in name}
     for column, value in (more or {}).items():
         table.add_column(column, "TEXT", [value] * images)
     return tables
