@@ -10,7 +10,7 @@ _ARCHIVE = "__MACOSX"
 
 def is_hidden(name: str) -> bool:
     """Whether a file is to be passed over, by its path below the folder that is looked through (with `/`)."""
-    return any(level.startswith(".") or level == _ARCHIVE for level in name.split("/"))
+    return any(_is_hidden(level) for level in name.split("/"))
 
 
 def stands_for_hidden(text: str, address: str) -> bool:
@@ -26,3 +26,8 @@ def visible_files(root: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not is_hidden(name)]
         yield from (f"{folder}/{name}"[start:].lstrip("/") for name in names if not is_hidden(name))
+
+
+def _is_hidden(level: str) -> bool:
+    # Levels that lead elsewhere are no names: who meets them in a key refuses it.
+    return (level.startswith(".") and level not in (".", "..")) or level == _ARCHIVE

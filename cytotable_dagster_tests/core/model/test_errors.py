@@ -17,7 +17,7 @@ from cytotable_dagster.core.errors import (
     TargetError,
 )
 from cytotable_dagster_tests.core.conftest import names_in
-from cytotable_dagster_tests.core.plates import DIALECTS, JUMP, plate, sites, table_name, write_sqlite
+from cytotable_dagster_tests.core.plates import DIALECTS, JUMP, Table, plate, sites, table_name, write_sqlite
 
 PAGE = 4096
 
@@ -120,8 +120,9 @@ def test_a_table_without_a_key_column_is_refused_naming_both(make_plate, tmp_pat
 
 
 def test_a_preset_none_of_whose_tables_are_there_is_refused_with_those_that_are(make_plate, tmp_path):
-    with pytest.raises(TargetError, match=r"Per_Cells.*Cells, Cytoplasm, Image, Nuclei"):
-        convert(make_plate(), tmp_path / "out", preset="cellprofiler_sqlite")
+    spots = {"Spots": Table({"ImageNumber": "INTEGER"}), "Notes": Table({"text": "TEXT"})}
+    with pytest.raises(TargetError, match=r"Per_Cells.*Notes, Spots"):
+        convert(make_plate(spots), tmp_path / "out", preset="cellprofiler_sqlite")
     assert names_in(tmp_path) == ["source", "source/P1.sqlite"]
 
 
