@@ -1,6 +1,7 @@
 """The whole way from plates to Parquet files, as one function."""
 
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,8 @@ def convert(
     verify: str | None = None,
     progress: Progress | None = None,
     dest_cloud: Mapping[str, Any] | None = None,
+    page_keys: Mapping[str, str] | None = None,
+    infer_common_schema: bool | None = None,
     **cloud: Any,
 ) -> ConversionResult:
     """Convert a plate, or several, to Parquet: one file for each compartment, or the joined single cells.
@@ -131,6 +134,7 @@ def convert(
         verify: `none`, `exists` (the default) or `md5`.
         progress: called with (step, done, total) as work proceeds.
         dest_cloud: options of the S3 client for `dest_path`; None takes those of the source, but always signs.
+        page_keys, infer_common_schema: arguments of CytoTable, taken with a warning: they change nothing.
         cloud: what the S3 client takes: `local_cache_dir`, `no_sign_request`, `endpoint_url`, `profile_name`, ...
 
     Returns:
@@ -141,6 +145,7 @@ def convert(
         CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
         TypeError: an argument that neither this function nor the cloud client knows.
     """
+    _warn_of(page_keys=page_keys, infer_common_schema=infer_common_schema)
     one_of("dest_datatype", dest_datatype, ["parquet"])
     for name, value in (("concat", concat), ("sort_output", sort_output), ("overwrite", overwrite)):
         check_flag(name, value)
@@ -186,6 +191,14 @@ def convert(
         cloud=request.cloud,
     )
     return _convert(sources_in(source_path), dest_path, request, search, parsl_config, overwrite=overwrite)
+
+
+def _warn_of(**arguments: object) -> None:
+    """Say that what only CytoTable needs was given."""
+    given = [f"{name}=" for name, value in arguments.items() if value is not None]
+    if given:
+        said = " and ".join(given)
+        warnings.warn(f"{said}: not needed here, where it changes nothing; leave it out", stacklevel=4)
 
 
 @with_fresh_copies

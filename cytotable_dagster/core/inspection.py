@@ -7,7 +7,6 @@ from typing import Any
 
 from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.intake.cache import fetched
-from cytotable_dagster.core.intake.discover import find_plate
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.planning.links import told
 from cytotable_dagster.core.planning.make_plan import make_plan
@@ -82,7 +81,7 @@ def inspect_plate(
         decimal=decimal,
         cloud=cloud,
     )
-    plate = find_plate(source_path, request.datatype, request.cloud)
+    plate = request.plate_at(source_path)
     with (
         fetched(plate, request.cloud) as source,
         unless_changed(source),

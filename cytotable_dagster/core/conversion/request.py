@@ -1,13 +1,14 @@
 """What plates are asked to become: the arguments of a conversion, looked through once, before anything is opened."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.conversion.skipping import ON_ERROR, STOP, Skipping
-from cytotable_dagster.core.errors import OptionError, PresetError
-from cytotable_dagster.core.intake.discover import DATATYPES, find_plates
+from cytotable_dagster.core.errors import OptionError, PresetError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.intake.discover import DATATYPES, find_plate, find_plates
 from cytotable_dagster.core.model.names import CYTOTABLE_NAMES
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Plate, Progress, Source
@@ -123,9 +124,17 @@ class Request:
             SourceFormatError: all addresses were skipped.
         """
         skipping = skipping or Skipping()
-        plates = find_plates(source_path, self.datatype, self.cloud, skipping.attempt)
+        preferred = None if self.preset is None else self.preset.datatype
+        plates = find_plates(source_path, self.datatype, self.cloud, preferred, skipping.attempt)
         skipping.check(len(plates))
         return plates
+
+    def plate_at(self, source_path: str | Path) -> Plate:
+        """The one plate that is meant; see `find_plate`."""
+        if self.datatype is None and self.preset is not None:
+            with suppress(SourceNotFoundError, SourceFormatError):
+                return find_plate(source_path, self.preset.datatype, self.cloud)
+        return find_plate(source_path, self.datatype, self.cloud)
 
     def preset_of(self, source: Source) -> Preset:
         """The preset that a source is converted by; see `resolved_preset`."""
@@ -158,11 +167,12 @@ def sources_in(source_path: str | Path | Iterable[str | Path]) -> str | Path | t
 
 
 def _datatype(preset: Preset | None, source_datatype: str | None) -> str | None:
-    """The type of source that the arguments ask for, None where they leave it open."""
+    """The type of source that the arguments ask for, None where they leave it open: a preset of tables may be for
+    another type than theirs, see `resolved_preset`."""
     if source_datatype is not None:
         one_of("source_datatype", source_datatype, DATATYPES)
     if preset is None:
         return source_datatype
-    if source_datatype not in (None, preset.datatype):
+    if source_datatype not in (None, preset.datatype) and (preset.flat or source_datatype == "npz"):
         raise PresetError(f"preset {preset.name} is for {preset.datatype} files, not for {source_datatype}")
-    return preset.datatype
+    return preset.datatype if preset.flat else source_datatype

@@ -4,7 +4,7 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ def find_plates(
     source_path: str | Path | Sequence[str | Path],
     source_datatype: str | None,
     cloud: Mapping[str, Any],
+    preferred: str | None = None,
     attempt: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[Plate, ...]:
     """All plates at an address, or at each of several, by name.
@@ -34,6 +35,7 @@ def find_plates(
     Plates of one name are called `<folder>~<name>`.
 
     Args:
+        preferred: the type that is taken where it is there, if none is asked for.
         attempt: a context in which each of several addresses is looked at, which may pass over its errors.
 
     Raises:
@@ -48,7 +50,7 @@ def find_plates(
     found: list[Plate] = []
     for match in matches:
         with attempt(match) if len(matches) > 1 else nullcontext():
-            found += _plates_in(match, source_datatype, cloud)
+            found += _plates_in(match, source_datatype, cloud, preferred)
     plates = list({plate.uri: plate for plate in found}.values())
     names = Counter(plate.name for plate in plates)
     named = [plate if names[plate.name] == 1 else Plate(_long_name(plate), plate.uri) for plate in plates]
@@ -70,8 +72,13 @@ def _matches(address: str, cloud: Mapping[str, Any]) -> list[str]:
     return [address]
 
 
-def _plates_in(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[Plate]:
+def _plates_in(
+    address: str, source_datatype: str | None, cloud: Mapping[str, Any], preferred: str | None
+) -> list[Plate]:
     """The plates at an address that is meant as it stands."""
+    if source_datatype is None and preferred is not None:
+        with suppress(SourceNotFoundError, SourceFormatError):
+            return _plates_in(address, preferred, cloud, None)
     if source_datatype in (None, "sqlite"):
         databases = _databases(address, source_datatype, cloud)
         if databases:

@@ -30,7 +30,14 @@ from cytotable_dagster.core.planning.table_numbers import in_one_form
 from cytotable_dagster.core.planning.wanted import chosen_tables, source_tables
 from cytotable_dagster.core.planning.whole_tables import look_through_whole
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
-from cytotable_dagster.core.sources.opening import adjusted_preset, datatype_of, detected_preset, find_files_tables
+from cytotable_dagster.core.sources.opening import (
+    adjusted_preset,
+    as_preset,
+    datatype_of,
+    detected_preset,
+    find_files_tables,
+    holds,
+)
 from cytotable_dagster.core.sources.protocols import TableReader
 from cytotable_dagster.core.sources.sqlite.catalog import check_is_sqlite, read_tables
 from cytotable_dagster.core.sources.sqlite.reader import open_table, text_kinds
@@ -66,10 +73,12 @@ def resolved_preset(
     identifying_columns: Iterable[str] | None = None,
 ) -> Preset:
     """The preset that a source is converted by: the one given or named (by name, or by the path of a TOML file), or the
-    one its tables show, as adjusted.
+    one its tables show, as adjusted. One for another type of source than this gives the tables and the names of their
+    columns; how they are read is what they show.
 
     Args:
-        datatype: `sqlite`, `csv` or `npz`, where it is known; else the preset's, or what the files' names say.
+        datatype: `sqlite`, `csv` or `npz`, where it is known; else the preset's, if such files are there, or what the
+            files' names say.
 
     Raises:
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
@@ -77,16 +86,20 @@ def resolved_preset(
     """
     compartments = None if compartments is None else tuple(compartments)
     chosen = None if preset is None else given_preset(preset)
-    datatype = chosen.datatype if chosen else datatype or datatype_of(source.path)
+    if datatype is None and chosen is not None and (chosen.flat or holds(source.path, chosen.datatype)):
+        datatype = chosen.datatype
+    datatype = datatype or datatype_of(source.path)
     if datatype == "sqlite":
         check_is_sqlite(source.path)
     tables = {}
     if datatype == "sqlite":
         tables = {name: [c.name for c in columns] for name, columns in read_tables(source.file).items()}
-    if chosen is None and datatype == "sqlite":
-        chosen = detect_preset(tables, source.uri)
-    elif chosen is None:
-        chosen = detected_preset(source.path, datatype, format, source.uri, compartments or ())
+    if chosen is None or chosen.datatype != datatype:
+        if datatype == "sqlite":
+            own = detect_preset(tables, source.uri)
+        else:
+            own = detected_preset(source.path, datatype, format, source.uri, compartments or ())
+        chosen = own if chosen is None else as_preset(chosen, own, source.uri)
     chosen = chosen.with_options(metadata=metadata, compartments=compartments, identifying_columns=identifying_columns)
     if datatype == "sqlite":
         return fitted_preset(chosen, tables, source.uri)

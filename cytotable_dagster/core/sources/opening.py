@@ -1,6 +1,7 @@
 """Plates that are CSV or NPZ files: which preset is theirs, and which tables they hold."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import PresetError, SourceFormatError, SourceNotFoundError
@@ -15,10 +16,16 @@ from cytotable_dagster.core.sources.csv.table import csv_table_path, load_table
 from cytotable_dagster.core.sources.naming import files_below, is_csv, is_npz
 from cytotable_dagster.core.sources.npz.table import find_npz_table, load_npz_table, npz_table_path
 from cytotable_dagster.core.sources.protocols import BatchReader, Found
+from cytotable_dagster.core.sources.sqlite.catalog import is_sqlite_file
 
 # The readers whose tables are opened by `open_files_table`.
 READERS = ("csv", "npz")
 _NAMED = 3
+# What a preset says of results, and not of how its source is read.
+_TAKEN = (
+    *("identifying_columns", "metadata", "compartments", "base_order", "image_columns"),
+    *("plate_columns", "well_columns", "site_columns"),
+)
 
 
 def datatype_of(path: Path) -> str:
@@ -29,6 +36,30 @@ def datatype_of(path: Path) -> str:
     if any(may_be_table(name) for name in names):
         return "csv"
     return "npz" if any(is_npz(name) for name in names) else "csv" if names else "sqlite"
+
+
+def holds(path: Path, datatype: str) -> bool:
+    """Whether a plate on this machine has files of a type."""
+    if not path.is_dir():
+        return datatype_of(path) == datatype or (datatype == "sqlite" and is_sqlite_file(path))
+    fits = {"csv": is_csv, "npz": is_npz}.get(datatype)
+    return fits is not None and any(fits(name) for name, _ in files_below(path))
+
+
+def as_preset(preset: Preset, own: Preset, where: str) -> Preset:
+    """A preset for a source of another type, of which `own` is: read as `own` says, with the tables wanted and columns
+    named as `preset` says.
+
+    Raises:
+        PresetError: one of them is of one table.
+    """
+    if preset.flat or own.flat:
+        raise PresetError(f"{where}: its files are those of preset {own.name}, and {preset.name} does not fit them")
+    taken = {name: getattr(preset, name) for name in _TAKEN}
+    if own.table_number is not None and own.table_number not in preset.identifying_columns:
+        # Without it images of several exports could not be told apart.
+        taken["identifying_columns"] = (own.table_number, *preset.identifying_columns)
+    return replace(own, name=f"{preset.name} (as {own.name})", **taken)
 
 
 def detected_preset(

@@ -51,7 +51,8 @@ def two(tmp_path: Path) -> list[Path]:
         ({"preset": "cellprofiler"}, PresetError, "'cellprofiler'"),
         ({"preset": 5}, PresetError, "preset 5"),
         ({"preset": Path("nowhere.toml")}, PresetError, "nowhere.toml"),
-        ({"preset": JUMP, "source_datatype": "csv"}, PresetError, "is for sqlite files, not for csv"),
+        ({"preset": JUMP, "source_datatype": "npz"}, PresetError, "is for sqlite files, not for npz"),
+        ({"preset": "in-carta", "source_datatype": "sqlite"}, PresetError, "is for csv files, not for sqlite"),
         ({"no_such_option": 1}, TypeError, "'no_such_option'"),
     ],
 )
@@ -117,12 +118,13 @@ def test_a_preset_is_given_by_name_by_its_path_or_as_it_is(two, tmp_path, door):
 
 def test_both_doors_take_the_same_options():
     of_files = {"dest_datatype", "dest_path", "concat", "joins", "sort_output", "overwrite"}
+    of_cytotable = {"page_keys", "infer_common_schema"}
     of_images = {
         *("provenance", "image_dir", "mask_dir", "outline_dir", "segmentation_file_regex", "path_rules", "load_data"),
         "verify",
     }
     doors = [inspect.signature(door).parameters for door in (convert, datasets.add)]
-    assert set(doors[0]) - of_files - of_images == set(doors[1]) - {"dataset_path"}
+    assert set(doors[0]) - of_files - of_images - of_cytotable == set(doors[1]) - {"dataset_path"}
     differing = {
         name for name, option in doors[1].items() if name in doors[0] and option.default != doors[0][name].default
     }

@@ -39,6 +39,12 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
         raise DamagedSourceError(f"{path}: SQLite cannot read it ({reason}); fetch it again or mend it") from error
 
 
+def is_sqlite_file(path: Path) -> bool:
+    """Whether a file starts as SQLite's do, whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def check_is_sqlite(path: Path) -> None:
     """Refuse what is no SQLite file.
 
