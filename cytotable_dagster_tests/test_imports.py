@@ -16,7 +16,7 @@ CORE = [path for path in MODULES if path.is_relative_to(PACKAGE / "core")]
 # `__init__` gives). A room imports from those before
 # it; the modules beside the rooms come first (`shown`, `errors`, `version`) or last (all others).
 ROOMS = {
-    "support": "arrays digests files hidden integer_file leftovers locks machine_errors patience publication text_table",
+    "support": "arrays digests files hidden integer_file leftovers locks machine_errors patience publication text_table written_paths",
     "execution": "runner stopping",
     "kernels": "code_cache csv_layout loading parquet_layout sqlite_layout",
     "model": "coercions column_types names plate_names preset_file presets types values",

@@ -117,22 +117,28 @@ def dataset_align(chosen: argparse.Namespace) -> None:
 
 def plate_add(chosen: argparse.Namespace) -> None:
     """Make a plate known to the Dagster instance."""
+    import json
+    import shlex
+
     from cytotable_dagster.defs import plates
     from cytotable_dagster.defs.home import LOCATION
+    from cytotable_dagster.defs.partitions import key_of
 
     with _instance() as instance:
         plates.add(instance, chosen.name, chosen.source)
+    tags = json.dumps({"dagster/partition": key_of(chosen.name)}, ensure_ascii=False)
     print(f"added plate {chosen.name}; convert it in the web UI, or here and now:")
-    print(f"""dagster job execute -m {LOCATION} -j convert_plate --tags '{{"dagster/partition": "{chosen.name}"}}'""")
+    print(f"dagster job execute -m {LOCATION} -j convert_plate --tags {shlex.quote(tags)}")
 
 
 def plate_list(chosen: argparse.Namespace) -> None:
     """List the plates of the Dagster instance."""
+    from cytotable_dagster.core.shown import one_line
     from cytotable_dagster.defs import plates
 
     with _instance() as instance:
         for name, uri in plates.list_plates(instance):
-            print(f"{name}  {uri or '(found by its name)'}")
+            print(f"{one_line(name)}  {one_line(uri or '(found by its name)')}")
 
 
 def plate_remove(chosen: argparse.Namespace) -> None:
@@ -208,9 +214,10 @@ def demo(chosen: argparse.Namespace) -> None:
     """Run the demo."""
     from pathlib import Path
 
+    from cytotable_dagster.core.support.written_paths import expanded
     from cytotable_dagster.demo.run import run_demo
 
-    run_demo(Path(chosen.folder), port=chosen.port, once=chosen.once)
+    run_demo(Path(expanded(chosen.folder)), port=chosen.port, once=chosen.once)
 
 
 def _loaded_config(address: str | None) -> Any:

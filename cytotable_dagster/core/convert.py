@@ -31,6 +31,7 @@ from cytotable_dagster.core.reports.results import ConversionResult
 from cytotable_dagster.core.storage.destination import Destination
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
+from cytotable_dagster.core.support.written_paths import expanded
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -146,6 +147,7 @@ def convert(
         TypeError: an argument that neither this function nor the cloud client knows.
     """
     _warn_of(page_keys=page_keys, infer_common_schema=infer_common_schema)
+    dest_path = expanded(dest_path)
     one_of("dest_datatype", dest_datatype, ["parquet"])
     for name, value in (("concat", concat), ("sort_output", sort_output), ("overwrite", overwrite)):
         check_flag(name, value)

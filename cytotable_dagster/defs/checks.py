@@ -27,7 +27,7 @@ from cytotable_dagster.defs.assets.common import (
     compartment_key,
 )
 from cytotable_dagster.defs.assets.faults import step
-from cytotable_dagster.defs.partitions import plates
+from cytotable_dagster.defs.partitions import name_of, plates
 from cytotable_dagster.defs.resources import Lake
 
 # Columns whose coercions a check tells; the asset's metadata tells of more.
@@ -143,7 +143,7 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
 
     @dg.multi_asset_check(name=name, specs=specs, can_subset=True, pool=CONVERT_POOL)
     def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
-        plate = context.partition_key
+        plate = name_of(context.partition_key)
         folder = lake.of(plate)
         with step(context):
             plan = kept_plan(plate, folder, lake.options(chunks))

@@ -12,6 +12,7 @@ from cytotable_dagster.core.intake.addresses import Found
 from cytotable_dagster.core.intake.arrivals import Look, Memory
 from cytotable_dagster.core.intake.cache import check_address
 from cytotable_dagster.core.intake.listing import Listing
+from cytotable_dagster.core.model.plate_names import plate_of
 from cytotable_dagster.core.sources.naming import is_csv, is_npz
 from cytotable_dagster.defs import plates
 
@@ -22,7 +23,7 @@ _READERS = 8
 
 @dataclass(frozen=True)
 class Asked:
-    """`new` are names that become partitions; `events` tell of sources; `memory` is that of the look, but for files
+    """`new` are keys that become partitions; `events` tell of sources; `memory` is that of the look, but for files
     that come again with the next; `unread` says why some do."""
 
     requests: tuple[dg.RunRequest, ...]
@@ -45,7 +46,7 @@ def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look, until: 
     events, requests, unread = [], [], []
     for found, fault in zip(seen.ready, looked, strict=True):
         try:
-            name = known.name_for(found.uri, found.places)
+            key = known.key_for(found.uri, found.places)
             if fault is not None:
                 raise fault
         except (DownloadError, SourceAccessError, TimeoutError) as error:
@@ -56,14 +57,14 @@ def asked_for(instance: dg.DagsterInstance, source: Listing, seen: Look, until: 
         except CytoTableError as error:
             events.append(plates.refusal(found.uri, str(error), found.places))
             continue
-        known.add(name, found.uri)
+        known.add(key, found.uri)
         version = f"{found.version}-{found.size}"
-        if known.version_of(name) != version:
-            events.append(plates.observation(name, found.uri, version, found.places))
+        if known.version_of(key) != version:
+            events.append(plates.observation(plate_of(key), found.uri, version, found.places))
         # With the time, for a file may become again what it was once.
-        key = f"{name}:{version}:{found.modified:.0f}"
-        tags = plates.run_tags(found.uri, key, found.places)
-        requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
+        run_key = f"{key}:{version}:{found.modified:.0f}"
+        tags = plates.run_tags(found.uri, run_key, found.places)
+        requests.append(dg.RunRequest(run_key=run_key, partition_key=key, tags=tags))
     return Asked(tuple(requests), known.new, tuple(events), memory, tuple(unread))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from cytotable_dagster.core.errors import DownloadError
+from cytotable_dagster.core.model.plate_names import plate_of
 from cytotable_dagster.defs.jobs import build_datasets, convert_plate
 from cytotable_dagster.defs.plates import BATCH_TAG, SOURCE, URI_TAG
 from cytotable_dagster.defs.resources import Webhook
@@ -47,7 +48,7 @@ def plate_failed_notice() -> dg.SensorDefinition:
         run = context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
             return dg.SkipReason(f"run {run.run_id} is tried again")
-        post(url, f":x: plate {run.tags.get('dagster/partition')} failed: {_reason(context)}")
+        post(url, f":x: plate {plate_of(run.tags.get('dagster/partition', ''))} failed: {_reason(context)}")
         return None
 
     return plate_failed
@@ -240,7 +241,7 @@ def _summary(instance: dg.DagsterInstance, batch: str, refused: dict[str, list[s
     last: dict[str, str] = {}
     came = set()
     for run in instance.get_runs(dg.RunsFilter(job_name=convert_plate.name, tags={BATCH_TAG: batch})):
-        last.setdefault(run.tags.get("dagster/partition", ""), run.status.value)
+        last.setdefault(plate_of(run.tags.get("dagster/partition", "")), run.status.value)
         came.add(run.tags.get(URI_TAG))
     counts = Counter(last.values())
     failed = sorted(plate for plate, status in last.items() if status != "SUCCESS")

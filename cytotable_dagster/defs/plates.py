@@ -1,35 +1,27 @@
 """Plates of a Dagster instance: added, listed and removed by the command line and by sensors.
 
-A plate is a partition of `plates`. Where its file is, when it was said, is kept in the instance as an observation of
-the asset `plate_source`, so that the web UI shows it and nothing beside the instance has to be looked after.
+A plate is a partition of `plates`, whose key is its name (see `partitions.key_of`). Where its file is, when it was
+said, is kept in the instance as an observation of the asset `plate_source`, so that the web UI shows it and nothing
+beside the instance has to be looked after.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from shlex import quote
 
 import dagster as dg
 
-from cytotable_dagster.core.errors import OptionError
-from cytotable_dagster.defs.partitions import plates
+from cytotable_dagster.core.errors import OptionError, UnsafeNameError
+from cytotable_dagster.core.model.plate_names import plate_of
+from cytotable_dagster.core.support.written_paths import expanded
+from cytotable_dagster.defs.partitions import key_of, plates
 
 SOURCE = dg.AssetKey("plate_source")
 PLATES = str(plates.name)
 URI_TAG, BATCH_TAG, VERSION_TAG = "cytotable/uri", "cytotable/batch", "cytotable/version"
 # Plates of which is asked in one query; SQLite of old takes no more than 999 values.
 _AT_ONCE = 500
-
-# `|` and `...` mean something to Dagster; the name is a folder of the lake, and a leading dot would hide it there.
-_NAME = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
-
-
-def checked_name(name: str) -> str:
-    """The name, if a plate can be called so; raises OptionError."""
-    if not _NAME.fullmatch(name) or "..." in name:
-        raise OptionError(
-            f"{name!r} cannot be a plate's name: letters, digits and _ . ~ - only, no dot first, no three in a row"
-        )
-    return name
 
 
 class Known:
@@ -40,45 +32,51 @@ class Known:
     """
 
     def __init__(self, instance: dg.DagsterInstance, places: Iterable[Mapping[str, str]]) -> None:
-        self._names = set(instance.get_dynamic_partitions(PLATES))
-        self._seen = last_seen(instance, self._names & {name for own in places for name in _names(own)})
+        self._keys = set(instance.get_dynamic_partitions(PLATES))
+        self._seen = last_seen(instance, self._keys & {key for own in places for key in _possible_keys(own)})
         self._added: dict[str, str] = {}
 
     @property
     def new(self) -> tuple[str, ...]:
-        """Names that were added and are no partitions."""
-        return tuple(name for name in self._added if name not in self._names)
+        """Keys that were added and are no partitions."""
+        return tuple(key for key in self._added if key not in self._keys)
 
-    def name_for(self, uri: str, places: Mapping[str, str]) -> str:
-        """The name of the plate at an address: its barcode, or `<batch>~<barcode>` where another plate has that
-        already.
+    def key_for(self, uri: str, places: Mapping[str, str]) -> str:
+        """The key of the plate at an address, which is called by its barcode, or `<batch>~<barcode>` where another
+        plate has that already.
 
         Raises:
-            OptionError: neither can be a plate's name, or both are taken.
+            OptionError: both names are taken.
+            UnsafeNameError: one of them cannot be a plate's.
         """
-        barcode = checked_name(places["plate"])
-        for name in _names(places):
-            owner = self._added.get(name) or _source(self._seen.get(name))
+        for key in _keys(places):
+            owner = self._added.get(key) or _source(self._seen.get(key))
             if owner is None or owner == uri:
-                return checked_name(name)
+                return key
+        barcode = places["plate"]
         raise OptionError(
             f"a plate called {barcode} is at {owner} already; if it has moved: "
-            f"cytotable-dagster plate add {barcode} --source {uri}"
+            f"cytotable-dagster plate add {quote(barcode)} --source {quote(uri)}"
         )
 
-    def add(self, name: str, uri: str) -> None:
-        self._added[name] = uri
+    def add(self, key: str, uri: str) -> None:
+        self._added[key] = uri
 
-    def version_of(self, name: str) -> str | None:
+    def version_of(self, key: str) -> str | None:
         """The version of a plate's source that was told last."""
-        seen = self._seen.get(name)
+        seen = self._seen.get(key)
         return (seen.tags or {}).get("dagster/data_version") if seen else None
 
 
-def _names(places: Mapping[str, str]) -> tuple[str, ...]:
-    """What a plate can be called, the best first."""
+def _keys(places: Mapping[str, str]) -> Iterator[str]:
+    """Keys that a plate can have, the best first."""
     barcode = places["plate"]
-    return tuple(dict.fromkeys((barcode, "~".join([*_batches(places).values(), barcode]))))
+    yield from map(key_of, dict.fromkeys((barcode, "~".join([*_batches(places).values(), barcode]))))
+
+
+def _possible_keys(places: Mapping[str, str]) -> Iterator[str]:
+    with suppress(UnsafeNameError):
+        yield from _keys(places)
 
 
 def run_tags(uri: str, version: str, places: Mapping[str, str]) -> dict[str, str]:
@@ -114,7 +112,7 @@ def observation(
     """
     return dg.AssetObservation(
         asset_key=SOURCE,
-        partition=name,
+        partition=key_of(name),
         description=f"Plate {name} is at {uri}" if uri else f"Plate {name} is found by its name",
         metadata={"source": uri or "", **_batches(places or {})},
         tags={"dagster/data_version": version or uri or "found by its name"},
@@ -125,31 +123,31 @@ def add(instance: dg.DagsterInstance, name: str, uri: str | None = None, version
     """Make a plate known, or tell anew where a known one is.
 
     Raises:
-        OptionError: a name that no plate can have.
+        UnsafeNameError: a name that no plate can have.
+        OptionError: a variable in the address that is not set.
     """
-    instance.add_dynamic_partitions(plates.name, [checked_name(name)])
-    instance.report_runless_asset_event(observation(name, uri, version))
+    seen = observation(name, None if uri is None else expanded(uri, to_read=True), version)
+    instance.add_dynamic_partitions(plates.name, [key_of(name)])
+    instance.report_runless_asset_event(seen)
 
 
 def list_plates(instance: dg.DagsterInstance) -> list[tuple[str, str | None]]:
     """Plates, sorted, with the addresses that were given for them."""
-    names = sorted(instance.get_dynamic_partitions(PLATES))
-    seen = last_seen(instance, names)
-    return [(name, _source(seen.get(name))) for name in names]
+    keys = instance.get_dynamic_partitions(PLATES)
+    seen = last_seen(instance, keys)
+    return [(plate_of(key), _source(seen.get(key))) for key in sorted(keys, key=plate_of)]
 
 
 def chosen_plates(instance: dg.DagsterInstance, patterns: Sequence[str]) -> list[str]:
-    """Plates whose name, or `<batch>/<name>`, matches one of the patterns (`BR*`, `2020_11_*/*`), sorted."""
-    names = sorted(instance.get_dynamic_partitions(PLATES))
-    if not any("/" in pattern for pattern in patterns):
-        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    seen = last_seen(instance, names)
-    return [
+    """Plates whose name, or `<batch>/<name>`, is or matches one of the patterns (`BR*`, `2020_11_*/*`), sorted."""
+    names = {plate_of(key): key for key in instance.get_dynamic_partitions(PLATES)}
+    seen = last_seen(instance, names.values()) if any("/" in pattern for pattern in patterns) else {}
+    return sorted(
         name
-        for name in names
-        for subject in [(name, f"{_batch(seen.get(name)) or ''}/{name}")]
-        if any(fnmatchcase(subject["/" in pattern], pattern) for pattern in patterns)
-    ]
+        for name, key in names.items()
+        for subject in [(name, f"{_batch(seen.get(key)) or ''}/{name}")]
+        if any(name == pattern or fnmatchcase(subject["/" in pattern], pattern) for pattern in patterns)
+    )
 
 
 def remove(instance: dg.DagsterInstance, name: str) -> None:
@@ -158,19 +156,22 @@ def remove(instance: dg.DagsterInstance, name: str) -> None:
     Raises:
         OptionError: there is no such plate.
     """
-    if not instance.has_dynamic_partition(plates.name, name):
+    # A key as the web UI shows it, or as it was typed there.
+    keys = [key for key in (*([key_of(name)] if name else []), name) if instance.has_dynamic_partition(PLATES, key)]
+    if not keys:
         raise OptionError(f"no plate is called {name!r}; `cytotable-dagster plate list` shows those there are")
-    instance.delete_dynamic_partition(plates.name, name)
+    instance.delete_dynamic_partition(PLATES, keys[0])
 
 
 def source_of(instance: dg.DagsterInstance, name: str) -> str | None:
     """The address that was last given for a plate; None where none was."""
-    return _source(last_seen(instance, [name]).get(name))
+    key = key_of(name)
+    return _source(last_seen(instance, [key]).get(key))
 
 
-def last_seen(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, dg.AssetObservation]:
-    """What was last told of plates, by name; for hundreds it takes little longer than for one."""
-    wanted, found = sorted(set(names)), dict[str, dg.AssetObservation]()
+def last_seen(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, dg.AssetObservation]:
+    """What was last told of plates, by key; for hundreds it takes little longer than for one."""
+    wanted, found = sorted(set(keys)), dict[str, dg.AssetObservation]()
     for some in (wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE)):
         of_these = dg.AssetRecordsFilter(asset_key=SOURCE, asset_partitions=some)
         left, cursor = set(some), None

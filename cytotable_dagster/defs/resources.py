@@ -21,12 +21,13 @@ from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.patterns import find_by_pattern, whole_pattern
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.names import DEFAULT_NAMES
+from cytotable_dagster.core.model.plate_names import safe_name
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.planning.options import KEEP, Options
 from cytotable_dagster.core.storage.client import is_remote
 from cytotable_dagster.core.storage.destination import Destination, LocalDestination
 from cytotable_dagster.core.storage.store_destination import destination_of
-from cytotable_dagster.defs.plates import checked_name
+from cytotable_dagster.core.support.written_paths import expanded
 from cytotable_dagster.loading import loaded
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ class PlateSource(dg.ConfigurableResource):
 
     def plate(self, name: str, uri: str | None) -> Plate:
         """The plate of this name: at the address given, else where the pattern says."""
-        checked_name(name)
         if uri is not None:
             return Plate(name, uri)
         return find_by_pattern(self._location(), name, self.cloud())
@@ -79,7 +79,7 @@ class PlateSource(dg.ConfigurableResource):
         """The addresses at which plates are looked for; absolute."""
         text = whole_pattern(self._location())
         if not is_remote(text):
-            text = str(Path(text).expanduser().absolute()) + "/" * text.endswith("/")
+            text = str(Path(text).absolute()) + "/" * text.endswith("/")
         return Pattern(text, self.marker or os.environ.get("CYTOTABLE_MARKER") or None)
 
     def cloud(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class PlateSource(dg.ConfigurableResource):
         return {name: value for name, value in options.items() if value is not None}
 
     def _location(self) -> str:
-        return _setting(self.location, "CYTOTABLE_SOURCE", "plates")
+        return expanded(_setting(self.location, "CYTOTABLE_SOURCE", "plates"), to_read=True)
 
     def preset_name(self) -> str | None:
         return self.preset or os.environ.get("CYTOTABLE_PRESET") or None
@@ -155,13 +155,13 @@ class Lake(dg.ConfigurableResource):
         return self.folders([plate])[plate]
 
     def folders(self, names: Iterable[str]) -> dict[str, PlateFolder]:
-        """The folders of plates."""
+        """The folders of plates, called as they are (see `plate_names`)."""
         lake = destination_of(_setting(self.folder, "CYTOTABLE_LAKE", "lake"), store_options(self.endpoint_url))
         if isinstance(lake, LocalDestination):
-            return {name: PlateFolder(lake.root / checked_name(name)) for name in names}
-        beside = Path(_setting(None, "CYTOTABLE_CACHE", "plate_cache")).with_name("plate_work")
-        work = Path(_setting(self.work, "CYTOTABLE_WORK", str(beside))).expanduser().absolute()
-        return {name: PlateFolder(work / checked_name(name), lake) for name in names}
+            return {name: PlateFolder(lake.root / safe_name(name)) for name in names}
+        beside = Path(expanded(_setting(None, "CYTOTABLE_CACHE", "plate_cache"))).with_name("plate_work")
+        work = Path(expanded(_setting(self.work, "CYTOTABLE_WORK", str(beside)))).absolute()
+        return {name: PlateFolder(work / safe_name(name), lake) for name in names}
 
 
 class Dataset(dg.ConfigurableResource):

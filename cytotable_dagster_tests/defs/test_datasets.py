@@ -15,6 +15,7 @@ from cytotable_dagster import datasets
 from cytotable_dagster.defs import plates
 from cytotable_dagster.defs.assets.datasets import TABLES, dataset_key
 from cytotable_dagster.defs.build import build_defs
+from cytotable_dagster.defs.partitions import chunk_key, key_of
 from cytotable_dagster.defs.resources import Dataset, Lake, ParslCluster, PlateSource
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.defs.deployment import Deployment
@@ -112,6 +113,25 @@ def test_plates_come_change_and_go_and_others_are_not_touched(project, tmp_path)
     gone = run("build_datasets")
     assert _metadata(gone, "Cells")["removed"] == "A"
     assert not (tmp_path / "set" / "Cells" / "A.parquet").exists()
+
+
+def test_plates_of_any_name_go_all_the_way(project, tmp_path):
+    instance, run = project
+    names = ("p|[1], ü", "P|[1], ü", "p|[1], u\u0308")
+    for number, name in enumerate(names):
+        write_sqlite(tmp_path / "plates" / f"{name}.sqlite", plate(EXPORT, sites(2 + number)))
+        plates.add(instance, name)
+        run("convert_plate", key_of(name))
+        made = dg.AssetRecordsFilter(asset_key=dg.AssetKey("cells_chunk"), asset_partitions=[str(chunk_key(name, 0))])
+        assert len(instance.fetch_materializations(made, limit=1).records) == 1
+    result = run("build_datasets", chosen="p|*,P|*")
+    assert _metadata(result, "Cells")["plates"] == 3
+    cells = pq.read_table(tmp_path / "set" / "Cells", columns=["Metadata_Plate"])["Metadata_Plate"].value_counts()
+    assert {row["values"]: row["counts"] for row in cells.to_pylist()} == {
+        name: 2 + number for number, name in enumerate(names)
+    }
+    assert len({path.name.casefold() for path in (tmp_path / "set" / "Cells").iterdir()}) == 3
+    assert _check(result, "Cells").passed
 
 
 def test_the_check_names_plates_that_are_missing_or_older(project, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.defs import plates
+from cytotable_dagster.defs.partitions import name_of
 from cytotable_dagster.defs.resources import PlateSource
 from cytotable_dagster.defs.sensors import new_plates_sensor
 from cytotable_dagster_tests.defs.instances import opened
@@ -105,15 +106,38 @@ def test_a_name_that_is_taken_is_refused_with_what_to_do(ticks: Ticks) -> None:
     assert asked(ticks.tick()) == ["BR1"]
 
 
-@pytest.mark.parametrize("name", ["a|b", "a\nb", "a b", "...", "ä"])
-def test_names_that_cannot_be_are_refused_and_the_others_come(ticks: Ticks, name: str) -> None:
-    ticks.put(f"Batch1/{name}/{name}.sqlite")
+def test_plates_of_any_name_come(ticks: Ticks) -> None:
+    names = [
+        "BR 0001",
+        "BR+0002",
+        "P(1)",
+        "Zelle_ü",
+        "Zelle_u\u0308",
+        "p[1]",
+        "a|b",
+        "a\nb",
+        "a...b",
+        "{x}",
+        "br1",
+        "BR1",
+    ]
+    made = {name: ticks.put(f"Batch [1]/{name}/{name}.sqlite") for name in names}
+    result = ticks.tick()
+    assert refused(result) == []
+    assert {key and name_of(key) for key in asked(result)} == set(names)
+    assert dict(plates.list_plates(ticks.instance)) == made
+    # A plate of a name that is there already, and what is at an address is what its name says.
+    second = ticks.put("Batch 2/a|b/a|b.sqlite")
+    assert asked(ticks.tick()) == ["Batch 2~a%7Cb"]
+    assert dict(plates.list_plates(ticks.instance)) == {**made, "Batch 2~a|b": second}
+
+
+def test_a_name_that_is_too_long_is_refused_and_the_others_come(ticks: Ticks) -> None:
+    ticks.put(f"Batch1/{'[' * 100}/{'[' * 100}.sqlite")
     ticks.put("Batch1/BR1/BR1.sqlite")
     result = ticks.tick()
     assert asked(result) == ["BR1"]
-    assert "cannot be a plate's name" in refused(result)[0]
-    assert "\n" not in refused(result)[0]
-    assert plates.list_plates(ticks.instance)[0][0] == "BR1"
+    assert "no plate's name" in refused(result)[0]
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"", "empty (0 bytes)"), (b"<html>sign in", "not a SQLite file")])

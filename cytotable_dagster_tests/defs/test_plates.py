@@ -4,29 +4,67 @@ from pathlib import Path
 
 import pytest
 
-from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError, UnsafeNameError
 from cytotable_dagster.core.intake.patterns import find_by_pattern
 from cytotable_dagster.defs import plates
-from cytotable_dagster.defs.resources import PlateSource
+from cytotable_dagster.defs.partitions import key_of, name_of
+from cytotable_dagster.defs.resources import Lake, PlateSource
 from cytotable_dagster_tests.defs.deployment import Deployment, failures
 
 
-@pytest.mark.parametrize("name", ["BR00126114", "2021_08_23_Batch12~BR00126114", "a.b-c", "_x"])
-def test_barcodes_are_names(name: str) -> None:
-    assert plates.checked_name(name) == name
+@pytest.mark.parametrize("name", ["BR00126114", "2021_08_23_Batch12~BR00126114", "a.b-c", "_x", "BR 0001", "P(1)", "ü"])
+def test_barcodes_are_keys(name: str) -> None:
+    assert key_of(name) == name_of(name) == name
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "..", "a|b", "a...b", "a/b", "a b", "a\nb", "ä"])
-def test_what_would_break_keys_or_folders_is_refused(deployment: Deployment, name: str) -> None:
-    with pytest.raises(OptionError, match="cannot be a plate's name"):
+@pytest.mark.parametrize("name", [".hidden", "..", "a|b", "a...b", "a/b", "a\nb", "p[1]", "u\u0308", "50%"])
+def test_what_would_break_keys_or_folders_is_encoded(deployment: Deployment, name: str) -> None:
+    plates.add(deployment.instance, name, "s3://bucket/x.sqlite")
+    assert plates.source_of(deployment.instance, name) == "s3://bucket/x.sqlite"
+    assert name in dict(plates.list_plates(deployment.instance))
+    assert name in plates.chosen_plates(deployment.instance, [name])
+    (key,) = {key for key in deployment.instance.get_dynamic_partitions("plates") if name_of(key) == name}
+    assert Lake(folder="lake").of(name).path.name == key
+    plates.remove(deployment.instance, name)
+    assert name not in dict(plates.list_plates(deployment.instance))
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300])
+def test_what_no_file_can_be_called_is_refused(deployment: Deployment, name: str) -> None:
+    with pytest.raises(UnsafeNameError, match="no plate's name"):
         plates.add(deployment.instance, name)
     assert not deployment.instance.has_dynamic_partition("plates", name)
 
 
-def test_a_name_typed_in_the_web_ui_is_refused_by_the_run(deployment: Deployment) -> None:
-    deployment.instance.add_dynamic_partitions("plates", ["two words"])
-    (line,) = failures(deployment.convert("two words"))
-    assert line.startswith("'two words' cannot be a plate's name")
+def test_a_key_typed_in_the_web_ui_that_is_no_name_is_refused_by_the_run(deployment: Deployment) -> None:
+    deployment.instance.add_dynamic_partitions("plates", ["a[b"])
+    (line,) = failures(deployment.convert("a[b"))
+    assert line.startswith("partition 'a[b': plate 'a[b' has the key 'a%5Bb'")
+    plates.remove(deployment.instance, "a[b")
+
+
+def test_an_address_may_have_variables(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPORTS", "/exports")
+    plates.add(deployment.instance, "Moved", "$EXPORTS/a.sqlite")
+    assert plates.source_of(deployment.instance, "Moved") == "/exports/a.sqlite"
+    with pytest.raises(OptionError, match="NO_SUCH is not set"):
+        plates.add(deployment.instance, "Lost", "$NO_SUCH/a.sqlite")
+    assert "Lost" not in dict(plates.list_plates(deployment.instance))
+    source = PlateSource(location="${EXPORTS}/{batch}/{plate}.sqlite")
+    assert source.pattern().text == "/exports/{batch}/{plate}.sqlite"
+    assert Lake(folder="$EXPORTS/lake").of("P").path == Path("/exports/lake/P")
+    plates.remove(deployment.instance, "Moved")
+
+
+@pytest.mark.parametrize("name", ["p[1]", "{x}", "{batch}", "a*", "BR 1"])
+def test_a_pattern_finds_the_plate_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    for other in (name, "p1", "ab", "x"):
+        (tmp_path / "B{x}" / other).mkdir(parents=True)
+        (tmp_path / "B{x}" / other / f"{other}.sqlite").touch()
+    found = find_by_pattern(f"{tmp_path}/{{batch}}/{{plate}}/{{plate}}.sqlite", name, {})
+    assert found.uri == f"{tmp_path}/B{{x}}/{name}/{name}.sqlite"
+    with pytest.raises(OptionError, match="no file is called so"):
+        find_by_pattern(str(tmp_path), f"../{name}", {})
 
 
 def test_plates_are_added_moved_and_removed(deployment: Deployment) -> None:

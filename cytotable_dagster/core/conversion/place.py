@@ -34,7 +34,7 @@ def place_for(dest_path: str | Path, joined: bool, cloud: Mapping[str, Any]) -> 
     if is_remote(str(dest_path)):
         folder, _, name = str(dest_path).rstrip("/").rpartition("/")
         return destination_of(folder, cloud), name
-    path = Path(dest_path).expanduser().absolute()
+    path = Path(dest_path).absolute()
     return destination_of(path.parent, cloud), path.name
 
 

@@ -15,6 +15,7 @@ from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
 from cytotable_dagster.core.images.image import BY_NAME, BY_PATH
 from cytotable_dagster.core.images.paths import folder_and_name, names, parts_of, plain
 from cytotable_dagster.core.storage.client import client_of, is_remote, objects_below
+from cytotable_dagster.core.support.written_paths import expanded
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".jpg", ".jpeg", ".bmp", ".flex", ".c01", ".dib", ".npz")
 
@@ -142,7 +143,7 @@ def folder_at(address: str, cloud: Mapping[str, Any], what: str) -> Folder:
         except SourceNotFoundError as error:
             raise OptionError(f"{what}: {error}") from error
     else:
-        root = str(Path(address).expanduser().absolute())
+        root = str(Path(expanded(address, to_read=True)).absolute())
         if not Path(root).is_dir():
             raise OptionError(f"{what}: {root} is no folder; name one that is there, or an s3:// prefix")
         listed = [Listed(f"{folder}/{name}") for folder, _, files in os.walk(root) for name in files]

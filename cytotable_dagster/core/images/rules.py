@@ -18,6 +18,7 @@ from typing import Any
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.images.paths import is_windows, leads_out, plain
+from cytotable_dagster.core.support.written_paths import expanded
 
 _PART = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 _PLATE = "plate"
@@ -63,7 +64,7 @@ def rules_of(given: "str | Path | Sequence[Mapping[str, str]] | None") -> tuple[
         return ()
     if not isinstance(given, str | Path):
         return tuple(_rule(entry, f"path_rules, rule {place}") for place, entry in enumerate(given, start=1))
-    path = Path(given).expanduser()
+    path = Path(expanded(given, to_read=True))
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

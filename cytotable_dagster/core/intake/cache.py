@@ -41,6 +41,7 @@ from cytotable_dagster.core.storage.client import (
 from cytotable_dagster.core.storage.download import RANGE_BYTES
 from cytotable_dagster.core.support.files import inside
 from cytotable_dagster.core.support.leftovers import sweep
+from cytotable_dagster.core.support.written_paths import expanded
 
 if TYPE_CHECKING:
     from cloudpathlib import S3Client
@@ -313,14 +314,14 @@ def _fetch_folder(plate: Plate, folder: Path, cache: _Cache) -> Source:
 def cache_folder(cloud: Mapping[str, Any]) -> Path:
     """The cache: `local_cache_dir`, else this user's cache folder."""
     if cloud.get("local_cache_dir"):
-        return Path(cloud["local_cache_dir"]).expanduser().absolute()
+        return Path(expanded(cloud["local_cache_dir"])).absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("cytotable_dagster") / "plates"
 
 
 def _local_source(plate: Plate) -> Source:
-    path = Path(plate.uri).expanduser().absolute()
+    path = Path(expanded(plate.uri, to_read=True)).absolute()
     if not path.exists():
         raise SourceNotFoundError(f"{plate.uri}: no such file or folder")
     look = look_at(path)

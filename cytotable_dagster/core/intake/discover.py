@@ -9,13 +9,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.errors import OptionError, SourceAccessError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.sources.csv.exports import plate_name
 from cytotable_dagster.core.sources.csv.names import may_be_table
 from cytotable_dagster.core.sources.naming import SQLITE, is_csv, is_npz, is_sqlite, plate_files, shows_plate, stem
-from cytotable_dagster.core.storage.client import is_remote, list_remote
+from cytotable_dagster.core.storage.client import head, is_remote, list_remote
 from cytotable_dagster.core.support.hidden import is_hidden, stands_for_hidden, visible_files
+from cytotable_dagster.core.support.written_paths import expanded
 
 DATATYPES = ("sqlite", "csv", "npz")
 _MAGIC = re.compile(r"[*?\[]")
@@ -43,7 +44,8 @@ def find_plates(
         SourceFormatError: two plates have one name, and so have their folders.
         OptionError: a `source_datatype` that is not known.
     """
-    addresses = [source_path] if isinstance(source_path, str | Path) else list(source_path)
+    given = [source_path] if isinstance(source_path, str | Path) else list(source_path)
+    addresses = [expanded(address, to_read=True) for address in given]
     if not addresses:
         raise SourceNotFoundError("source_path: no address was given")
     matches = [match for address in addresses for match in _matches(str(address), cloud)]
@@ -64,7 +66,7 @@ def find_plates(
 def _matches(address: str, cloud: Mapping[str, Any]) -> list[str]:
     """What an address means: itself, or all that a pattern fits."""
     # A name may have these characters itself.
-    if _MAGIC.search(address) and (is_remote(address) or not Path(address).expanduser().exists()):
+    if _MAGIC.search(address) and not _is_there(address, cloud):
         matches = _matching(address, cloud)
         if not matches:
             raise SourceNotFoundError(f"{address}: nothing matches")
@@ -92,7 +94,7 @@ def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, An
     if is_remote(address):
         files = [] if is_sqlite(address) else list_remote(prefix, cloud, below=True)
     else:
-        prefix = f"{Path(address).expanduser()}/"
+        prefix = f"{Path(address)}/"
         files = [f"{prefix}{name}" for name in visible_files(Path(prefix))]
     below = sorted(file for file in files if is_sqlite(file))
     direct = [file for file in below if "/" not in file.removeprefix(prefix)]
@@ -102,21 +104,32 @@ def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, An
 
 
 def _matching(pattern: str, cloud: Mapping[str, Any]) -> list[str]:
-    """What matches a pattern; `*` stands for no `/`, and for nothing hidden."""
+    """What matches a pattern; `*` stands for no `/`, and for nothing hidden. A folder that is called as a part of the
+    pattern is meant before others that match it."""
     if not is_remote(pattern):
-        whole = str(Path(pattern).expanduser())
-        found = glob.glob(whole)  # noqa: PTH207 (from any root)
+        whole = str(Path(pattern))
+        levels = whole.split("/")
+        known = next(count for count in range(len(levels), -1, -1) if Path("/".join(levels[:count]) or "/").exists())
+        found = glob.glob("/".join([*map(glob.escape, levels[:known]), *levels[known:]]))  # noqa: PTH207 (from any root)
         return sorted(path for path in found if not stands_for_hidden(whole, path))
-    head = pattern[: _MAGIC.search(pattern).start()].rsplit("/", 1)[0] + "/"  # type: ignore[union-attr]
+    known_folder = pattern[: _MAGIC.search(pattern).start()].rsplit("/", 1)[0] + "/"  # type: ignore[union-attr]
     wanted = pattern.rstrip("/").split("/")
-    addresses = (uri.split("/") for uri in list_remote(head, cloud, below=True))
-    return sorted(
-        {
-            "/".join(levels[: len(wanted)])
-            for levels in addresses
-            if len(levels) >= len(wanted) and all(map(fnmatchcase, levels, wanted))
-        }
-    )
+    addresses = [uri.split("/")[: len(wanted)] for uri in list_remote(known_folder, cloud, below=True)]
+    addresses = [levels for levels in addresses if len(levels) == len(wanted)]
+    for place, level in enumerate(wanted):
+        called_so = [levels for levels in addresses if levels[place] == level]
+        addresses = called_so or [levels for levels in addresses if fnmatchcase(levels[place], level)]
+    return sorted({"/".join(levels) for levels in addresses})
+
+
+def _is_there(address: str, cloud: Mapping[str, Any]) -> bool:
+    """Whether a file or folder is called exactly so."""
+    if not is_remote(address):
+        return Path(address).exists()
+    with suppress(SourceNotFoundError, SourceAccessError):
+        head(address, cloud)
+        return True
+    return bool(list_remote(address, cloud))
 
 
 def _long_name(plate: Plate) -> str:
@@ -140,10 +153,10 @@ def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapp
     """
     if source_datatype is not None and source_datatype not in DATATYPES:
         raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(DATATYPES)}")
-    address = str(source_path)
+    address = expanded(source_path, to_read=True)
     if is_remote(address):
         return _remote_plate(address, source_datatype, cloud)
-    path = Path(address).expanduser()
+    path = Path(address)
     if not path.exists():
         raise SourceNotFoundError(f"{address}: no such file or folder")
     if not path.is_dir():

@@ -12,7 +12,7 @@ from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.storage.client import is_remote, list_remote
 from cytotable_dagster.core.support.hidden import is_hidden
 
-_PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
+_OTHER = re.compile(r"\{(?!plate\})[a-z_]+\}")
 # A pattern that names no file is a folder of plates.
 _DEFAULT_FILE = "{plate}.sqlite"
 
@@ -28,8 +28,12 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
     Raises:
         SourceNotFoundError: there is none. SourceFormatError: there are several; the message names two.
     """
-    wanted = whole_pattern(pattern).replace("{plate}", name)
-    found = sorted(address for address in _expand(wanted, cloud) if address == wanted or _exists(address, cloud))
+    if "/" in name:
+        raise OptionError(f"plate {name}: no file is called so; name its file with --source")
+    whole = whole_pattern(pattern)
+    wanted = whole.replace("{plate}", name)
+    known = _OTHER.search(whole) is None
+    found = [wanted] if known else sorted(a for a in _expand("", whole, name, cloud) if _exists(a, cloud))
     if not found:
         raise SourceNotFoundError(f"plate {name}: there is nothing at {wanted}; name its file with --source")
     if len(found) > 1:
@@ -45,18 +49,20 @@ def whole_pattern(pattern: str) -> str:
     return pattern if "{plate}" in pattern else f"{pattern.rstrip('/')}/{_DEFAULT_FILE}"
 
 
-def _expand(address: str, cloud: Mapping[str, Any]) -> list[str]:
-    """The addresses that a pattern may stand for; without a placeholder, itself."""
-    match = _PLACEHOLDER.search(address)
+def _expand(found: str, rest: str, plate: str, cloud: Mapping[str, Any]) -> list[str]:
+    """The addresses that the rest of a pattern may stand for behind what was found for its beginning; names that are
+    there may look like placeholders."""
+    match = _OTHER.search(rest)
     if match is None:
-        return [address]
-    start = address.rfind("/", 0, match.start()) + 1
-    if not start:
-        raise OptionError(f"{address}: a placeholder needs a folder before it")
-    segment, slash, rest = address[start:].partition("/")
-    wanted = "*".join(map(glob.escape, _PLACEHOLDER.split(segment)))
-    names = [name for name in _names_in(address[:start], cloud) if fnmatchcase(name, wanted) and not is_hidden(name)]
-    return [whole for name in names for whole in _expand(f"{address[:start]}{name}{slash}{rest}", cloud)]
+        return [found + rest.replace("{plate}", plate)]
+    start = rest.rfind("/", 0, match.start()) + 1
+    if not found and not start:
+        raise OptionError(f"{rest}: a placeholder needs a folder before it")
+    found += rest[:start].replace("{plate}", plate)
+    segment, slash, rest = rest[start:].partition("/")
+    wanted = "*".join(glob.escape(part.replace("{plate}", plate)) for part in _OTHER.split(segment))
+    names = [name for name in _names_in(found, cloud) if fnmatchcase(name, wanted) and not is_hidden(name)]
+    return [whole for name in names for whole in _expand(f"{found}{name}{slash}", rest, plate, cloud)]
 
 
 def _exists(address: str, cloud: Mapping[str, Any]) -> bool:

@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cytotable_dagster.core.support.written_paths import expanded
+
 VARIABLE = "CYTOTABLE_KERNEL_CACHE"
 _DIGEST_SIZE = 32
 # How long another process may take to compile what this one waits for (seconds).
@@ -76,7 +78,7 @@ def folders() -> list[Folder]:
     """Where compiled code may be kept, best first: as the environment says, the user's cache, the temporary folder."""
     found = []
     if named := os.environ.get(VARIABLE):
-        found.append(Folder(Path(named).expanduser().absolute()))
+        found.append(Folder(Path(expanded(named)).absolute()))
     if numba := os.environ.get("NUMBA_CACHE_DIR"):
         found.append(Folder(Path(numba).absolute() / "cytotable_dagster"))
     with suppress(RuntimeError):  # no HOME, and a user that the system does not know

@@ -27,7 +27,8 @@ _WAIT = 3600.0
 
 @dataclass(frozen=True)
 class PlateFolder:
-    """The folder of a plate, called as the plate is; `store` is the lake where results go to a store."""
+    """The folder of a plate, called as the plate is (see `plate_names`); `store` is the lake where results go to a
+    store."""
 
     path: Path
     store: Destination | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from cytotable_dagster.core.errors import PresetError, UnsafeNameError
 from cytotable_dagster.core.model.presets import IMAGE, Preset, compartment_name, preset_named
 from cytotable_dagster.core.model.types import Link
+from cytotable_dagster.core.support.written_paths import expanded
 
 ENDING = ".toml"
 _BASED_ON = "based_on"
@@ -29,7 +30,7 @@ def read_preset(path: Path) -> Preset:
     Raises:
         PresetError: there is no such file, it is no TOML, or a setting is not known or makes no sense.
     """
-    path = path.expanduser()
+    path = Path(expanded(path, to_read=True))
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

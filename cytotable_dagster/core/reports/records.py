@@ -10,6 +10,7 @@ from cytotable_dagster.core.model.types import Coercion, Unconverted
 from cytotable_dagster.core.support.files import whole_file
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.support.text_table import text_table
+from cytotable_dagster.core.support.written_paths import expanded
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ class ConversionReport:
 @errors_of_machine()
 def write_json(text: str, path: str | Path) -> None:
     """Write a report, in place of any that is there."""
-    target = Path(path).expanduser().absolute()
+    target = Path(expanded(path)).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

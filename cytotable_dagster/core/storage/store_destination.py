@@ -19,6 +19,7 @@ from cytotable_dagster.core.storage.store_lock import StoreLock, held
 from cytotable_dagster.core.storage.store_publication import HIDDEN, StoreResults, hidden, undo
 from cytotable_dagster.core.storage.upload import IN_FLIGHT, Bucket, Upload
 from cytotable_dagster.core.support.leftovers import sweep_temporary, temporary_folder
+from cytotable_dagster.core.support.written_paths import expanded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,11 +40,11 @@ def destination_of(address: str | Path, cloud: Mapping[str, Any]) -> Destination
         cloud: what the S3 client takes, see `store.checked_cloud_options`.
 
     Raises:
-        OptionError: another store's address, or one without a bucket.
+        OptionError: another store's address, one without a bucket, or a variable in it that is not set.
     """
-    if not is_remote(str(address)):
-        return LocalDestination(Path(address).expanduser().absolute())
-    root = str(address)
+    root = expanded(address)
+    if not is_remote(root):
+        return LocalDestination(Path(root).absolute())
     if not root.startswith(_SCHEME) or not root.removeprefix(_SCHEME).strip("/"):
         raise OptionError(f"{address}: results go to files of this machine or to s3://bucket/prefix")
     return StoreDestination(root.rstrip("/"), dict(cloud))

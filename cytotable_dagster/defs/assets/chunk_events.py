@@ -26,7 +26,7 @@ from cytotable_dagster.defs.assets.common import (
 )
 from cytotable_dagster.defs.assets.faults import ended_by, passes
 from cytotable_dagster.defs.metadata import absent_metadata, chunk_metadata
-from cytotable_dagster.defs.partitions import chunk_key
+from cytotable_dagster.defs.partitions import chunk_key, key_of
 from cytotable_dagster.defs.resources import ParslCluster, PlateSource
 
 
@@ -111,7 +111,7 @@ def _record(
     version: str,
     metadata: Mapping[str, Any],
 ) -> None:
-    upstream = latest_record(context.instance, PLATE_SQLITE, plan.source.plate)
+    upstream = latest_record(context.instance, PLATE_SQLITE, key_of(plan.source.plate))
     name = PLATE_SQLITE.to_user_string()
     tags = {
         "dagster/data_version": version,

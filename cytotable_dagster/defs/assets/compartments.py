@@ -34,7 +34,7 @@ from cytotable_dagster.defs.assets.common import (
 )
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.metadata import absent_metadata, compartment_metadata
-from cytotable_dagster.defs.partitions import CHUNK, PLATE, plate_chunk_partitions, plates
+from cytotable_dagster.defs.partitions import CHUNK, PLATE, name_of, plate_chunk_partitions, plates
 from cytotable_dagster.defs.resources import Lake, ParslCluster, PlateSource
 
 
@@ -108,7 +108,7 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
     def compartments(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
     ) -> Iterator[dg.MaterializeResult]:
-        plate = context.partition_key
+        plate = name_of(context.partition_key)
         folder = lake.of(plate)
         with step(context), folder.locked():
             plan = kept_plan(plate, folder, lake.options(chunks))
@@ -120,7 +120,9 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
             for compartment in others:
                 made = _whole(context, plan, folder, compartment)
                 context.log_event(
-                    dg.AssetMaterialization(made.asset_key or compartment, partition=plate, metadata=made.metadata)
+                    dg.AssetMaterialization(
+                        made.asset_key or compartment, partition=context.partition_key, metadata=made.metadata
+                    )
                 )
             for compartment in selected:
                 if compartment in plan.compartments:
@@ -163,5 +165,5 @@ def _by_plate(keys: Sequence[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for key in keys:
         assert isinstance(key, dg.MultiPartitionKey)
-        found.setdefault(key.keys_by_dimension[PLATE], []).append(int(key.keys_by_dimension[CHUNK]))
+        found.setdefault(name_of(key.keys_by_dimension[PLATE]), []).append(int(key.keys_by_dimension[CHUNK]))
     return found

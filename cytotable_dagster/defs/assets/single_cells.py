@@ -16,7 +16,7 @@ from cytotable_dagster.defs.assets.common import (
 )
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.metadata import no_cells_metadata, single_cells_metadata
-from cytotable_dagster.defs.partitions import plates
+from cytotable_dagster.defs.partitions import name_of, plates
 from cytotable_dagster.defs.resources import Lake, ParslCluster
 
 
@@ -36,7 +36,7 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
     def single_cells(
         context: dg.AssetExecutionContext, lake: Lake, parsl_cluster: ParslCluster
     ) -> dg.MaterializeResult:
-        plate = context.partition_key
+        plate = name_of(context.partition_key)
         folder = lake.of(plate)
         with step(context), folder.locked():
             plan = kept_plan(plate, folder, lake.options(chunks))

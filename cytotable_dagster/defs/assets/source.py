@@ -6,7 +6,7 @@ from cytotable_dagster.core.lake.chunks import plan_report, planned_chunks, prep
 from cytotable_dagster.defs.assets.common import CODE_VERSION, FETCH_POOL, OWNERS, PLATE_SQLITE
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.metadata import plan_metadata
-from cytotable_dagster.defs.partitions import plates
+from cytotable_dagster.defs.partitions import check_key, name_of, plates
 from cytotable_dagster.defs.plates import SOURCE, source_of
 from cytotable_dagster.defs.resources import Lake, ParslCluster, PlateSource
 
@@ -37,8 +37,9 @@ def plate_sqlite_asset(chunks: int) -> dg.AssetsDefinition:
     def plate_sqlite(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
     ) -> dg.MaterializeResult:
-        name = context.partition_key
         with step(context):
+            check_key(context.partition_key)
+            name = name_of(context.partition_key)
             # What the steps that follow need, told before the hours of a download.
             parsl_cluster.check()
             plate = plate_files.plate(name, source_of(context.instance, name))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import cytotable_dagster
-from cytotable_dagster import convert
+from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.errors import (
     DownloadError,
     OptionError,
@@ -125,6 +126,24 @@ def test_a_prefix_that_holds_one_plate_in_it_or_below_is_a_source(server, tmp_pa
     prefix = f"s3://{GALLERY}/{KEY.rsplit('/', above)[0]}/"
     result = convert(prefix, tmp_path / "out.parquet", **_options(server, tmp_path / "cache"))
     assert result.source.uri == f"s3://{GALLERY}/{KEY}"
+
+
+def test_an_address_that_is_there_is_no_pattern(server, client, tmp_path):
+    options = _options(server, tmp_path / "cache")
+    for number, name in enumerate(("p[1]", "p1")):
+        content = write_sqlite(tmp_path / f"{name}.sqlite", plate(JUMP, sites(2 + number))).read_bytes()
+        _put(client, f"s3://{GALLERY}/odd/{name}/{name}.sqlite", content)
+    for source, cells in (
+        ("odd/p[1]/p[1].sqlite", {"p[1]": 2}),
+        ("odd/p[1]", {"p[1]": 2}),
+        ("odd/p[1]/*.sqlite", {"p[1]": 2}),
+        ("odd/p[12]/p1.sqlite", {"p1": 3}),
+        ("odd/p*/", {"p[1]": 2, "p1": 3}),
+    ):
+        datasets.add(f"s3://{GALLERY}/{source}", tmp_path / "set", targets=["Cells"], **options)
+        found = datasets.tables(tmp_path / "set")["Cells"].members
+        assert {name: member.content.rows for name, member in found.items()} == cells
+        shutil.rmtree(tmp_path / "set")
 
 
 def test_a_prefix_that_holds_no_plate_is_refused(server, tmp_path):

@@ -1,0 +1,46 @@
+"""Paths and addresses as people write them: `~` and `$NAME` are what they are in a shell."""
+
+import os
+import re
+from pathlib import Path
+
+from cytotable_dagster.core.errors import OptionError
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def expanded(path: str | Path, *, to_read: bool = False) -> str:
+    """A path of this machine, or an address of a store, with its variables and its home folder filled in.
+
+    Args:
+        to_read: what is there under that very name is meant.
+
+    Raises:
+        OptionError: a variable that is not set, or a user that is not known; nothing is called so by accident.
+    """
+    text = str(path)
+    home, slash, rest = text.partition("/") if text.startswith("~") else ("", "", text)
+    if not home and not _VARIABLE.search(text):
+        return text
+    if to_read and not _ADDRESS.match(text) and _is_there(text):
+        return f"./{text}" if home else text
+    try:
+        # By itself, for a path drops a slash at the end.
+        home = str(Path(home).expanduser()) if home else ""
+    except RuntimeError as error:
+        raise OptionError(f"{text}: there is no user {home[1:]}; write ./{text} if that is its name") from error
+    return f"{home}{slash}{_VARIABLE.sub(lambda found: _value(found, text), rest)}"
+
+
+def _is_there(text: str) -> bool:
+    """Whether there is a file or folder that is called as the part of a path up to its last variable."""
+    ends = [found.end() for found in _VARIABLE.finditer(text)]
+    return Path(text[: text.find("/", max(ends, default=0)) % (len(text) + 1)]).exists()
+
+
+def _value(found: re.Match[str], text: str) -> str:
+    name = found[1] or found[2]
+    if name not in os.environ:
+        raise OptionError(f"{text}: {name} is not set in the environment; set it, or write the path without it")
+    return os.environ[name]
