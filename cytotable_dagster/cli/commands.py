@@ -60,6 +60,35 @@ def provenance(chosen: argparse.Namespace) -> None:
     print(found)
 
 
+def crops(chosen: argparse.Namespace) -> None:
+    """Show crops of single cells as a picture, or keep them as a dataset."""
+    from pathlib import Path
+
+    from cytotable_dagster.core.errors import OptionError
+    from cytotable_dagster.core.images import contact_sheet, save_crops
+    from cytotable_dagster.core.images import crops as library
+    from cytotable_dagster.core.support.files import whole_file
+    from cytotable_dagster.core.support.publication import exists_already
+
+    out = Path(chosen.out).expanduser()
+    known = _known(chosen, "out", "overwrite")
+    if known.get("segmentation_file_regex"):
+        known["segmentation_file_regex"] = dict(known["segmentation_file_regex"])
+    if out.suffix == ".lance":
+        with _progress() as progress:
+            print(save_crops(library(**known), out, overwrite=chosen.overwrite, progress=progress))
+        return
+    if out.suffix != ".png":
+        raise OptionError(f"--out {out}: a picture ends in .png, a dataset in .lance")
+    if out.exists() and not chosen.overwrite:
+        raise exists_already(out)
+    made = library(**{"limit": 64, **known})
+    title = f"{Path(chosen.single_cells).name}: {len(made)} cells{f' where {chosen.where}' if chosen.where else ''}"
+    with whole_file(out) as temporary:
+        temporary.write_bytes(contact_sheet(made, title=title))
+    print(out)
+
+
 def _write_report(report: Any, path: str | None) -> None:
     if path is not None:
         report.write(path)

@@ -1,4 +1,4 @@
-"""The command line: `cytotable-dagster convert | provenance | inspect | dataset | plate | home | doctor | demo`.
+"""The command line: `cytotable-dagster COMMAND`, see `_parser` for the commands.
 
 Exit status: 0 done, 1 the work failed or plates were skipped (one line says why), 2 the command was not understood.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from cytotable_dagster.cli import commands
 from cytotable_dagster.core.conversion.skipping import ON_ERROR
 from cytotable_dagster.core.errors import CytoTableError
-from cytotable_dagster.core.images import VERIFY
+from cytotable_dagster.core.images import CROP_TYPES, VERIFY
 from cytotable_dagster.core.intake.discover import DATATYPES
 from cytotable_dagster.core.model.names import NAMES
 from cytotable_dagster.core.model.presets import PRESETS
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_provenance(
         _command(among, "provenance", commands.provenance, "find the images of a plate's cells, and verify them")
     )
+    _add_crops(_command(among, "crops", commands.crops, "show crops of single cells as a picture, or keep them"))
     _add_inspect(
         _command(among, "inspect", commands.inspect, "show what a plate holds, and the chunks of a conversion")
     )
@@ -125,8 +126,33 @@ def _add_provenance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the file that is there")
 
 
+def _add_crops(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("single_cells", metavar="PLATE", help="its single_cells.parquet, or the folder that has it")
+    parser.add_argument("--out", required=True, metavar="FILE", help="a picture, .png, or a dataset, .lance")
+    parser.add_argument("--where", metavar="SQL", help="such as 'Cells_AreaShape_Area > 2000'")
+    parser.add_argument("--limit", type=int, metavar="CELLS", help="at most so many (default of a picture: 64)")
+    parser.add_argument("--per-well", type=int, metavar="CELLS", help="of each well at most so many")
+    parser.add_argument("--channels", type=_names, metavar="A,B", help="by name, such as DNA,ER,AGP (default: all)")
+    parser.add_argument("--segmentations", type=_names, metavar="A,B", help="outlines or masks, into a dataset")
+    parser.add_argument("--columns", type=_names, metavar="A,B", help="features that go into a dataset")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="edge of a crop (default: 96)")
+    parser.add_argument("--around", choices=["centre", "box"], help="what is cut out (default: centre)")
+    parser.add_argument("--fit", choices=["pad", "resize"], help="how a box becomes a crop (default: pad)")
+    parser.add_argument("--crop-type", choices=CROP_TYPES, help="of a dataset (default: tensor)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    images = parser.add_argument_group("images, where no provenance lies beside the table")
+    images.add_argument("--provenance", metavar="FILE")
+    _add_places(images)
+    _add_store(parser)
+
+
 def _add_images(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument_group("images")
+    _add_places(images)
+    images.add_argument("--verify", choices=VERIFY, help="what is looked at (default: exists)")
+
+
+def _add_places(images: Any) -> None:
     images.add_argument("--image-dir", metavar="DIR", help="a folder or prefix with them; {plate} is the plate's name")
     images.add_argument("--mask-dir", metavar="DIR")
     images.add_argument("--outline-dir", metavar="DIR")
@@ -139,7 +165,6 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     )
     images.add_argument("--path-rules", metavar="FILE.toml", help="which folder of another machine is which here")
     images.add_argument("--load-data", metavar="FILE", help="a load_data file, .csv, .csv.gz or .parquet")
-    images.add_argument("--verify", choices=VERIFY, help="what is looked at (default: exists)")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

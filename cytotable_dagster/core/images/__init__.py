@@ -5,6 +5,7 @@ measured; crops are the pixels of single cells, read when they are asked for, or
 here and from no module inside.
 """
 
+from cytotable_dagster.core.images.choosing import extreme_cells, typical_cells
 from cytotable_dagster.core.images.cropping import CROP_TYPES, SIZE, Crops, crops
 from cytotable_dagster.core.images.cutting import CROP_STATUSES
 from cytotable_dagster.core.images.finding import find_provenance, put_provenance
@@ -20,6 +21,7 @@ from cytotable_dagster.core.images.image import (
     Image,
 )
 from cytotable_dagster.core.images.lance_sink import CropDataset, read_crops, save_crops
+from cytotable_dagster.core.images.plate_picture import mosaic, status_picture
 from cytotable_dagster.core.images.provenance import (
     FILE,
     Provenance,
@@ -27,6 +29,7 @@ from cytotable_dagster.core.images.provenance import (
     provenance_of_plates,
 )
 from cytotable_dagster.core.images.search import VERIFY, Rules, Search
+from cytotable_dagster.core.images.sheets import contact_sheet, plate_contrasts, png_of
 
 __all__ = [
     "AMBIGUOUS",
@@ -48,11 +51,18 @@ __all__ = [
     "Provenance",
     "Rules",
     "Search",
+    "contact_sheet",
     "crops",
+    "extreme_cells",
     "find_provenance",
+    "mosaic",
+    "plate_contrasts",
+    "png_of",
     "provenance_of",
     "provenance_of_plates",
     "put_provenance",
     "read_crops",
     "save_crops",
+    "status_picture",
+    "typical_cells",
 ]

@@ -35,6 +35,7 @@ _PLACES = {
     SITE: (SITE, f"Image_{SITE}"),
 }
 _OBJECTS = "ObjectNumber"
+_USUAL = "single_cells.parquet"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ def open_cells(
         path = fetch(Plate("single_cells", address), cloud).path
     else:
         path = Path(address).expanduser().absolute()
+    # The folder of a plate of a lake, or of a conversion.
+    if (path / _USUAL).is_file():
+        path = path / _USUAL
     if not path.exists():
         raise SourceNotFoundError(f"{address}: no such file of single cells")
     try:
@@ -118,8 +122,8 @@ def chosen(
     if per_well is not None and not wells:
         raise OptionError(f"per_well: {table.address} has no column Metadata_Well")
     columns = dict.fromkeys([*table.keys, *table.objects, *table.places.values(), *table.where.all, *more])
-    listed = ", ".join(f'"{_quoted(name)}"' for name in columns)
-    inner = f'SELECT {listed}, "{ROW}" FROM {_source(table)}'
+    listed = ", ".join(quoted(name) for name in columns)
+    inner = f'SELECT {listed}, "{ROW}" FROM {source_of(table)}'
     conditions = [f"({where})"] if where and where.strip() else []
     if rows is not None:
         conditions.append(f'"{ROW}" IN ({", ".join(map(str, rows)) or -1})')
@@ -127,25 +131,25 @@ def chosen(
         inner += f" WHERE {' AND '.join(conditions)}"
     query = f"SELECT * FROM ({inner})"
     if per_well is not None:
-        among = ", ".join(f'"{_quoted(name)}"' for name in wells)
+        among = ", ".join(quoted(name) for name in wells)
         query += f' QUALIFY row_number() OVER (PARTITION BY {among} ORDER BY hash("{ROW}"), "{ROW}") <= {per_well}'
     query = f'SELECT * FROM ({query}) ORDER BY "{ROW}"'
     if limit is not None:
         query += f" LIMIT {limit}"
-    keys = ", ".join(f'"{_quoted(name)}"' for name in table.keys)
-    return _asked(f'SELECT * FROM ({query}) ORDER BY {keys}, "{ROW}"', table, where)
+    keys = ", ".join(quoted(name) for name in table.keys)
+    return asked(f'SELECT * FROM ({query}) ORDER BY {keys}, "{ROW}"', table, where)
 
 
 def distinct_images(table: CellTable, columns: Sequence[str]) -> "pa.Table":
     """The images of all cells, once each: their keys, plate, well, site and these columns."""
     names = dict.fromkeys([*table.keys, *table.places.values(), *columns])
-    keys = ", ".join(f'"{_quoted(name)}"' for name in table.keys)
-    rest = ", ".join(f'any_value("{_quoted(name)}") AS "{_quoted(name)}"' for name in names if name not in table.keys)
-    query = f"SELECT {keys}{', ' + rest if rest else ''} FROM {_source(table)} GROUP BY {keys} ORDER BY {keys}"
-    return _asked(query, table, None)
+    keys = ", ".join(quoted(name) for name in table.keys)
+    rest = ", ".join(f"any_value({quoted(name)}) AS {quoted(name)}" for name in names if name not in table.keys)
+    query = f"SELECT {keys}{', ' + rest if rest else ''} FROM {source_of(table)} GROUP BY {keys} ORDER BY {keys}"
+    return asked(query, table, None)
 
 
-def _asked(query: str, table: CellTable, where: str | None) -> "pa.Table":
+def asked(query: str, table: CellTable, where: str | None = None) -> "pa.Table":
     import duckdb
 
     try:
@@ -163,7 +167,7 @@ def _result(link: "duckdb.DuckDBPyConnection", query: str) -> "pa.Table":
     return found if hasattr(found, "num_rows") else found.read_all()
 
 
-def _source(table: CellTable) -> str:
+def source_of(table: CellTable) -> str:
     """What DuckDB reads, with the rows numbered."""
     place = str(table.path if table.path.is_file() else table.path / "**" / "*.parquet").replace("'", "''")
     if table.path.is_file():
@@ -171,8 +175,10 @@ def _source(table: CellTable) -> str:
     return f"(SELECT *, row_number() OVER () - 1 AS \"{ROW}\" FROM read_parquet('{place}', union_by_name = true))"
 
 
-def _quoted(name: str) -> str:
-    return name.replace('"', '""')
+def quoted(name: str) -> str:
+    """A column's name as SQL has it."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
 
 
 def _first(names: Sequence[str], wanted: Sequence[str]) -> str | None:
