@@ -27,7 +27,7 @@ from cytotable_dagster.core.intake.cache_room import bytes_of, in_use, make_room
 from cytotable_dagster.core.intake.cached_file import Record, current_record, download_kept, dropped
 from cytotable_dagster.core.model.types import Plate, Source
 from cytotable_dagster.core.sources.identity import md5_of_list
-from cytotable_dagster.core.sources.naming import is_csv, is_npz, plate_files
+from cytotable_dagster.core.sources.naming import plate_files
 from cytotable_dagster.core.sources.state import look_at
 from cytotable_dagster.core.storage.client import (
     Remote,
@@ -291,7 +291,7 @@ def _fetch_folder(plate: Plate, folder: Path, cache: _Cache) -> Source:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        for gone in [file for file in folder.rglob("*") if is_csv(file.name) or is_npz(file.name)]:
+        for gone in [file for file in folder.rglob("*") if plate_files((file.name,))]:
             if gone not in records:
                 gone.unlink()
         state = look_at(folder).state

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cytotable_dagster.core.sources.csv.names import ENDING, is_table_file, is_text, may_be_table
+from cytotable_dagster.core.sources.csv.setup import is_setup
 from cytotable_dagster.core.support.hidden import visible_files
 
 SQLITE = (".sqlite", ".sqlite3", ".db")
@@ -29,9 +30,9 @@ def stem(name: str) -> str:
 
 
 def plate_files(names: Iterable[str]) -> list[str]:
-    """Those of a folder's files, by their names or addresses, that may be tables of its plate: CSV and NPZ files,
-    without what CellProfiler and the Cell Painting Gallery have beside them."""
-    return [name for name in names if is_npz(name) or _may_be_csv_table(name)]
+    """Those of a folder's files, by their names or addresses, that may be tables of its plate: CSV and NPZ files
+    and what declares their tables, without what CellProfiler and the Cell Painting Gallery have beside them."""
+    return [name for name in names if is_npz(name) or _may_be_csv_table(name) or is_setup(name)]
 
 
 def _may_be_csv_table(name: str) -> bool:

@@ -10,6 +10,7 @@ from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import csv_preset, names_in
 from cytotable_dagster.core.sources.csv.flat import find_flat_table, load_flat_table
 from cytotable_dagster.core.sources.csv.names import may_be_table, named_tables
+from cytotable_dagster.core.sources.csv.setup import preset_of, setups_below
 from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
 from cytotable_dagster.core.sources.csv.survey import find_tables
 from cytotable_dagster.core.sources.csv.table import csv_table_path, load_table
@@ -17,6 +18,7 @@ from cytotable_dagster.core.sources.naming import files_below, is_csv, is_npz
 from cytotable_dagster.core.sources.npz.table import find_npz_table, load_npz_table, npz_table_path
 from cytotable_dagster.core.sources.protocols import BatchReader, Found
 from cytotable_dagster.core.sources.sqlite.catalog import is_sqlite_file
+from cytotable_dagster.core.support.hidden import visible_files
 
 # The readers whose tables are opened by `open_files_table`.
 READERS = ("csv", "npz")
@@ -74,6 +76,8 @@ def detected_preset(
         return preset_named(NPZ_PRESET)
     files = _files(path, datatype)
     names = [name for name, _ in files]
+    if path.is_dir() and (setups := setups_below(path, visible_files(path))):
+        return preset_of(next(iter(setups.values())), where)
     if any(may_be_table(name) for name in names) or named_tables(names, compartments, where):
         return preset_named(CSV_PRESET)
     flat = preset_named(FLAT_CSV_PRESET)

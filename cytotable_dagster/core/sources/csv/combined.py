@@ -7,7 +7,7 @@ objects and their parents.
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,31 +88,13 @@ def _with(split: Split, file: Path, preset: Preset, format: CsvFormat, folder: P
     if not compartments or len(owners) != len(header.names):
         rows = count_records(path, header, format.encoding, str(file))
         return left_out(f"its first row does not name the compartment of each column; {rows} records", rows)
-    folder.mkdir(parents=True, exist_ok=True)
     pieces = {name: _piece(name, owners, header, preset) for name in compartments}
-    for name, piece in pieces.items():
-        files[name] = folder / f"{name}.csv"
-        with files[name].open("w", encoding=format.encoding, newline="") as made:
-            csv.writer(made, lineterminator="\n", delimiter=header.dialect.delimiter).writerow(
-                [column for column, _ in piece.columns]
-            )
-    found = []
-    for part in parts_of(path, header, str(file)):
-        records = read_part(path, part, header, format.encoding, str(file), exact=True)
-        found.append((part, records.left_out, records.ragged))
-        frame = _frame(records, header)
-        for name, piece in pieces.items():
-            with files[name].open("ab") as made_of:
-                made_of.write(_records(piece, frame, header.dialect.delimiter).encode(format.encoding))
-    return Split(
-        replace(split.export, files=files),
-        (*split.skipped, *ragged_records(path, str(file), found, len(owners))),
-        split.rows + sum(count for _, count, _ in found),
-    )
+    made, ragged, count = take_apart(path, header, pieces, folder, format, str(file))
+    return Split(replace(split.export, files={**files, **made}), (*split.skipped, *ragged), split.rows + count)
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """A compartment's part of a file: what its columns are called and where they are, and the places by any of which
     a record has an object of it."""
 
@@ -120,7 +102,35 @@ class _Piece:
     own: tuple[int, ...]
 
 
-def _piece(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> _Piece:
+def take_apart(
+    path: Path, header: Header, pieces: Mapping[str, Piece], folder: Path, format: CsvFormat, where: str
+) -> tuple[dict[str, Path], tuple[tuple[str, str], ...], int]:
+    """A file for each piece of a file, made in `folder`; the records that were left out and why, and how many.
+
+    Raises:
+        SourceFormatError: as `parts.read_part`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, piece in pieces.items():
+        files[name] = folder / f"{name}.csv"
+        with files[name].open("w", encoding=format.encoding, newline="") as made:
+            csv.writer(made, lineterminator="\n", delimiter=header.dialect.delimiter).writerow(
+                [column for column, _ in piece.columns]
+            )
+    found = []
+    for part in parts_of(path, header, where):
+        records = read_part(path, part, header, format.encoding, where, exact=True)
+        found.append((part, records.left_out, records.ragged))
+        frame = _frame(records, header)
+        for name, piece in pieces.items():
+            with files[name].open("ab") as made_of:
+                made_of.write(_records(piece, frame, header.dialect.delimiter).encode(format.encoding))
+    ragged = tuple(ragged_records(path, where, found, len(header.names)))
+    return files, ragged, sum(count for _, count, _ in found)
+
+
+def _piece(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> Piece:
     number = preset.object_number_of(compartment) or ""
     placed = [(name.strip(), place) for place, name in enumerate(header.names)]
     image = [(name, place) for name, place in placed if owners[place] == IMAGE]
@@ -129,7 +139,7 @@ def _piece(compartment: str, owners: Sequence[str], header: Header, preset: Pres
     own = [(name, place) for name, place in placed if owners[place] == compartment and name != number]
     numbers = [(number, place) for name, place in own if name == _NUMBER] or counter
     told = tuple(place for _, place in own) or tuple(place for _, place in numbers)
-    return _Piece((*image, *numbers, *own), told)
+    return Piece((*image, *numbers, *own), told)
 
 
 def _frame(records: Records, header: Header) -> "pl.DataFrame":
@@ -144,7 +154,7 @@ def _frame(records: Records, header: Header) -> "pl.DataFrame":
     return pl.DataFrame({name: pl.from_arrow(array) for name, array in block.texts.items()})
 
 
-def _records(piece: _Piece, frame: "pl.DataFrame", delimiter: str) -> str:
+def _records(piece: Piece, frame: "pl.DataFrame", delimiter: str) -> str:
     """The records that have an object of the compartment, as CSV: shorter compartments are filled up with what says
     that a number is missing."""
     import polars as pl

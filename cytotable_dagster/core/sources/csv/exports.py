@@ -5,7 +5,7 @@ A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Ce
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
@@ -13,6 +13,7 @@ from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS, TAB
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
 from cytotable_dagster.core.sources.csv.header import plain_file, read_header
 from cytotable_dagster.core.sources.csv.names import ENDING, OBJECT, is_table_file, named_tables, object_names
+from cytotable_dagster.core.sources.csv.setup import Declared, setups_below
 from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
 from cytotable_dagster.core.support.digests import crc32_of
 from cytotable_dagster.core.support.hidden import visible_files
@@ -27,11 +28,12 @@ _LOOKED = 10
 @dataclass(frozen=True)
 class Export:
     """One folder of CSV files: its path below the plate's (`.` for that itself), each table's file, and those that hold
-    several tables side by side."""
+    several tables side by side; and tables whose files have no headers, as a `SETUP.SQL` declares them."""
 
     name: str
     files: Mapping[str, Path]
     side_by_side: tuple[Path, ...] = ()
+    declared: Mapping[str, Declared] = field(default_factory=dict)
 
 
 def plate_name(folder: str) -> str:
@@ -57,6 +59,8 @@ def exports_and_others(
     """
     tables = (*preset.metadata, *preset.compartments)
     names = list(_names(root))
+    if setups := setups_below(root, names):
+        return _declared(root, setups, names, preset)
     found = named_tables(names, tables, str(root))
     several = _side_by_side(root, names, found, preset, format)
     if not found and not several:
@@ -75,6 +79,22 @@ def exports_and_others(
     used = {*several, *(file for files in found.values() for file in files.values())}
     others = sorted(name for name in names if name not in used and ENDING.search(name))
     return tuple(sorted(exports, key=lambda export: export.name)), tuple(others)
+
+
+def _declared(
+    root: Path, setups: Mapping[str, Mapping[str, Declared]], names: Sequence[str], preset: Preset
+) -> tuple[tuple[Export, ...], tuple[str, ...]]:
+    """The exports that were written for MySQL, as `exports_and_others` has them."""
+    exports = []
+    for folder, tables in sorted(setups.items()):
+        called = {name.lower(): table for name, table in tables.items()}
+        wanted = (*preset.metadata, *preset.compartments)
+        own = {name: called[name.lower()] for name in wanted if name.lower() in called}
+        if own:
+            exports.append(Export(folder or ".", {name: table.files[0] for name, table in own.items()}, declared=own))
+    used = {file for export in exports for table in export.declared.values() for file in table.files}
+    others = (name for name in names if ENDING.search(name) and root / name not in used)
+    return tuple(exports), tuple(sorted(others))
 
 
 def _side_by_side(
@@ -122,7 +142,10 @@ def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF
     TableNumber tells them apart; so does one that all files of an export have."""
     preset = preset or PRESETS[CSV_PRESET]
     tables = (*preset.metadata, *preset.compartments)
-    if set(tables) - set(USUAL):
+    setups = setups_below(root, _names(root))
+    if setups:
+        preset = preset.named_as(name for own in setups.values() for name in own)
+    elif set(tables) - set(USUAL):
         preset = preset.named_as(object_names(_names(root), tables, str(root)).values())
     if preset.table_number is not None:
         return preset

@@ -21,6 +21,7 @@ from cytotable_dagster.core.sources.csv.exports import Export, exports_and_other
 from cytotable_dagster.core.sources.csv.field_types import classes, of_type, without_missing
 from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
 from cytotable_dagster.core.sources.csv.parts import Ragged, parts_of, ragged_records, read_part
+from cytotable_dagster.core.sources.csv.setup_files import with_headers
 from cytotable_dagster.core.sources.csv.table import CsvTable, TablePart, csv_table_path, save_table
 from cytotable_dagster.core.sources.csv.unconverted import in_folders, others_of
 from cytotable_dagster.core.sources.protocols import Found
@@ -44,7 +45,11 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, ask
     numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
     tables: dict[str, CsvSurvey] = {}
     absent = []
-    splits = with_split_objects(exports, preset, format, folder / "csv")
+    if any(export.declared for export in exports):
+        notes = (*notes, "tables and columns are those that SETUP.SQL declares")
+        splits = with_headers(exports, preset, format, folder / "csv")
+    else:
+        splits = with_split_objects(exports, preset, format, folder / "csv")
     skipped = [record for split in splits for record in split.skipped]
     for table in (*preset.metadata, *preset.compartments):
         survey = CsvSurvey(table, preset.keys_of(table), format, folder)

@@ -16,6 +16,7 @@ import pytest
 from cytotable_dagster import CytoTableError, convert, errors
 from cytotable_dagster.core.execution.runner import thread_config
 from cytotable_dagster.core.sources.csv import parts as csv_parts
+from cytotable_dagster_tests.core.sources.csv import test_setup
 
 TABLES = ("Cells", "Cytoplasm", "Nuclei")
 
@@ -439,9 +440,16 @@ def gallery(tmp_path_factory):
     (tree / "batch" / "P1" / "analysis" / "P1-B02-1" / "Nuclei.csv").write_bytes(b"")
     (tree / "batch" / "P1" / "analysis" / "P1-B02-1" / "outlines.png").write_bytes(b"no table")
     (tree / "batch" / "P1" / "analysis" / "P1-B02-1" / "Experiment.csv").write_bytes(b"Key,Value\nPipeline,long\n")
+    test_setup.plate(tree / "mysql" / "P2")
     with s3_server() as server:
         upload_tree(server, tree, "gallery")
         yield server
+
+
+def test_what_was_written_for_mysql_is_fetched_with_its_script(tmp_path, gallery):
+    options = {"endpoint_url": gallery.endpoint_url, "no_sign_request": True, "local_cache_dir": tmp_path / "cache"}
+    convert("s3://gallery/mysql/P2/", tmp_path / "out.parquet", **options)
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 3
 
 
 def test_a_folder_on_s3_is_downloaded_once_and_followed_when_it_changes(tmp_path, gallery):
