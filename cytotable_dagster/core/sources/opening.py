@@ -97,7 +97,7 @@ def detected_preset(
 
 
 def adjusted_preset(path: Path, preset: Preset, format: CsvFormat) -> Preset:
-    """The preset for these very files; see `csv_files.csv_preset`.
+    """The preset for these very files; see `exports.csv_preset`.
 
     Raises:
         PresetError: one table was to be several.

@@ -57,10 +57,10 @@ def test_tables_that_a_preset_names_count_among_the_content(tmp_path):
 
 def test_a_single_file_is_a_plate_where_it_is_one_table(tmp_path):
     file = test_csv.site(tmp_path / "P1") / "Cells.csv"
-    with pytest.raises(errors.SourceFormatError, match="named by its folder"):
-        convert(file, tmp_path / "out")
+    result = convert(file, tmp_path / "one")
+    assert (result.source.plate, [output.path.name for output in result.outputs]) == ("P1", ["Cells.parquet"])
     other = test_in_carta.write(tmp_path / "P2.csv", "1,C,3,1,C - 3,1,1,5.5")
-    with pytest.raises(errors.SourceFormatError, match="takes a folder of files named for tables"):
+    with pytest.raises(errors.SourceNotFoundError, match="no CSV files named for tables"):
         convert(other, tmp_path / "out", preset="cellprofiler_csv")
     with pytest.raises(errors.SourceFormatError, match="no NPZ file by its name"):
         convert(other, tmp_path / "out", source_datatype="npz")
