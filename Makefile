@@ -1,4 +1,4 @@
-# Every target works in a fresh clone with Python 3.11 and make, and nothing else.
+# Every target works in a fresh clone with Python 3.11 or newer and make, and nothing else.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,10 +10,10 @@ SEED ?= 1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint parity clients client-environments bench bench-csv bench-dataset attack test-slow clean
+.PHONY: help env demo test lint test-pythons parity clients client-environments bench bench-csv bench-dataset attack test-slow clean
 
 help: ## show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(BIN)/.ready ## make the environment in .venv
 
@@ -46,6 +46,21 @@ lint: env ## style, types, import rules
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy --no-error-summary
 
+# pyenv's Pythons are found too, and uv fetches others where it can.
+PYTHONS ?= 3.11 3.12 3.13
+PYENVS := $(wildcard $(HOME)/.pyenv/versions/*/bin)
+PYTHON_TESTS := $(addprefix cytotable_dagster_tests/core/,test_bytes.py test_convert.py kernels model parquet planning)
+test-pythons: $(BIN)/uv ## the converter's quick tests on every Python that it is for (PYTHONS="3.13")
+	@export PATH="$(subst $() ,:,$(PYENVS)):$$PATH"; for version in $(PYTHONS); do \
+	  python=.venv-py$$version/bin/python; \
+	  $(BIN)/uv venv --quiet --allow-existing --python $$version .venv-py$$version || \
+	    { echo "Python $$version is not tested: there is none here, and none could be fetched"; continue; }; \
+	  echo "Python $$version"; \
+	  $(BIN)/uv pip install --quiet --python $$python -r constraints.txt && \
+	  $(BIN)/uv pip install --quiet --python $$python --no-deps --editable . && \
+	  $$python -m pytest -q -n 2 --dist loadfile $(PYTHON_TESTS) || exit 1; \
+	done
+
 $(PARITY_VENV)/.ready: $(BIN)/uv parity-constraints.txt
 	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(PARITY_VENV)
 	$(BIN)/uv pip install --quiet --python $(PARITY_VENV)/bin/python -r parity-constraints.txt
@@ -75,4 +90,4 @@ bench-dataset: env ## time a dataset of 100 plates: one more, and reading all
 	$(BIN)/python -m benchmarks.dataset_figures
 
 clean: ## remove the environments and the demo's folder
-	rm -rf $(VENV) $(PARITY_VENV) $(CLIENTS:%=.venv-%) .demo
+	rm -rf $(VENV) $(PARITY_VENV) $(CLIENTS:%=.venv-%) $(PYTHONS:%=.venv-py%) .demo
