@@ -4,8 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.errors import OptionError
-from cytotable_dagster_tests.core.plates import JUMP, plate, sites
+from cytotable_dagster.core.errors import OptionError, StrictError
+from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.core.sources.csv.test_csv import site
 
 # CONFIG_JOINS of CytoTable 1.2.6, BSD-3-Clause.
@@ -56,12 +56,55 @@ def test_the_query_for_csv_takes_several_sites(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", ["'image.parquet'", "read_parquet('Image.parquet')", "read_parquet( 'image.parquet' )"]
+    "source",
+    [
+        *("'image.parquet'", "read_parquet('Image.parquet')", "read_parquet( 'image.parquet' )"),
+        *("\n  'image.parquet'", "(SELECT 1), 'per_image.parquet'", "parquet_scan('image.parquet')"),
+    ],
 )
 def test_an_alias_is_known_however_the_file_is_read(make_plate, tmp_path, source):
     query = f"SELECT image.Image_TableNumber FROM {source} AS image ORDER BY 1"
     made = pq.read_table(convert(make_plate(), tmp_path / "out.parquet", joins=query))
     assert made.to_pydict() == {"Image_TableNumber": [1001, 1002]}
+
+
+def test_a_number_may_be_named_in_both_ways_and_in_any_case(make_plate, tmp_path):
+    query = "SELECT image.image_tablenumber, i.Metadata_TableNumber FROM 'image.parquet' image, 'image.parquet' i"
+    made = pq.read_table(convert(make_plate(), tmp_path / "out.parquet", joins=query))
+    assert sorted(made.column_names) == ["Image_TableNumber", "Metadata_TableNumber"]
+
+
+def test_of_several_plates_the_number_is_the_sources_own(tmp_path):
+    for name, number in (("A", 7), ("B", 8)):
+        tables = plate(JUMP, sites(3, 2, table=number))
+        tables["Image"].add_column("Metadata_Row", "BIGINT", [1, 2])
+        write_sqlite(tmp_path / "plates" / f"{name}.sqlite", tables)
+    made = pq.read_table(convert(tmp_path / "plates", tmp_path / "out.parquet", joins=OF_JUMP))
+    assert made.num_rows == 10
+    assert set(made["Image_TableNumber"].to_pylist()) == {7, 8}
+    assert made["Image_TableNumber"].equals(made["Cytoplasm_TableNumber"])
+    # What tells the plates apart.
+    assert len(set(made["Metadata_TableNumber"].to_pylist())) == 2
+
+
+def test_images_that_a_query_mixes_are_told_and_refused_by_strict(tmp_path):
+    for objects, well in ((3, "A01"), (4, "A02")):
+        site(tmp_path / "P1" / well, well=well, objects=objects)
+    result = convert(tmp_path / "P1", tmp_path / "out.parquet", joins=OF_CSV)
+    (problem,) = result.report.mismatches
+    assert "no table has more than 7: images of other exports have the same ImageNumber" in problem
+    assert problem in str(result)
+    with pytest.raises(StrictError, match="let it join by Metadata_TableNumber as well"):
+        convert(tmp_path / "P1", tmp_path / "strict.parquet", joins=OF_CSV, strict=True)
+    rows = "SELECT c.* FROM 'cells.parquet' c JOIN 'image.parquet' USING (Metadata_TableNumber, Metadata_ImageNumber)"
+    assert convert(tmp_path / "P1", tmp_path / "right.parquet", joins=rows, strict=True).report.mismatches == ()
+
+
+def test_a_table_that_the_plate_has_not_is_told_with_those_it_has(make_plate, tmp_path):
+    tables = plate(JUMP)
+    del tables["Cytoplasm"]
+    with pytest.raises(OptionError, match=r"\('image.parquet', 'cells.parquet', 'nuclei.parquet'\) and nothing else"):
+        convert(make_plate(tables), tmp_path / "out.parquet", joins=OF_JUMP)
 
 
 def test_our_own_name_is_left_alone_and_other_columns_that_repeat_are_refused(make_plate, tmp_path):

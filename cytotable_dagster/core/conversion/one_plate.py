@@ -79,12 +79,7 @@ def convert_plate(
             made = {SINGLE_CELLS: work.single_cells()}
         else:
             made = work.compartments()
-        report = finished_report(
-            report,
-            [coercion for facts in made.values() for coercion in facts.coercions],
-            {} if request.joined else {name: facts.rows for name, facts in made.items()},
-            made[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
-        )
+        report = finished_report(plan, report, made, by_query=request.joins is not None)
         if request.strict:
             report.check()
         check_unchanged(source)

@@ -155,14 +155,9 @@ def _converted(ready: Ready, request: Request, run: Runner, scratch: Path) -> Do
         files = {SINGLE_CELLS: work.single_cells()}
     else:
         files = work.compartments()
-    shutil.rmtree(copies_in(plan.folder), ignore_errors=True)
     facts = {**plan.facts(), **({"source_md5": digest.result()} if digest else {})}
-    report = finished_report(
-        report,
-        [coercion for made in files.values() for coercion in made.coercions],
-        {} if request.joined else {name: made.rows for name, made in files.items()},
-        files[SINGLE_CELLS].rows if request.joined and request.joins is None else None,
-    )
+    report = finished_report(plan, report, files, by_query=request.joins is not None)
+    shutil.rmtree(copies_in(plan.folder), ignore_errors=True)
     if request.strict:
         report.check()
     readers = tuple((f"{ready.name}: {table}", reason) for table, reason in plan.readers)

@@ -1,7 +1,7 @@
 """The account of a conversion, from its plan and the facts of what it wrote; of the source only keys and the few
 columns of the image table that count objects are read again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.model.column_types import RESULT_TYPES
 from cytotable_dagster.core.model.presets import IMAGE
-from cytotable_dagster.core.model.types import Coercion, Source
+from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Source
 from cytotable_dagster.core.planning.plan import Plan, TablePlan
 from cytotable_dagster.core.reports.matches import example_of, first_key, key_names, matches
 from cytotable_dagster.core.reports.records import (
@@ -72,25 +72,48 @@ def kept_report(folder: Path) -> ConversionReport:
 
 
 def finished_report(
-    report: ConversionReport, coercions: Sequence[Coercion], written: Mapping[str, int], joined_rows: int | None
+    plan: Plan, report: ConversionReport, made: Mapping[str, FileFacts], *, by_query: bool = False
 ) -> ConversionReport:
     """The report with what was written.
 
     Args:
-        written: rows of each compartment's own file; empty where the result is a joined table.
-        joined_rows: rows of the joined table; None where there is none, or where its rows are the user's own query's.
+        made: what was written of each table, or of the joined one.
+        by_query: whether the joined table is what the user's own query gave.
     """
+    coercions = [coercion for facts in made.values() for coercion in facts.coercions]
+    joined = made.get(SINGLE_CELLS)
     parts = tuple(
         replace(
             part,
-            rows_written=written.get(part.compartment),
+            rows_written=made[part.compartment].rows if joined is None and part.compartment in made else None,
             coercions=tuple(coercion for coercion in coercions if coercion.table == part.table),
         )
         for part in report.compartments
     )
+    if joined is None:
+        return replace(report, compartments=parts)
+    if by_query:
+        return replace(report, compartments=parts, query_problems=_images_mixed(plan, joined.rows))
     base_rows = next((part.rows_read for part in parts if part.compartment == report.base), 0)
-    dropped = 0 if joined_rows is None else base_rows - report.unmatched_rows - joined_rows
-    return replace(report, compartments=parts, joined_rows=joined_rows, dropped_rows=dropped)
+    dropped = base_rows - report.unmatched_rows - joined.rows
+    return replace(report, compartments=parts, joined_rows=joined.rows, dropped_rows=dropped)
+
+
+def _images_mixed(plan: Plan, rows: int) -> tuple[str, ...]:
+    """What a query that gave so many rows did wrong, if it met images by ImageNumber where several have the same."""
+    most = max(part.rows for part in plan.tables)
+    if rows <= most or plan.preset.table_number is None:
+        return ()
+    compartment = IMAGE if IMAGE in plan.compartments else plan.compartments[0]
+    number, image = key_names(plan, compartment)[:2]
+    ((table, _),) = read_batches(plan, compartment, [plan.ordered(compartment)], [number, image])
+    keys = set(zip(table[number].to_pylist(), table[image].to_pylist(), strict=True))
+    if len({image_number for _, image_number in keys}) == len(keys):
+        return ()
+    return (
+        f"joins: the query gives {rows:,} rows, where no table has more than {most:,}: images of other exports have "
+        f"the same ImageNumber; let it join by {number} as well",
+    )
 
 
 def _unverified(source: Source) -> tuple[str, ...]:

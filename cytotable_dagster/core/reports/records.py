@@ -107,6 +107,7 @@ class ConversionReport:
         unconverted: tables of the source that nothing was made of, and what would take them; no problem of the plate.
         skipped_rows: how many such records there are: ragged ones of CSV files.
         notes: what else is worth knowing.
+        query_problems: what the rows that a query of the user's own gave (`joins=`) contradict.
     """
 
     plate: str
@@ -127,6 +128,7 @@ class ConversionReport:
     notes: tuple[str, ...]
     skipped_rows: int = 0
     unmatched_rows: int = 0
+    query_problems: tuple[str, ...] = ()
     unconverted: tuple[Unconverted, ...] = ()
 
     @property
@@ -168,6 +170,7 @@ class ConversionReport:
                 if found.differing.count
             ),
             *(f"{file}: skipped, {reason}" for file, reason in self.skipped),
+            *self.query_problems,
         )
 
     @property

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,21 @@ from cytotable_dagster.core.errors import FileSystemError, OptionError, OutOfMem
 from cytotable_dagster.core.model.names import joined_order
 from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.parquet.writing import write_batches
+from cytotable_dagster.core.planning.plan import ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER
 from cytotable_dagster.core.steps.chunk_files import file_facts
 
 if TYPE_CHECKING:
     import duckdb
 
 _ROWS_AT_ONCE = 4096
-_NUMBER = "Metadata_TableNumber"
 
 
 def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[str, str]) -> FileFacts:
     """Write what a query over compartment files returns.
 
     In the query the files are called `'cells.parquet'` or `'per_cells.parquet'`, in any case. Where it asks for
-    CytoTable's `Image_TableNumber`, or would return several `Metadata_TableNumber`, they have such instead. Metadata
-    that it returns twice is numbered, as CytoTable numbers it.
+    CytoTable's `Image_TableNumber`, or would return the source's TableNumber several times, they have such instead.
+    Metadata that it returns twice is numbered, as CytoTable numbers it.
 
     Args:
         files: compartment -> its file.
@@ -42,8 +42,9 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
             query = _over_files(sql, files)
             _check_reads(duck, query)
             _shut_in(duck, list(files.values()), path.with_name(f".{path.name}.spilled"))
-            if _asks_for_numbers(sql, files) or duck.sql(query).columns.count(_NUMBER) > 1:
-                query = _over_files(sql, files, renamed=_numbered_tables(duck, files))
+            numbers = _table_numbers(duck, files)
+            if _asks_for_numbers(sql, numbers) or _repeats(duck.sql(query).columns, numbers):
+                query = _over_files(sql, files, numbers)
             reader = duck.sql(query).to_arrow_reader(_ROWS_AT_ONCE)
             names = _numbered(reader.schema.names)
             repeated = {name for name in names if names.count(name) > 1}
@@ -59,8 +60,9 @@ def join_by_sql(sql: str, files: Mapping[str, Path], path: Path, facts: Mapping[
         except duckdb.IOException as error:
             raise FileSystemError(f"joins: DuckDB cannot read or write its files ({_said(error)})") from error
         except duckdb.PermissionException as error:
+            named = ", ".join(f"'{name.lower()}.parquet'" for name in files)
             raise OptionError(
-                f"joins: the query may read the compartments' files and nothing else ({_said(error)})"
+                f"joins: the query may read the compartments' files ({named}) and nothing else ({_said(error)})"
             ) from error
         except duckdb.Error as error:
             raise OptionError(f"joins: DuckDB refuses the query ({_said(error)})") from error
@@ -97,30 +99,43 @@ def sql_text(sql: str) -> str:
     return " ".join(sql.split())
 
 
-def _over_files(sql: str, files: Mapping[str, Path], renamed: Collection[str] = ()) -> str:
-    """The query with the files' paths; `renamed` are the compartments whose TableNumber is called as CytoTable does."""
+def _over_files(sql: str, files: Mapping[str, Path], numbers: Mapping[str, str] | None = None) -> str:
+    """The query with the files' paths; `numbers` are the columns of compartments that are to be called as CytoTable
+    calls the TableNumber; beside their own name, where the query has that too."""
+    in_both_ways = any(column.lower() in sql.lower() for column in (numbers or {}).values())
     for compartment, file in files.items():
-        called, path = rf"'(per_)?{re.escape(compartment)}\.parquet'", _literal(file)
-        if compartment in renamed:
-            own = f'(SELECT * RENAME ({_NUMBER} AS "{compartment}_TableNumber") FROM read_parquet({path}))'
-            sql = _replaced(rf"read_parquet\s*\(\s*{called}\s*\)", own, sql)
-            sql = _replaced(rf"(?<=\bFROM )\s*{called}|(?<=\bJOIN )\s*{called}", own, sql)
-        sql = _replaced(called, path, sql)
+        called, path = rf"'(?:per_)?{re.escape(compartment)}\.parquet'", _literal(file)
+        if numbers and compartment in numbers:
+            column, name = numbers[compartment], f"{compartment}_TableNumber"
+            star = f'*, "{column}" AS "{name}"' if in_both_ways else f'* RENAME ("{column}" AS "{name}")'
+            own = f"(SELECT {star} FROM read_parquet({path}))"
+            sql = _replaced(rf"()(?:read_parquet|parquet_scan)\s*\(\s*{called}\s*\)", own, sql)
+            sql = _replaced(rf"(\b(?:FROM|JOIN)\s*|,\s*){called}", own, sql)
+        sql = _replaced(f"(){called}", path, sql)
     return sql
 
 
 def _replaced(pattern: str, text: str, sql: str) -> str:
-    return re.sub(pattern, lambda _: text, sql, flags=re.IGNORECASE)
+    """The query with something else for what a pattern finds, but for its first group."""
+    return re.sub(pattern, lambda found: found[1] + text, sql, flags=re.IGNORECASE)
 
 
-def _asks_for_numbers(sql: str, files: Mapping[str, Path]) -> bool:
-    """Whether a query names a TableNumber as CytoTable calls it, and none as it is called here."""
-    names = "|".join(map(re.escape, files))
-    return _NUMBER not in sql and re.search(rf"\b({names})_TableNumber\b", sql) is not None
+def _table_numbers(duck: "duckdb.DuckDBPyConnection", files: Mapping[str, Path]) -> dict[str, str]:
+    """For each compartment that has one the column with the source's own TableNumber, which makes room for that of
+    several plates."""
+    columns = {name: duck.sql(f"FROM read_parquet({_literal(file)})").columns for name, file in files.items()}
+    own = OWN_TABLE_NUMBER if any(OWN_TABLE_NUMBER in names for names in columns.values()) else ADDED_TABLE_NUMBER
+    return {name: own for name, names in columns.items() if own in names}
 
 
-def _numbered_tables(duck: "duckdb.DuckDBPyConnection", files: Mapping[str, Path]) -> list[str]:
-    return [name for name, file in files.items() if _NUMBER in duck.sql(f"FROM read_parquet({_literal(file)})").columns]
+def _asks_for_numbers(sql: str, numbers: Mapping[str, str]) -> bool:
+    """Whether a query names a TableNumber as CytoTable calls it."""
+    names = "|".join(map(re.escape, numbers))
+    return bool(names) and re.search(rf"\b(?:{names})_TableNumber\b", sql, flags=re.IGNORECASE) is not None
+
+
+def _repeats(columns: Sequence[str], numbers: Mapping[str, str]) -> bool:
+    return any(columns.count(column) > 1 for column in set(numbers.values()))
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
