@@ -2,16 +2,20 @@
 
 import logging
 import os
+import shutil
+import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import OptionError, WorkerLostError
 from cytotable_dagster.core.execution.stopping import unless_stopped
+from cytotable_dagster.core.shown import one_line
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 # What Parsl itself uses where nobody chose a folder: the working directory, where we leave nothing.
 _PARSL_DEFAULT_RUN_DIR = "runinfo"
 _AHEAD_OF_OTHER_EXECUTORS = 256
+_INTERCHANGE = "interchange.py"
 # How long workers of other processes are given to leave the task that they are at.
 _STOP_SECONDS = 5
 _STOP_FILE = "stop"
@@ -174,17 +179,70 @@ def _threads_of(config: "Config") -> int:
 def _kernel_of(config: "Config") -> "Iterator[DataFlowKernel]":
     """A kernel whose workers on this machine have ended with it: Parsl asks their process groups to end, does not wait,
     and does not always reach them."""
-    import parsl
-
+    _check_can_start(config)
     groups: set[int | None] = set()
     try:
-        with parsl.DataFlowKernel(config) as kernel:
+        with _started(config) as kernel:
             try:
                 yield kernel
             finally:
                 groups = {_group_of(pid) for pid in _blocks_here(config)} - {None, os.getpgrp()}
     finally:
         _end(groups)
+
+
+def _check_can_start(config: "Config") -> None:
+    """Refuse what Parsl would wait two minutes for: its interchange, that cannot be started or listen.
+
+    Raises:
+        OptionError: naming the executor, and what to do.
+    """
+    from parsl import HighThroughputExecutor
+
+    for executor in config.executors:
+        if not isinstance(executor, HighThroughputExecutor):
+            continue
+        where = f"parsl_config: executor {executor.label!r}"
+        # It may be started by another program.
+        first, *others = executor.interchange_launch_cmd
+        for command in (first, *(part for part in others if Path(part).name == _INTERCHANGE)):
+            if shutil.which(command) is None:
+                beside = Path(sys.executable).parent
+                known = f"; {beside} has one" if (beside / command).exists() else ""
+                raise OptionError(f"{where}: {command} is not on the PATH{known}; set PATH, or interchange_launch_cmd=")
+        for address, port in ((executor.address, executor.worker_port), (executor.loopback_address, None)):
+            if address is not None and (reason := _not_listened_at(address, port)):
+                raise OptionError(
+                    f"{where}: this machine cannot listen at address {address!r} ({reason}); give one of its own"
+                )
+
+
+def _not_listened_at(address: str, port: int | None) -> str | None:
+    """Why nothing can listen at an IP address (any free port for None); None where it can."""
+    try:
+        family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port or 0))
+    except ValueError:
+        return "it is no IP address"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _started(config: "Config") -> "DataFlowKernel":
+    """A kernel; OptionError where Parsl cannot start it."""
+    import parsl
+
+    try:
+        return parsl.DataFlowKernel(config)
+    except Exception as error:
+        for executor in config.executors:
+            with suppress(Exception):
+                executor.shutdown()
+        said = one_line(str(error)) or type(error).__name__
+        raise OptionError(f"parsl_config: Parsl cannot start it ({said})") from error
 
 
 def _blocks_here(config: "Config") -> list[int]:

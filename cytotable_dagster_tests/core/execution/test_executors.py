@@ -17,7 +17,7 @@ import pytest
 from parsl.providers import LocalProvider
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.errors import KeyColumnError
+from cytotable_dagster.core.errors import KeyColumnError, OptionError
 from cytotable_dagster.core.execution.runner import runner, thread_config
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster_tests.core.conftest import names_in
@@ -217,6 +217,33 @@ def test_workers_that_parsl_does_not_reach_have_ended_too(tmp_path, monkeypatch)
     with runner(config, tmp_path) as run:
         assert [value for _, value in run.run([(abs, (-7,))])] == [7]
         assert _processes_that_mention(str(tmp_path)) != []
+    assert _processes_that_mention(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"address": "127.0.0.1"}, r"'far': interchange\.py is not on the PATH"),
+        ({"interchange_launch_cmd": ["/bin/sh", "/gone/interchange.py"]}, r"'far': /gone/interchange\.py is not on"),
+        ({"address": "192.0.2.1"}, r"cannot listen at address '192\.0\.2\.1' \(.*\); give one of its own"),
+        ({"loopback_address": "192.0.2.1"}, r"cannot listen at address '192\.0\.2\.1'"),
+        ({"address": "head-node"}, r"cannot listen at address 'head-node' \(it is no IP address\)"),
+        ({"working_dir": "file"}, r"Parsl cannot start it \(.*P1\.sqlite.*\)"),
+    ],
+)
+def test_what_parsl_cannot_start_is_told_in_one_line(make_plate, tmp_path, monkeypatch, wrong, told):
+    source = make_plate()
+    on_path = wrong != {"address": "127.0.0.1"}
+    run_dir = source / "run" if "working_dir" in wrong else tmp_path / "run"
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent if on_path else tmp_path))
+    config = parsl.Config(
+        executors=[parsl.HighThroughputExecutor(label="far", worker_logdir_root=str(tmp_path), encrypted=False, **wrong)],
+        run_dir=str(run_dir), usage_tracking=0, initialize_logging=False,
+    )  # fmt: skip
+    with pytest.raises(OptionError, match=told) as caught:
+        convert(source, tmp_path / "out", parsl_config=config)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
     assert _processes_that_mention(str(tmp_path)) == []
 
 
