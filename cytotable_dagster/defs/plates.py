@@ -14,6 +14,7 @@ import dagster as dg
 
 from cytotable_dagster.core.errors import OptionError, UnsafeNameError
 from cytotable_dagster.core.model.plate_names import plate_of
+from cytotable_dagster.core.storage.client import check_store
 from cytotable_dagster.core.support.written_paths import expanded
 from cytotable_dagster.defs.partitions import key_of, plates
 
@@ -124,8 +125,9 @@ def add(instance: dg.DagsterInstance, name: str, uri: str | None = None, version
 
     Raises:
         UnsafeNameError: a name that no plate can have.
-        OptionError: a variable in the address that is not set.
+        OptionError: a variable in the address that is not set, or a store that is not read.
     """
+    check_store(uri or "")
     seen = observation(name, None if uri is None else expanded(uri, to_read=True), version)
     instance.add_dynamic_partitions(plates.name, [key_of(name)])
     instance.report_runless_asset_event(seen)

@@ -23,7 +23,7 @@ from cytotable_dagster.core.intake.addresses import (
     matcher,
     plate_of_files,
 )
-from cytotable_dagster.core.storage.client import call, check_page, client_of, is_remote, remote_of
+from cytotable_dagster.core.storage.client import call, check_page, check_store, client_of, is_remote, remote_of
 from cytotable_dagster.core.storage.store_errors import errors_of, senseless
 from cytotable_dagster.core.support.hidden import is_hidden, visible_files
 from cytotable_dagster.core.support.patience import within
@@ -73,12 +73,14 @@ def listing(pattern: Pattern, cloud: Mapping[str, Any]) -> Iterator[Listing]:
     """The listing of a pattern's addresses.
 
     Raises (it, and all of its methods):
+        OptionError: another store's address.
         SourceNotFoundError, SourceAccessError: no such bucket or folder, or access is refused.
         DownloadError: the store fails or cannot be reached, which may pass.
     """
     if not is_remote(pattern.text):
         yield _FolderListing(pattern)
         return
+    check_store(pattern.root)
     with errors_of(pattern.root):
         client = client_of(cloud, attempts=_ATTEMPTS).client
     yield _StoreListing(pattern, client)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.types import Plate
-from cytotable_dagster.core.storage.client import is_remote, list_remote
+from cytotable_dagster.core.storage.client import check_store, is_remote, list_remote
 from cytotable_dagster.core.support.hidden import is_hidden
 
 _OTHER = re.compile(r"\{(?!plate\})[a-z_]+\}")
@@ -27,7 +27,9 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
 
     Raises:
         SourceNotFoundError: there is none. SourceFormatError: there are several; the message names two.
+        OptionError: an address in a store that is not read.
     """
+    check_store(pattern)
     if "/" in name:
         raise OptionError(f"plate {name}: no file is called so; name its file with --source")
     whole = whole_pattern(pattern)

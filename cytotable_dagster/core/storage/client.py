@@ -59,6 +59,20 @@ def is_remote(address: str) -> bool:
     return _REMOTE.match(address) is not None
 
 
+def check_store(address: str) -> None:
+    """Refuse an address that is neither this machine's nor S3's.
+
+    Raises:
+        OptionError: naming the kind of address (`gs://`, `az://`).
+    """
+    if is_remote(address) and not address.startswith(SCHEME):
+        scheme = address.partition("://")[0]
+        raise OptionError(
+            f"{address}: {scheme}:// addresses are not supported in this version; there are s3:// and files of this "
+            "machine"
+        )
+
+
 def is_prefix(address: str) -> bool:
     """Whether an address is that of a folder: its last name has no ending."""
     return address.endswith("/") or "." not in address.rsplit("/", 1)[-1]
@@ -195,6 +209,7 @@ def place_of(uri: str) -> tuple[str, str]:
     Raises:
         OptionError: it is none of S3.
     """
+    check_store(uri)
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not uri.startswith(SCHEME) or not bucket:
         raise OptionError(f"{uri}: no file of this machine, and not s3://bucket/key")

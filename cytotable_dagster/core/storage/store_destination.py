@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cytotable_dagster.core.errors import DestinationInUseError, OptionError, SourceNotFoundError
-from cytotable_dagster.core.storage.client import answer_of, call, client_of, is_remote, pages_of, remote_of
+from cytotable_dagster.core.storage.client import (
+    answer_of,
+    call,
+    check_store,
+    client_of,
+    is_remote,
+    pages_of,
+    remote_of,
+)
 from cytotable_dagster.core.storage.destination import Claim, Destination, LocalDestination, Results, Stored
 from cytotable_dagster.core.storage.store_errors import errors_of
 from cytotable_dagster.core.storage.store_lock import StoreLock, held
@@ -45,6 +53,7 @@ def destination_of(address: str | Path, cloud: Mapping[str, Any]) -> Destination
     root = expanded(address)
     if not is_remote(root):
         return LocalDestination(Path(root).absolute())
+    check_store(root)
     if not root.startswith(_SCHEME) or not root.removeprefix(_SCHEME).strip("/"):
         raise OptionError(f"{address}: results go to files of this machine or to s3://bucket/prefix")
     return StoreDestination(root.rstrip("/"), dict(cloud))
