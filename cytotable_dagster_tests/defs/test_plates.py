@@ -1,7 +1,9 @@
 """Plates: their names, where they are, and how they come and go."""
 
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError, UnsafeNameError
@@ -10,6 +12,7 @@ from cytotable_dagster.defs import plates
 from cytotable_dagster.defs.partitions import key_of, name_of
 from cytotable_dagster.defs.resources import Lake, PlateSource
 from cytotable_dagster_tests.defs.deployment import Deployment, failures
+from cytotable_dagster_tests.defs.instances import opened
 
 
 @pytest.mark.parametrize("name", ["BR00126114", "2021_08_23_Batch12~BR00126114", "a.b-c", "_x", "BR 0001", "P(1)", "ü"])
@@ -80,6 +83,27 @@ def test_plates_are_added_moved_and_removed(deployment: Deployment) -> None:
     assert not {"Listed", "Found"} & {name for name, _ in plates.list_plates(deployment.instance)}
     with pytest.raises(OptionError, match="no plate is called 'Listed'"):
         plates.remove(deployment.instance, "Listed")
+
+
+def test_listing_plates_reads_what_was_last_said_of_each_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(dg.DagsterInstance.ephemeral()) as instance:
+        said = {f"P {number}": f"s3://bucket/{number}-19.sqlite" for number in range(3)}
+        for version in range(20):
+            for number, name in enumerate(said):
+                plates.add(instance, name, f"s3://bucket/{number}-{version}.sqlite", str(version))
+        instance.add_dynamic_partitions("plates", ["Never seen", "A%7CB"])
+        read, fetch = [], instance.fetch_observations
+
+        def counted(*arguments: Any, **options: Any) -> dg.EventRecordsResult:
+            answer = fetch(*arguments, **options)
+            read.extend(answer.records)
+            return answer
+
+        monkeypatch.setattr(instance, "fetch_observations", counted)
+        monkeypatch.setattr(plates, "_AT_ONCE", 2)
+        assert plates.list_plates(instance) == [("A|B", None), ("Never seen", None), *sorted(said.items())]
+        assert plates.source_of(instance, "P 1") == said["P 1"]
+        assert len(read) == len(said) + 1
 
 
 def test_a_pattern_finds_the_plate_in_its_batch(tmp_path: Path) -> None:
