@@ -167,6 +167,21 @@ def test_those_of_sites_are_one_table_that_tells_the_sites_apart(tmp_path, prefi
     ]
 
 
+def test_those_of_sites_in_a_store_are_fetched_where_they_are_asked_for(tmp_path, in_store, store_options):
+    for file in sites(tmp_path / "P1").rglob("*.csv"):
+        in_store.put(file, f"P1/{file.relative_to(tmp_path / 'P1').as_posix()}")
+    options = {**store_options, "local_cache_dir": str(tmp_path / "cache")}
+    targets = ["experiment", "relationships"]
+    convert(tmp_path / "P1", tmp_path / "here", targets=targets)
+    for out in ("once", "again"):
+        convert(in_store.address("P1/"), tmp_path / out, targets=targets, **options)
+        for target in targets:
+            found, here = (pq.read_table(tmp_path / place / f"{target}.parquet") for place in (out, "here"))
+            assert found.equals(here)
+        convert(in_store.address("P1/"), tmp_path / f"{out} without", targets=["cells"], **options)
+        assert not any(name.endswith("/Experiment.csv") for name in names_in(tmp_path / "cache"))
+
+
 def test_those_of_several_plates_are_told_apart(tmp_path):
     for name in "AB":
         exported(tmp_path / "plates" / f"{name}.sqlite")

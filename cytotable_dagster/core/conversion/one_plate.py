@@ -50,7 +50,7 @@ def convert_plate(
     """
     place, concat, options = target.place, request.options.one_file, request.options
     with (
-        fetched(plate, request.cloud) as source,
+        fetched(plate, request.cloud, request.experiment) as source,
         unless_changed(source),
         place.scratch() as scratch,
         runner(parsl_config, scratch) as run,

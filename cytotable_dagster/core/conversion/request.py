@@ -15,6 +15,7 @@ from cytotable_dagster.core.model.types import Plate, Progress, Source
 from cytotable_dagster.core.planning.make_plan import given_preset, resolved_preset
 from cytotable_dagster.core.planning.options import KEEP, Options, check_flag, names_in, one_of
 from cytotable_dagster.core.planning.unify import SCHEMAS, UNION
+from cytotable_dagster.core.sources.unconverted import EXPERIMENT
 from cytotable_dagster.core.storage.client import checked_cloud_options, options_to_write
 
 
@@ -135,6 +136,11 @@ class Request:
             with suppress(SourceNotFoundError, SourceFormatError):
                 return find_plate(source_path, self.preset.datatype, self.cloud)
         return find_plate(source_path, self.datatype, self.cloud)
+
+    @property
+    def experiment(self) -> bool:
+        """Whether facts of the experiment are asked for."""
+        return EXPERIMENT in map(str.lower, self.options.targets or ())
 
     def preset_of(self, source: Source) -> Preset:
         """The preset that a source is converted by; see `resolved_preset`."""

@@ -81,7 +81,7 @@ def plan_all(
     seen: dict[Columns, Columns] = {}
     for done, plate in enumerate(plates):
         with skipping.attempt(plate.name), kept(plate.uri, request.cloud):
-            source = fetch(plate, request.cloud)
+            source = fetch(plate, request.cloud, request.experiment)
             with unless_changed(source):
                 folder = scratch / "plans" / str(done)
                 readable = settled(source, copies_in(folder))
@@ -114,7 +114,7 @@ def converted(
         plate = Plate(ready.name, ready.source.uri)
         done = None
         with skipping.attempt(ready.name), kept(plate.uri, request.cloud):
-            source = fetch(plate, request.cloud)
+            source = fetch(plate, request.cloud, request.experiment)
             # What is fetched anew from a store is another file of the same content.
             touched = source.etag is None and source.state != ready.source.state
             if touched or source.fingerprint != ready.source.fingerprint:

@@ -27,7 +27,7 @@ from cytotable_dagster.core.intake.cache_room import bytes_of, in_use, make_room
 from cytotable_dagster.core.intake.cached_file import Record, current_record, download_kept, dropped
 from cytotable_dagster.core.model.types import Plate, Source
 from cytotable_dagster.core.sources.identity import md5_of_list
-from cytotable_dagster.core.sources.naming import plate_files
+from cytotable_dagster.core.sources.naming import is_experiment, plate_files
 from cytotable_dagster.core.sources.state import look_at
 from cytotable_dagster.core.storage.client import (
     Remote,
@@ -77,12 +77,15 @@ class _Cache:
         return _cached(self.folder, uri)
 
 
-def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
+def fetch(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> Source:
     """The plate as a file of this machine; a remote one is downloaded unless the cache has this version.
 
     A plate of CSV or NPZ files is a folder, and each of its files is kept by itself. Two processes that want the same
     plate download it once. What is compared with the store, and what cannot be, see `verify`. A local file's MD5 is
     not computed here. Outside of `kept` the copy may go at any time.
+
+    Args:
+        experiment: whether facts of the experiment that lie beside a plate's tables are fetched, too.
 
     Raises:
         SourceNotFoundError, SourceAccessError: the object is not there, or the store refuses.
@@ -99,7 +102,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any]) -> Source:
     with store(cloud, plate.uri) as client, _errors_of_disk(plate.uri, cloud):
         cache = _Cache(cache_folder(cloud), client, None if limit is None else bytes_of(limit))
         if is_prefix(plate.uri):
-            return _fetch_folder(plate, path, cache)
+            return _fetch_folder(plate, path, cache, experiment)
         remote = describe(client, plate.uri)
         if not remote.size:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
@@ -143,12 +146,12 @@ def kept(uri: str, cloud: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def fetched(plate: Plate, cloud: Mapping[str, Any]) -> Iterator[Source]:
+def fetched(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> Iterator[Source]:
     """The plate as a file of this machine, which stays while the block lasts; see `fetch` and `kept`."""
     # Fetched first, so that an address at which there is nothing leaves nothing in the cache.
-    source = fetch(plate, cloud)
+    source = fetch(plate, cloud, experiment)
     with kept(plate.uri, cloud):
-        yield source if source.path.exists() else fetch(plate, cloud)
+        yield source if source.path.exists() else fetch(plate, cloud, experiment)
 
 
 def with_fresh_copies(convert: Callable[P, T]) -> Callable[P, T]:
@@ -267,10 +270,11 @@ def _downloading(path: Path) -> "BaseFileLock":
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
-def _fetch_folder(plate: Plate, folder: Path, cache: _Cache) -> Source:
+def _fetch_folder(plate: Plate, folder: Path, cache: _Cache, experiment: bool) -> Source:
     """The CSV or NPZ files under a prefix, empty ones among them; what is no longer there is no longer here."""
     there = {remote.uri: remote for remote in objects_below(cache.client, plate.uri)}
     found = [there[uri] for uri in plate_files(there)]
+    found += [there[uri] for uri in there if experiment and is_experiment(uri)] if found else []
     if not found:
         raise SourceNotFoundError(f"{plate.uri}: no CSV or NPZ files are there; check the address")
     paths = {cache.path(remote.uri): remote for remote in found}

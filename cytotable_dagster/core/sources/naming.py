@@ -1,5 +1,6 @@
 """Which files are a plate's, by their names."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cytotable_dagster.core.support.hidden import visible_files
 
 SQLITE = (".sqlite", ".sqlite3", ".db")
 _NPZ = ".npz"
+_EXPERIMENT = re.compile(r"(^|[/_])experiment$", re.IGNORECASE)
 
 
 def is_sqlite(name: str) -> bool:
@@ -37,6 +39,11 @@ def plate_files(names: Iterable[str]) -> list[str]:
 
 def _may_be_csv_table(name: str) -> bool:
     return is_table_file(name) and (may_be_table(name) or not is_text(name))
+
+
+def is_experiment(name: str) -> bool:
+    """Whether a file has facts of the experiment, which are no part of its plate but where they are asked for."""
+    return is_csv(name) and _EXPERIMENT.search(stem(name)) is not None
 
 
 def shows_plate(names: Iterable[str]) -> bool:
