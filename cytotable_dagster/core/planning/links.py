@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from cytotable_dagster.core.model.presets import BASE_ORDER, IMAGE, Preset
 from cytotable_dagster.core.model.types import Link, SourceTable
 
+# What names of objects say of where they stand in a pipeline.
+_STEPS = re.compile(r"original|orig|preliminary|prelim|initial|unfiltered|filtered|final")
+
 
 def joined_by(tables: Sequence[SourceTable], preset: Preset) -> tuple[str | None, tuple[Link, ...]]:
     """The compartment that the joined table has one row for, and how the others are joined to it, step by step: each
@@ -18,7 +21,11 @@ def joined_by(tables: Sequence[SourceTable], preset: Preset) -> tuple[str | None
     candidates = [name for name in dict.fromkeys((*preset.base_order, *preset.compartments)) if name in there]
     if not candidates:
         return None, ()
-    direct, shared = list(_direct(there, preset)), list(_shared(there, preset))
+    direct = list(_direct(there, preset))
+    first = _reached(candidates[0], direct, ())
+    if len(first) == len(there) - 1:
+        return candidates[0], first
+    shared = list(_shared(there, preset))
     reached = {name: _reached(name, direct, shared) for name in candidates}
     chosen = preset.base_order != BASE_ORDER and candidates[0] in preset.base_order
     complete = [name for name in candidates if len(reached[name]) == len(there) - 1]
@@ -95,9 +102,10 @@ def _parents_in(columns: Collection[str], compartment: str, preset: Preset) -> d
 
 
 def _alike(name: str, other: str) -> bool:
-    """Whether one name has the other in it: OrigNuclei and Nuclei, Cells and FilteredCells."""
-    one, two = (text.replace("_", "").lower() for text in (name, other))
-    return one in two or two in one
+    """Whether one name has the other in it, but for the step of a pipeline: OrigNuclei and FilteredNuclei, Cells and
+    LargeCells."""
+    one, two = (_STEPS.sub("", text.replace("_", "").lower()) for text in (name, other))
+    return bool(one and two) and (one in two or two in one)
 
 
 def _reached(base: str, direct: Sequence[Link], shared: Sequence[Link]) -> tuple[Link, ...]:

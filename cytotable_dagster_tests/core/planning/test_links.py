@@ -121,10 +121,12 @@ def test_objects_that_are_not_joined_are_counted_for_each_step(put, tmp_path):
     assert areas(dropped, "Foci", "Cells", "Nuclei") == [row for row in rows if None not in row]
 
 
-@pytest.mark.parametrize("filtered", ["Nuclei", "FilteredNuclei"])
-def test_what_a_filter_numbered_anew_is_met_by_what_both_were_made_of(put, tmp_path, filtered):
+@pytest.mark.parametrize(
+    ("before", "filtered"),
+    [("OrigNuclei", "Nuclei"), ("Nuclei", "FilteredNuclei"), ("prelim_nuclei", "Filtered_Nuclei")],
+)
+def test_what_a_filter_numbered_anew_is_met_by_what_both_were_made_of(put, tmp_path, before, filtered):
     """Cells were grown from the nuclei before the filter, and have their numbers."""
-    before = "OrigNuclei" if filtered == "Nuclei" else "Nuclei"
     made = tables(Cytoplasm=("Cells",), Cells=(before,), **{filtered: (before,)})
     result = convert(put(made), tmp_path / "o.parquet", compartments=["cytoplasm", "cells", filtered])
     query = TWO_STEPS.format(base="Cytoplasm", nucleus=f"Parent_{before}", of=f"Parent_{before}")
