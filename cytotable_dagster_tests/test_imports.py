@@ -16,12 +16,12 @@ CORE = [path for path in MODULES if path.is_relative_to(PACKAGE / "core")]
 # `__init__` gives). A room imports from those before
 # it; the modules beside the rooms come first (`shown`, `errors`, `version`) or last (all others).
 ROOMS = {
-    "support": "arrays digests files hidden integer_file leftovers locks machine_errors patience publication text_table written_paths",
+    "support": "arrays digests files hidden integer_file leftovers locks machine_errors patience placeholders publication text_table written_paths",
     "execution": "runner stopping",
     "kernels": "code_cache csv_layout loading parquet_layout sqlite_layout",
     "model": "coercions column_types names plate_names preset_file presets types values",
     "storage": "client destination download store_destination store_errors store_publication upload",
-    "sources": "csv.dialect csv.exports csv.header csv.names identity naming opening protocols sqlite.catalog sqlite.copies sqlite.pages sqlite.pieces sqlite.reader sqlite.tables sqlite.unconverted state unconverted",
+    "sources": "csv.dialect csv.exports csv.header csv.names csv.plates csv.sites identity naming opening protocols sqlite.catalog sqlite.copies sqlite.pages sqlite.pieces sqlite.reader sqlite.tables sqlite.unconverted state unconverted",
     "intake": "addresses arrivals cache discover listing patterns",
     "parquet": "concat refit writing",
     "planning": "links make_plan options plan unify",

@@ -95,12 +95,16 @@ def _write_report(report: Any, path: str | None) -> None:
 
 
 def inspect(chosen: argparse.Namespace) -> None:
-    """Show what a plate holds."""
-    from cytotable_dagster.core.inspection import inspect_plate
+    """Show what a plate holds, or each of several."""
+    from cytotable_dagster.core.inspection import inspect_plates
 
-    asked = ("source_datatype", "preset", "chunk_size", "encoding", "delimiter", "decimal")
+    asked = (
+        *("source_datatype", "preset", "chunk_size", "encoding", "delimiter", "decimal"),
+        *("plate_pattern", "site_pattern", "equal_sites"),
+    )
     given = {name: getattr(chosen, name) for name in asked if getattr(chosen, name) is not None}
-    print(inspect_plate(chosen.source_path, cloud=_known(chosen, "source_path", *asked), **given))
+    found = inspect_plates(chosen.source_path, cloud=_known(chosen, "source_path", *asked), **given)
+    print("\n\n".join(map(str, found)))
 
 
 def _known(chosen: argparse.Namespace, *but: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cytotable_dagster.core.images import CROP_TYPES, VERIFY
 from cytotable_dagster.core.intake.discover import DATATYPES
 from cytotable_dagster.core.model.names import NAMES
 from cytotable_dagster.core.model.presets import PRESETS
-from cytotable_dagster.core.planning.options import UNMATCHED
+from cytotable_dagster.core.planning.options import EQUAL_SITES, UNMATCHED
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.version import VERSION
 
@@ -88,6 +88,9 @@ def _add_source(parser: argparse.ArgumentParser, *, several: bool = False, chunk
     parser.add_argument("--encoding", help="of CSV files, such as latin-1 (default: utf-8)")
     parser.add_argument("--delimiter", help="of CSV files' fields, such as ';' or tab (default: what each shows)")
     parser.add_argument("--decimal", help="of CSV files' numbers, . or , (default: what each shows)")
+    parser.add_argument("--plate-pattern", metavar="PATTERN", help="folders of CSV plates, as in '{plate}/{site}/...'")
+    parser.add_argument("--site-pattern", metavar="PATTERN", help="what folders are called: '{plate}-{well}-{site}'")
+    parser.add_argument("--equal-sites", choices=EQUAL_SITES, help="sites with equal image tables (default: refuse)")
     if chunks:
         parser.add_argument("--chunk-size", type=int, metavar="OBJECTS", help="objects a chunk aims at")
     _add_store(parser)

@@ -68,6 +68,9 @@ def convert(
     encoding: str = "utf-8",
     delimiter: str | None = None,
     decimal: str | None = None,
+    plate_pattern: str | None = None,
+    site_pattern: str | None = None,
+    equal_sites: str | None = None,
     strict: bool = False,
     on_error: str = STOP,
     provenance: bool = False,
@@ -121,6 +124,11 @@ def convert(
         encoding: of CSV files, such as `latin-1`.
         delimiter: what separates their fields, `;` or `tab`; None takes what each file shows.
         decimal: what stands before their decimals, `,` or `.`; None takes what each file shows.
+        plate_pattern: which folders below `source_path` are plates of CSV or NPZ files, as in `{plate}/{site}/...`;
+            None goes by `Metadata_Plate` of their image tables, else by their names.
+        site_pattern: what names of CSV plates' folders say, as in `{plate}-{well}-{site}`, where tables do not.
+        equal_sites: `keep` takes sites of a CSV plate for several though their image tables are equal to the byte,
+            which is an error else (`refuse`, or None).
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
         on_error: where one of several plates is empty, damaged or cannot be had: `stop` ends everything (all are looked
@@ -175,6 +183,9 @@ def convert(
         encoding=encoding,
         delimiter=delimiter,
         decimal=decimal,
+        plate_pattern=plate_pattern,
+        site_pattern=site_pattern,
+        equal_sites=equal_sites,
         strict=strict,
         on_error=on_error,
         progress=progress,

@@ -8,6 +8,7 @@ from typing import Any
 from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.intake.cache import fetched
 from cytotable_dagster.core.model.presets import Preset
+from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.planning.links import told
 from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.plan import Plan, copies_in
@@ -70,8 +71,15 @@ def inspect_plate(
     encoding: str = "utf-8",
     delimiter: str | None = None,
     decimal: str | None = None,
+    plate_pattern: str | None = None,
+    site_pattern: str | None = None,
+    equal_sites: str | None = None,
 ) -> Inspection:
-    """Look through a plate as a conversion would; raises what `convert` would."""
+    """Look through a plate as a conversion would; raises what `convert` would.
+
+    Raises:
+        SourceFormatError: several plates are there; see `inspect_plates`.
+    """
     request = Request.checked(
         preset=preset,
         source_datatype=source_datatype,
@@ -79,9 +87,22 @@ def inspect_plate(
         encoding=encoding,
         delimiter=delimiter,
         decimal=decimal,
+        plate_pattern=plate_pattern,
+        site_pattern=site_pattern,
+        equal_sites=equal_sites,
         cloud=cloud,
     )
-    plate = request.plate_at(source_path)
+    return _looked_through(request.plate_at(source_path), request)
+
+
+@errors_of_machine()
+def inspect_plates(source_path: str | Path, **asked: Any) -> tuple[Inspection, ...]:
+    """Look through all plates that are there; the arguments are those of `inspect_plate`."""
+    request = Request.checked(**asked)
+    return tuple(_looked_through(plate, request) for plate in request.plates_at(source_path))
+
+
+def _looked_through(plate: Plate, request: Request) -> Inspection:
     with (
         fetched(plate, request.cloud) as source,
         unless_changed(source),

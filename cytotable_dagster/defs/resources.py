@@ -24,6 +24,7 @@ from cytotable_dagster.core.model.names import DEFAULT_NAMES
 from cytotable_dagster.core.model.plate_names import safe_name
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.planning.options import KEEP, Options
+from cytotable_dagster.core.sources.csv.plates import folder_of_plate
 from cytotable_dagster.core.storage.client import is_remote
 from cytotable_dagster.core.storage.destination import Destination, LocalDestination
 from cytotable_dagster.core.storage.store_destination import destination_of
@@ -43,6 +44,11 @@ class PlateSource(dg.ConfigurableResource):
         "s3://bucket/backend/{batch}/{plate}/{plate}.sqlite, or s3://bucket/{batch}/{plate}/analysis/ for plates that "
         "are folders of CSV files; asked for plates that were added without an address. "
         "Default: CYTOTABLE_SOURCE, else ./plates.",
+    )
+    plate_pattern: str | None = Field(
+        default=None,
+        description="Where the location names a folder of plates of CSV or NPZ files: the plates' folders below it, "
+        "such as {plate}/{site}/.... Default: CYTOTABLE_PLATE_PATTERN, else none.",
     )
     marker: str | None = Field(
         default=None,
@@ -96,7 +102,11 @@ class PlateSource(dg.ConfigurableResource):
         return {name: value for name, value in options.items() if value is not None}
 
     def _location(self) -> str:
-        return expanded(_setting(self.location, "CYTOTABLE_SOURCE", "plates"), to_read=True)
+        location = expanded(_setting(self.location, "CYTOTABLE_SOURCE", "plates"), to_read=True)
+        pattern = self.plate_pattern or os.environ.get("CYTOTABLE_PLATE_PATTERN")
+        if not pattern or "{plate}" in location:
+            return location
+        return f"{location.rstrip('/')}/{folder_of_plate(pattern)}/"
 
     def preset_name(self) -> str | None:
         return self.preset or os.environ.get("CYTOTABLE_PRESET") or None
@@ -139,6 +149,17 @@ class Lake(dg.ConfigurableResource):
         description="Of CSV files' numbers, . or a comma. Default: CYTOTABLE_DECIMAL, else what each file shows.",
     )
 
+    site_pattern: str | None = Field(
+        default=None,
+        description="What the names of CSV plates' folders say, such as {plate}-{well}-{site}. Default: "
+        "CYTOTABLE_SITE_PATTERN, else the Cell Painting Gallery's where they fit it.",
+    )
+    equal_sites: str | None = Field(
+        default=None,
+        description="Whether sites whose image tables are equal to the byte are refused or kept: refuse, keep. "
+        "Default: CYTOTABLE_EQUAL_SITES, else refuse.",
+    )
+
     def options(self, chunks: int) -> Options:
         """How plates are converted."""
         return Options.checked(
@@ -148,6 +169,8 @@ class Lake(dg.ConfigurableResource):
             encoding=_setting(self.encoding, "CYTOTABLE_ENCODING", "utf-8"),
             delimiter=self.delimiter or os.environ.get("CYTOTABLE_DELIMITER") or None,
             decimal=self.decimal or os.environ.get("CYTOTABLE_DECIMAL") or None,
+            site_pattern=self.site_pattern or os.environ.get("CYTOTABLE_SITE_PATTERN") or None,
+            equal_sites=self.equal_sites or os.environ.get("CYTOTABLE_EQUAL_SITES") or None,
         )
 
     def of(self, plate: str) -> PlateFolder:

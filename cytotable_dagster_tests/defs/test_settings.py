@@ -69,6 +69,19 @@ def test_how_csv_files_are_written_is_a_setting(monkeypatch: pytest.MonkeyPatch)
     assert Lake(delimiter=";").options(2).delimiter == ";"
 
 
+def test_what_folders_of_csv_plates_are_called_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PlateSource(location="/in").pattern().text == "/in/{plate}.sqlite"
+    for name, value in (
+        ("PLATE_PATTERN", "{batch}/{plate}/{site}/..."),
+        ("SITE_PATTERN", "{well}/{site}"),
+        ("EQUAL_SITES", "keep"),
+    ):
+        monkeypatch.setenv(f"CYTOTABLE_{name}", value)
+    assert PlateSource(location="/in").pattern().text == "/in/{batch}/{plate}/"
+    found = Lake().options(2).format
+    assert (found.site_pattern, found.keep_equal) == ("{well}/{site}", True)
+
+
 def test_a_store_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("CYTOTABLE_NO_SIGN_REQUEST", "true")

@@ -133,6 +133,7 @@ LISTED: tuple[Listed, ...] = (
     ),
     Listed("image-columns", "added", table=JOINED, column="Image_(PathName|MD5Digest)_.+"),
     Listed("image-columns", "added", preset=INNER, table=JOINED, column="Image_Metadata_Site"),
+    Listed("source-folder", "added", preset=CSV, column="Metadata_SourceFolder"),
     Listed("rows-have-keys", "added", preset=IN_CARTA, column="Metadata_(ImageNumber|CSVSource)"),
     Listed("rows-have-keys", "added", preset=NPZ, column="Metadata_(Image|Object)Number"),
     Listed("columns-kept", "added", case="differing_columns-.*", column="(Cells|Nuclei) Area .*"),

@@ -1,13 +1,12 @@
 """What plates are asked to become: the arguments of a conversion, looked through once, before anything is opened."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.conversion.skipping import ON_ERROR, STOP, Skipping
-from cytotable_dagster.core.errors import OptionError, PresetError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.errors import OptionError, PresetError
 from cytotable_dagster.core.intake.discover import DATATYPES, find_plate, find_plates
 from cytotable_dagster.core.model.names import CYTOTABLE_NAMES
 from cytotable_dagster.core.model.presets import Preset
@@ -15,6 +14,7 @@ from cytotable_dagster.core.model.types import Plate, Progress, Source
 from cytotable_dagster.core.planning.make_plan import given_preset, resolved_preset
 from cytotable_dagster.core.planning.options import KEEP, Options, check_flag, names_in, one_of
 from cytotable_dagster.core.planning.unify import SCHEMAS, UNION
+from cytotable_dagster.core.sources.csv.plates import folder_of_plate
 from cytotable_dagster.core.sources.unconverted import EXPERIMENT
 from cytotable_dagster.core.storage.client import checked_cloud_options, options_to_write
 
@@ -39,6 +39,7 @@ class Request:
     compartments: tuple[str, ...] | None = None
     identifying_columns: tuple[str, ...] | None = None
     add_tablenumber: bool | None = None
+    plate_pattern: str | None = None
     schema: str = UNION
     strict: bool = False
     on_error: str = STOP
@@ -58,6 +59,7 @@ class Request:
         compartments: str | Iterable[str] | None = None,
         identifying_columns: str | Iterable[str] | None = None,
         add_tablenumber: bool | None = None,
+        plate_pattern: str | None = None,
         schema: str = UNION,
         strict: bool = False,
         on_error: str = STOP,
@@ -88,6 +90,8 @@ class Request:
             raise OptionError("unmatched= is for the preset's join, and joins= was given; leave out rows in the query")
         if progress is not None and not callable(progress):
             raise OptionError(f"progress {progress!r}: give a function that is called with (step, done, total)")
+        if plate_pattern is not None:
+            folder_of_plate(plate_pattern)
         chosen = None if preset is None else given_preset(preset)
         return cls(
             options=Options.checked(
@@ -103,6 +107,7 @@ class Request:
             compartments=names_in("compartments", compartments),
             identifying_columns=names_in("identifying_columns", identifying_columns),
             add_tablenumber=add_tablenumber,
+            plate_pattern=plate_pattern,
             schema=one_of("schema", schema, SCHEMAS),
             strict=strict,
             on_error=one_of("on_error", on_error, ON_ERROR),
@@ -126,16 +131,14 @@ class Request:
         """
         skipping = skipping or Skipping()
         preferred = None if self.preset is None else self.preset.datatype
-        plates = find_plates(source_path, self.datatype, self.cloud, preferred, skipping.attempt)
+        plates = find_plates(source_path, self.datatype, self.cloud, preferred, skipping.attempt, self.plate_pattern)
         skipping.check(len(plates))
         return plates
 
     def plate_at(self, source_path: str | Path) -> Plate:
         """The one plate that is meant; see `find_plate`."""
-        if self.datatype is None and self.preset is not None:
-            with suppress(SourceNotFoundError, SourceFormatError):
-                return find_plate(source_path, self.preset.datatype, self.cloud)
-        return find_plate(source_path, self.datatype, self.cloud)
+        preferred = None if self.preset is None else self.preset.datatype
+        return find_plate(source_path, self.datatype, self.cloud, preferred, self.plate_pattern)
 
     @property
     def experiment(self) -> bool:

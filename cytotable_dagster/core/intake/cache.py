@@ -111,6 +111,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> S
             state = look_at(path).state
     return Source(
         plate=plate.name,
+        note=plate.note,
         uri=plate.uri,
         path=path,
         size=record.size,
@@ -304,6 +305,7 @@ def _fetch_folder(plate: Plate, folder: Path, cache: _Cache, experiment: bool) -
     unverified = [f"{name}, {record.unverified}" for name, record in files if record.unverified]
     return Source(
         plate=plate.name,
+        note=plate.note,
         uri=plate.uri,
         path=folder,
         size=sum(record.size for _, record in files),
@@ -331,6 +333,7 @@ def _local_source(plate: Plate) -> Source:
     look = look_at(path)
     return Source(
         plate=plate.name,
+        note=plate.note,
         uri=str(path),
         path=path,
         size=look.size,

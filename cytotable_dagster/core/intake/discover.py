@@ -5,17 +5,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import OptionError, SourceAccessError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.intake.image_tables import plates_said
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.sources.csv.exports import plate_name
 from cytotable_dagster.core.sources.csv.names import may_be_table
+from cytotable_dagster.core.sources.csv.plates import plates_among
 from cytotable_dagster.core.sources.naming import SQLITE, is_csv, is_npz, is_sqlite, plate_files, shows_plate, stem
 from cytotable_dagster.core.storage.client import head, is_remote, list_remote
-from cytotable_dagster.core.support.hidden import is_hidden, stands_for_hidden, visible_files
+from cytotable_dagster.core.support.hidden import stands_for_hidden, visible_files
 from cytotable_dagster.core.support.written_paths import expanded
 
 DATATYPES = ("sqlite", "csv", "npz")
@@ -28,22 +31,29 @@ def find_plates(
     cloud: Mapping[str, Any],
     preferred: str | None = None,
     attempt: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    plate_pattern: str | None = None,
 ) -> tuple[Plate, ...]:
     """All plates at an address, or at each of several, by name.
 
-    Besides what `find_plate` takes, an address may be a folder (or prefix) of several SQLite files, in it or, where it
-    has none, below it; or have `*`, `?` and `[...]` in it, and then every file or folder that matches is looked at.
+    An address is a SQLite, CSV or NPZ file, or a folder (or prefix): of SQLite files, in it or, where it has none,
+    below it; or of CSV or NPZ files of one plate or several (see `csv_plates`). Or it may have `*`, `?` and `[...]` in
+    it, and then every file or folder that matches is looked at.
     Plates of one name are called `<folder>~<name>`.
 
     Args:
+        source_datatype: `sqlite`, `csv` or `npz`; None takes what is there, SQLite first.
+        cloud: options of the cloud client (see `cache.checked_cloud_options`).
         preferred: the type that is taken where it is there, if none is asked for.
         attempt: a context in which each of several addresses is looked at, which may pass over its errors.
+        plate_pattern: which folders below an address are plates of CSV or NPZ files, as in `{plate}/{site}/...`.
 
     Raises:
         SourceNotFoundError: nothing is there.
         SourceFormatError: two plates have one name, and so have their folders.
-        OptionError: a `source_datatype` that is not known.
+        OptionError: a `source_datatype` that is not known, or a pattern that does not fit.
     """
+    if source_datatype is not None and source_datatype not in DATATYPES:
+        raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(DATATYPES)}")
     given = [source_path] if isinstance(source_path, str | Path) else list(source_path)
     addresses = [expanded(address, to_read=True) for address in given]
     if not addresses:
@@ -52,10 +62,10 @@ def find_plates(
     found: list[Plate] = []
     for match in matches:
         with attempt(match) if len(matches) > 1 else nullcontext():
-            found += _plates_in(match, source_datatype, cloud, preferred)
+            found += _plates_in(match, source_datatype, cloud, preferred, plate_pattern)
     plates = list({plate.uri: plate for plate in found}.values())
     names = Counter(plate.name for plate in plates)
-    named = [plate if names[plate.name] == 1 else Plate(_long_name(plate), plate.uri) for plate in plates]
+    named = [plate if names[plate.name] == 1 else replace(plate, name=_long_name(plate)) for plate in plates]
     seen: dict[str, str] = {}
     for plate in named:
         if seen.setdefault(plate.name, plate.uri) != plate.uri:
@@ -75,29 +85,61 @@ def _matches(address: str, cloud: Mapping[str, Any]) -> list[str]:
 
 
 def _plates_in(
-    address: str, source_datatype: str | None, cloud: Mapping[str, Any], preferred: str | None
+    address: str,
+    source_datatype: str | None,
+    cloud: Mapping[str, Any],
+    preferred: str | None,
+    plate_pattern: str | None,
 ) -> list[Plate]:
     """The plates at an address that is meant as it stands."""
     if source_datatype is None and preferred is not None:
         with suppress(SourceNotFoundError, SourceFormatError):
-            return _plates_in(address, preferred, cloud, None)
+            return _plates_in(address, preferred, cloud, None, plate_pattern)
+    if _is_file(address):
+        return [_one_file(address, source_datatype)]
+    prefix, files = _below(address, cloud)
     if source_datatype in (None, "sqlite"):
-        databases = _databases(address, source_datatype, cloud)
+        databases = _databases(files, source_datatype)
         if databases:
-            return [plate_at(database) for database in databases]
-    return [find_plate(address, source_datatype, cloud)]
+            return [plate_at(f"{prefix}{database}") for database in databases]
+    if not _fits(files, source_datatype):
+        raise _nothing(address, source_datatype)
+    fits = {"csv": is_csv, "npz": is_npz}.get(source_datatype or "", bool)
+    wanted = [file for file in files if fits(file)]
+    groups = plates_among(wanted, prefix.rstrip("/"), plate_pattern, plates_said(prefix, wanted, cloud))
+    end = "/" if is_remote(address) else ""
+    whole = _folder_plate(address)
+    return [
+        Plate(group.name or plate_name(group.folder), f"{prefix}{group.folder}{end}", group.note)
+        if group.folder
+        else replace(whole, note=group.note)
+        for group in groups
+    ]
 
 
-def _databases(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> list[str]:
-    """The SQLite files in a folder or prefix; else those below it, unless it is one of other files. None for a file."""
-    prefix = address.rstrip("/") + "/"
+def _is_file(address: str) -> bool:
+    """Whether an address is of one file; of a store's, by its name. Raises SourceNotFoundError."""
     if is_remote(address):
-        files = [] if is_sqlite(address) else list_remote(prefix, cloud, below=True)
-    else:
-        prefix = f"{Path(address)}/"
-        files = [f"{prefix}{name}" for name in visible_files(Path(prefix))]
+        return is_sqlite(address) or is_csv(address) or is_npz(address)
+    path = Path(address)
+    if not path.exists():
+        raise SourceNotFoundError(f"{address}: no such file or folder")
+    return not path.is_dir()
+
+
+def _below(address: str, cloud: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """A folder or prefix, which ends in `/`, and the files in it and below it, as of it."""
+    if is_remote(address):
+        prefix = address.rstrip("/") + "/"
+        return prefix, [file.removeprefix(prefix) for file in list_remote(prefix, cloud, below=True)]
+    folder = Path(address)
+    return f"{folder}/", list(visible_files(folder))
+
+
+def _databases(files: Sequence[str], source_datatype: str | None) -> list[str]:
+    """The SQLite files among a folder's; where none is directly in it, those below it, unless it is one of others."""
     below = sorted(file for file in files if is_sqlite(file))
-    direct = [file for file in below if "/" not in file.removeprefix(prefix)]
+    direct = [file for file in below if "/" not in file]
     if direct or source_datatype == "sqlite" or not shows_plate(files):
         return direct or below
     return []
@@ -138,36 +180,31 @@ def _long_name(plate: Plate) -> str:
     return f"{parts[-1]}~{plate.name}" if parts else plate.name
 
 
-def find_plate(source_path: str | Path, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
-    """The one plate at `source_path`: a SQLite, CSV or NPZ file, a folder (or prefix) that holds one SQLite file, or a
-    folder of CSV or NPZ files.
-
-    Args:
-        source_datatype: `sqlite`, `csv` or `npz`; None takes what is there, SQLite first.
-        cloud: options of the cloud client (see `cache.checked_cloud_options`).
+def find_plate(
+    source_path: str | Path,
+    source_datatype: str | None,
+    cloud: Mapping[str, Any],
+    preferred: str | None = None,
+    plate_pattern: str | None = None,
+) -> Plate:
+    """The one plate at `source_path`; see `find_plates`.
 
     Raises:
-        SourceNotFoundError: nothing is there.
-        SourceFormatError: several plates are, or none of the type asked for.
-        OptionError: a `source_datatype` that is not known.
+        SourceFormatError: several are there. Else as `find_plates`.
     """
-    if source_datatype is not None and source_datatype not in DATATYPES:
-        raise OptionError(f"source_datatype {source_datatype!r} is not known; there are: {', '.join(DATATYPES)}")
-    address = expanded(source_path, to_read=True)
+    found = find_plates(source_path, source_datatype, cloud, preferred, plate_pattern=plate_pattern)
+    if len(found) > 1:
+        told = f"holds {len(found)} plates, and one is converted at a time; name one, such as {found[0].uri}"
+        raise SourceFormatError(f"{source_path}: {told}")
+    return found[0]
+
+
+def _folder_plate(address: str) -> Plate:
+    """The plate whose CSV or NPZ files are in a folder, or below a prefix."""
     if is_remote(address):
-        return _remote_plate(address, source_datatype, cloud)
+        return Plate(plate_name(address), address.rstrip("/") + "/")
     path = Path(address)
-    if not path.exists():
-        raise SourceNotFoundError(f"{address}: no such file or folder")
-    if not path.is_dir():
-        return _one_file(str(path), source_datatype)
-    if source_datatype in (None, "sqlite"):
-        databases = sorted(str(f) for f in path.iterdir() if is_sqlite(f.name) and not is_hidden(f.name))
-        if databases:
-            return _only(databases, address)
-    if _fits(visible_files(path), source_datatype):
-        return Plate(plate_name(str(path.absolute())), str(path))
-    raise _nothing(address, source_datatype)
+    return Plate(plate_name(str(path.absolute())), str(path))
 
 
 def plate_at(address: str) -> Plate:
@@ -177,6 +214,7 @@ def plate_at(address: str) -> Plate:
 
 def _one_file(address: str, source_datatype: str | None) -> Plate:
     """The plate in a file. One that is called as a table says nothing of the plate, whose folder does."""
+    address = address if is_remote(address) else str(Path(address))
     for datatype, fits in (("csv", is_csv), ("npz", is_npz)):
         if source_datatype == datatype and not fits(address):
             raise SourceFormatError(f"{address}: no {datatype.upper()} file by its name, as source_datatype= says")
@@ -186,32 +224,11 @@ def _one_file(address: str, source_datatype: str | None) -> Plate:
     return plate_at(address)
 
 
-def _remote_plate(address: str, source_datatype: str | None, cloud: Mapping[str, Any]) -> Plate:
-    if is_sqlite(address) or is_csv(address) or is_npz(address):
-        return _one_file(address, source_datatype)
-    if source_datatype in (None, "sqlite"):
-        databases = [uri for uri in list_remote(address, cloud) if is_sqlite(uri)]
-        if databases:
-            return _only(databases, address)
-    prefix = address.rstrip("/") + "/"
-    if source_datatype != "sqlite" and _fits(list_remote(prefix, cloud, below=True), source_datatype):
-        return Plate(plate_name(address), prefix)
-    raise _nothing(address, source_datatype)
-
-
 def _fits(names: Iterable[str], source_datatype: str | None) -> bool:
     """Whether files of the type asked for are among a folder's."""
     found = plate_files(names) if source_datatype != "sqlite" else []
     kinds = {"csv": is_csv, "npz": is_npz}
     return any(source_datatype is None or kinds[source_datatype](name) for name in found)
-
-
-def _only(found: Sequence[str], address: str) -> Plate:
-    if len(found) > 1:
-        raise SourceFormatError(
-            f"{address}: holds {len(found)} plates, and one is converted at a time; name one, such as {found[0]}"
-        )
-    return plate_at(found[0])
 
 
 def _nothing(address: str, source_datatype: str | None) -> SourceNotFoundError:

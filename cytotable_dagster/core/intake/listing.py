@@ -14,19 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceNotFoundError
-from cytotable_dagster.core.intake.addresses import (
-    PLACEHOLDER,
-    FileBelow,
-    Found,
-    Pattern,
-    fits,
-    matcher,
-    plate_of_files,
-)
+from cytotable_dagster.core.intake.addresses import FileBelow, Found, Pattern, fits, plate_of_files
 from cytotable_dagster.core.storage.client import call, check_page, check_store, client_of, is_remote, remote_of
 from cytotable_dagster.core.storage.store_errors import errors_of, senseless
 from cytotable_dagster.core.support.hidden import is_hidden, visible_files
 from cytotable_dagster.core.support.patience import within
+from cytotable_dagster.core.support.placeholders import PLACEHOLDER, matcher
 
 _PAGE = 1000
 # After every name: a folder's name with this is after all that is in it.

@@ -156,15 +156,12 @@ def result_columns(
         if column.name == preset.table_number and kind and kind.padded:
             # Which may be a name: as numbers, 007 and 7 would be one.
             read_type = "string"
-        name = column_name(
-            column.name,
-            table.compartment,
-            preset,
-            names,
-            measured=column.measured
-            and read_type in _NUMBERS
-            and column.name not in parts
-            and not names_no_measurement(column.name),
+        measured = column.measured and read_type in _NUMBERS and column.name not in parts
+        measured = measured and not names_no_measurement(column.name)
+        name = (
+            column.name
+            if column.told
+            else column_name(column.name, table.compartment, preset, names, measured=measured)
         )
         result.append(
             ResultColumn(

@@ -18,11 +18,13 @@ Progress = Callable[[str, int, int], None]
 class Plate:
     """One physical plate and where its measurements are.
 
-    `name` is the barcode, taken from the file's name; `uri` is a path or an `s3://` address.
+    `name` is the barcode, taken from the file's name; `uri` is a path or an `s3://` address. `note` is what is to be
+    told of how it was found.
     """
 
     name: str
     uri: str
+    note: str = field(default="", compare=False)
 
 
 # What each file of a source is known by (see `source_state`), by name.
@@ -37,7 +39,7 @@ class Source:
     `size` is in bytes. `fingerprint` changes whenever the content may have changed. `unverified` says why a downloaded
     copy could not be compared with the store's, and is empty where it could. `state` is what its files were known by
     before anything was read of them; `settled` a copy to be read in place of `path`, where the newest content of that
-    lies in a log beside it.
+    lies in a log beside it; `note` is the plate's.
     """
 
     plate: str
@@ -50,6 +52,7 @@ class Source:
     unverified: str = ""
     state: State = field(default=(), repr=False, compare=False)
     settled: Path | None = field(default=None, compare=False)
+    note: str = field(default="", compare=False)
 
     @property
     def file(self) -> Path:
@@ -61,12 +64,14 @@ class Source:
 class SourceColumn:
     """A column as its table declares it; `affinity` as in https://sqlite.org/datatype3.html#determination_of_column_affinity.
 
-    `measured` is False where the source says that it is no measurement."""
+    `measured` is False where the source says that it is no measurement; `told` is True where no table of the source has
+    it, but a folder's name tells it. Such a column is called so in the result too."""
 
     name: str
     declared: str
     affinity: str
     measured: bool = True
+    told: bool = False
 
 
 @dataclass(frozen=True)

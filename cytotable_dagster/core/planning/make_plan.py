@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.errors import PresetError
+from cytotable_dagster.core.errors import OptionError, PresetError
 from cytotable_dagster.core.model.column_types import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.model.names import DEFAULT_NAMES
 from cytotable_dagster.core.model.preset_file import ENDING, read_preset
@@ -138,6 +138,8 @@ def make_plan(
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
     files = None
+    if options.site_pattern is not None and (preset.flat or preset.datatype != "csv"):
+        raise OptionError(f"{source.uri}: site_pattern= is for folders of CSV files that are named for tables")
     asked = others_asked(options.targets, preset)
     if preset.datatype == "sqlite":
         check_is_sqlite(source.path)
@@ -201,7 +203,10 @@ def make_plan(
         images=images,
         batches=chunks.cut_batches(orders, bounds, batch_size),
         skipped=files.all_skipped() if files else (),
-        notes=files.all_notes() if files else (*_lacking(there, preset), *notes_on(preset), *_notes(source)),
+        notes=(
+            *_notes(source),
+            *(files.all_notes() if files else (*_lacking(there, preset), *notes_on(preset))),
+        ),
         skipped_rows=files.skipped_rows() if files else 0,
         number=number.result() if number else None,
         copies=copies or copies_in(folder),
@@ -218,7 +223,8 @@ def _lacking(there: Sequence[SourceTable], preset: Preset) -> tuple[str, ...]:
 
 
 def _notes(source: Source) -> tuple[str, ...]:
-    return (f"{source.path.name} was read together with the log beside it",) if source.settled else ()
+    log = (f"{source.path.name} was read together with the log beside it",) if source.settled else ()
+    return (*((source.note,) if source.note else ()), *log)
 
 
 def _matches(

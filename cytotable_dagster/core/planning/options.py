@@ -10,11 +10,15 @@ from cytotable_dagster.core.model.column_types import checked_casts
 from cytotable_dagster.core.model.names import DEFAULT_NAMES, NAMES
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat, checked_separators
 from cytotable_dagster.core.sources.csv.header import check_encoding
+from cytotable_dagster.core.sources.csv.sites import check_site_pattern
 from cytotable_dagster.core.support.files import WHERE_GIVEN
 
 # What becomes of rows of the joined table that lack one of the objects that belong together.
 KEEP, DROP = "keep", "drop"
 UNMATCHED = (KEEP, DROP)
+# What becomes of sites of a CSV plate whose image tables are equal to the byte.
+REFUSE = "refuse"
+EQUAL_SITES = (REFUSE, KEEP)
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,9 @@ class Options:
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
     many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given;
     `plate_name` is, where a plate is one of several, what it goes by where its tables do not say.
-    `encoding`, `delimiter` and `decimal` are those of CSV files, see `csv_dialect`. `names` is one of `columns.NAMES`;
-    `unmatched` says whether the joined table keeps rows that lack one of the objects that belong together, or drops
-    them.
+    `encoding`, `delimiter` and `decimal` are those of CSV files, see `csv_dialect`; `site_pattern` and `equal_sites`
+    are about the folders of their sites, see `csv_sites`. `names` is one of `columns.NAMES`; `unmatched` says whether
+    the joined table keeps rows that lack one of the objects that belong together, or drops them.
     """
 
     joined: bool = False
@@ -43,6 +47,8 @@ class Options:
     encoding: str = "utf-8"
     delimiter: str | None = field(default=None, metadata=WHERE_GIVEN)
     decimal: str | None = field(default=None, metadata=WHERE_GIVEN)
+    site_pattern: str | None = field(default=None, metadata=WHERE_GIVEN)
+    equal_sites: str | None = field(default=None, metadata=WHERE_GIVEN)
     names: str = DEFAULT_NAMES
     unmatched: str = KEEP
 
@@ -58,6 +64,8 @@ class Options:
         encoding: str = "utf-8",
         delimiter: str | None = None,
         decimal: str | None = None,
+        site_pattern: str | None = None,
+        equal_sites: str | None = None,
         **others: Any,
     ) -> "Options":
         """Options as a user gives them.
@@ -71,6 +79,9 @@ class Options:
             )
         check_encoding(encoding)
         delimiter, decimal = checked_separators(delimiter, decimal)
+        check_site_pattern(site_pattern)
+        if equal_sites is not None:
+            one_of("equal_sites", equal_sites, EQUAL_SITES)
         for name in ("drop_null", "image_features"):
             check_flag(name, others.get(name, False))
         return cls(
@@ -82,12 +93,14 @@ class Options:
             encoding=encoding,
             delimiter=delimiter,
             decimal=decimal,
+            site_pattern=site_pattern,
+            equal_sites=None if equal_sites == REFUSE else equal_sites,
             **others,
         )
 
     @property
     def format(self) -> CsvFormat:
-        return CsvFormat(self.encoding, self.delimiter, self.decimal)
+        return CsvFormat(self.encoding, self.delimiter, self.decimal, self.site_pattern, self.equal_sites == KEEP)
 
 
 def names_in(option: str, names: str | Iterable[str] | None) -> tuple[str, ...] | None:

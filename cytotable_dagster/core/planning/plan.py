@@ -55,6 +55,11 @@ class TablePlan:
     columns: tuple[ResultColumn, ...]
     rows: int
 
+    @property
+    def told(self) -> set[str]:
+        """Source columns that no table has, but folders' names tell."""
+        return {column.name for column in self.table.columns if column.told}
+
     def result_name(self, source: str) -> str:
         """The name in the result of a source column."""
         return next(column.name for column in self.columns if column.source == source)

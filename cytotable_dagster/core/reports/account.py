@@ -221,7 +221,9 @@ def _image_counts(plan: Plan, images: "pa.Table") -> tuple[ImageCount, ...]:
 def _added(plan: Plan, compartment: str) -> tuple[str, ...]:
     if plan.options.joined and compartment != plan.base:
         return ()
-    return (*plan.added_to(compartment), *(column.name for column in plan.part(compartment).columns if column.beside))
+    part = plan.part(compartment)
+    own = (column.name for column in part.columns if column.beside or column.source in part.told)
+    return (*plan.added_to(compartment), *own)
 
 
 def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:
@@ -230,5 +232,9 @@ def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:
         return ()
     name = part.table.compartment
     joined = {column.column for column in joined_columns(plan) if column.compartment == name}
-    used = {*plan.preset.keys_of(IMAGE), *(column.source for column in part.columns if column.name in joined)}
+    used = {
+        *plan.preset.keys_of(IMAGE),
+        *part.told,
+        *(column.source for column in part.columns if column.name in joined),
+    }
     return tuple(column.source for column in part.columns if not column.beside and column.source not in used)

@@ -1,5 +1,6 @@
 """What is asked of a source's tables, whatever they lie in."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -60,6 +61,31 @@ class FilesReader(TableReader, Protocol):
     def rows_left_out(self) -> int: ...
 
 
+# Files told one by one of those that one thing is true of.
+_TOLD = 3
+
+
+def summed_up(skipped: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Files and why nothing was read of them; those of one name, or else of any, for one reason in one line where they
+    are many."""
+    names = Counter(_bare(file) for file, _ in skipped)
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for file, reason in skipped:
+        name = _bare(file)
+        alike[name if names[name] > 1 else "", reason].append(file)
+    told: list[tuple[str, str]] = []
+    for (_, reason), files in alike.items():
+        if len(files) <= _TOLD:
+            told.extend((file, reason) for file in files)
+        else:
+            told.append((f"{files[0]} and {len(files) - 1:,} more", reason))
+    return tuple(told)
+
+
+def _bare(file: str) -> str:
+    return file.rpartition("/")[2]
+
+
 @dataclass(frozen=True)
 class Found:
     """The files of a plate: their tables by name, files that were left out and why, what else is to be told, and how
@@ -78,8 +104,9 @@ class Found:
         return (*self.notes, *(note for table in self.tables.values() for note in table.notes))
 
     def all_skipped(self) -> tuple[tuple[str, str], ...]:
-        """With the records that were left out of the tables that were looked through."""
-        return (*self.skipped, *(record for table in self.tables.values() for record in table.left_out))
+        """With the records that were left out of the tables that were looked through; what is true of many files in
+        one line."""
+        return (*summed_up(self.skipped), *(record for table in self.tables.values() for record in table.left_out))
 
     def skipped_rows(self) -> int:
         """How many rows were left out of files that were read."""

@@ -58,10 +58,11 @@ def joined_columns(plan: Plan) -> tuple[JoinedColumn, ...]:
     found = {name: JoinedColumn(name, base, name) for name in plan.schema(base).names}
     image_keys = plan.preset.keys_of(IMAGE)
     for compartment in plan.partners:
+        told = plan.part(compartment).told
         for column in plan.part(compartment).columns:
-            # A partner's image is the base's, and so are the numbers of it; what stands beside a column is for one that
-            # has it alone.
-            if column.source not in image_keys and not column.beside:
+            # A partner's image is the base's, and so are its numbers and what its folder tells; what stands beside a
+            # column is for one that has it alone.
+            if column.source not in image_keys and column.source not in told and not column.beside:
                 name = partner_name(column.name, compartment, found)
                 if name in found:
                     raise SchemaError(

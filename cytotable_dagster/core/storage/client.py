@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -232,6 +232,15 @@ def describe(client: "S3Client", uri: str, **more: Any) -> Remote:
         **{"Bucket": bucket, "Key": key, "ChecksumMode": "ENABLED", **client.boto3_dl_extra_args, **more},
     )
     return remote_of(uri, answer, answer.get("ContentLength"))
+
+
+def begins(client: "S3Client", uri: str, size: int) -> bytes:
+    """The first bytes of an object."""
+    bucket, key = place_of(uri)
+    # No range is asked for, which an empty object has none of.
+    answer = call(client.client, "get_object", uri, Bucket=bucket, Key=key, **client.boto3_dl_extra_args)
+    with closing(answer["Body"]) as body:
+        return answer_of(lambda: bytes(body.read(size)), uri)
 
 
 def part_sizes(client: "S3Client", remote: Remote, parts: int) -> list[int]:

@@ -432,7 +432,7 @@ def test_plates_of_sites_exported_alone_have_one_number_each(real_data, tmp_path
             shutil.copytree(real_data / "examplehuman", tmp_path / "in" / name / site)
     image = next((tmp_path / "in" / "P2" / "b").glob("*Image.csv"))
     image.write_bytes(image.read_bytes() + b"\n")
-    convert(str(tmp_path / "in" / "P*"), tmp_path / "out")
+    convert(str(tmp_path / "in" / "P*"), tmp_path / "out", equal_sites="keep")
     cells = pq.read_table(tmp_path / "out" / "Cells.parquet")
     plates = cells.group_by(["Metadata_Plate", "Metadata_TableNumber"]).aggregate([]).num_rows
     sites_found = cells.group_by(["Metadata_TableNumber", "Metadata_Image_TableNumber"]).aggregate([]).num_rows

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from cytotable_dagster.core.intake.addresses import PLACEHOLDER, matcher
+from cytotable_dagster.core.support.placeholders import PLACEHOLDER, matcher
 
 
 @pytest.mark.parametrize(

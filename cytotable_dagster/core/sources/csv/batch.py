@@ -74,7 +74,7 @@ class Batch:
         for pieces in self._texts.values():
             pieces.append((places, pa.nulls(len(places), pa.string())))
 
-    def put(self, places: np.ndarray, block: Block, rows: np.ndarray, added: Mapping[str, int]) -> None:
+    def put(self, places: np.ndarray, block: Block, rows: np.ndarray, added: Mapping[str, str | int]) -> None:
         """Rows of a block, to these places; columns `added` to it have one value."""
         at, taken = _as_slice(places), _as_slice(rows)
         lines = self._lines(block.columns, block.lines)
@@ -89,7 +89,7 @@ class Batch:
         for number in np.flatnonzero((lines < 0) & ~written).tolist():
             value = added.get(self._names[number])
             kind = self.asked.kinds[self.asked.numbers[number]]
-            self._words[number, at] = _word(value or 0, kind)
+            self._words[number, at] = _word(int(value or 0), kind)
             self._valid[number, at] = value is not None
         for column, pieces in self._texts.items():
             name = self.asked.columns[column]
@@ -158,7 +158,7 @@ def _rows_of(array: "pa.Array", rows: np.ndarray) -> "pa.Array":
     return array.slice(taken.start, len(rows)) if isinstance(taken, slice) else array.take(from_numpy(rows))
 
 
-def _text_of(array: "pa.Array | None", rows: np.ndarray, added: int | None) -> "pa.Array":
+def _text_of(array: "pa.Array | None", rows: np.ndarray, added: str | int | None) -> "pa.Array":
     import pyarrow as pa
 
     if array is not None:

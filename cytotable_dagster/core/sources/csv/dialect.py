@@ -84,11 +84,14 @@ class Dialect:
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How CSV files are to be read: the encoding; what separates fields and decimals, None where each file shows it."""
+    """How CSV files are to be read: the encoding; what separates fields and decimals, None where each file shows it;
+    what folders of sites are called, None where they show it; and whether sites with equal image tables are several."""
 
     encoding: str = "utf-8"
     delimiter: str | None = None
     decimal: str | None = None
+    site_pattern: str | None = None
+    keep_equal: bool = False
 
 
 UTF8 = CsvFormat()

@@ -3,19 +3,17 @@
 A folder that holds files named for tables (`Cells.csv`, `MyExpt_Cells.csv`, `Cells.csv.gz`) is an export.
 """
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
 from cytotable_dagster.core.sources.csv.header import plain_file, read_header
 from cytotable_dagster.core.sources.csv.names import ENDING, OBJECT, is_table_file, named_tables, object_names
 from cytotable_dagster.core.sources.csv.setup import Declared, setups_below
 from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
-from cytotable_dagster.core.support.digests import crc32_of
 from cytotable_dagster.core.support.hidden import visible_files
 from cytotable_dagster.core.support.leftovers import temporary_folder
 
@@ -163,29 +161,3 @@ def names_in(file: Path, format: CsvFormat) -> tuple[str, ...]:
     """The columns of a CSV file."""
     with temporary_folder("header") as scratch:
         return read_header(plain_file(file, scratch), format, str(file)).names
-
-
-def table_numbers(exports: Iterable[Export]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """By export the CRC-32 of its image table (of another, where it has none), and what is to be told of them.
-
-    Where two would be equal, the exports' names tell them apart.
-    """
-    numbers = {}
-    for export in exports:
-        image = export.files.get(IMAGE)
-        others = (*export.files.values(), *export.side_by_side)
-        file = image if image and image.stat().st_size else others[0]
-        numbers[export.name] = crc32_of(file)
-    values = list(numbers.values())
-    repeated = {name for name, number in numbers.items() if values.count(number) > 1} if _repeats(values) else set()
-    for name in repeated:
-        numbers[name] = zlib.crc32(name.encode(), numbers[name])
-    if _repeats(list(numbers.values())):
-        raise SourceFormatError("two exports of the plate have equal TableNumbers; rename a folder of one")
-    if not repeated:
-        return numbers, ()
-    return numbers, (f"{len(repeated)} sites have equal image tables: their TableNumber is of their folder's name too",)
-
-
-def _repeats(values: list[int]) -> bool:
-    return len(set(values)) < len(values)

@@ -19,6 +19,9 @@ ENDING = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 _TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
 # What CellProfiler and the Cell Painting Gallery have beside tables.
 _BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
+# How folders of sites are called in the Cell Painting Gallery, and wells anywhere.
+WELL = r"(?:[A-P]|A[A-F])\d{1,2}"
+SITE = re.compile(rf"(?P<plate>.+)-(?P<well>{WELL})-(?P<site>\d+)", re.IGNORECASE)
 # What a prefix ends in.
 _SEPARATORS = "_-. "
 

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +17,12 @@ from cytotable_dagster.core.model.types import Coercion, SourceColumn
 from cytotable_dagster.core.model.values import typed_array
 from cytotable_dagster.core.sources.csv.combined import with_split_objects
 from cytotable_dagster.core.sources.csv.dialect import COMMA, POINT, CsvFormat, Dialect
-from cytotable_dagster.core.sources.csv.exports import Export, exports_and_others, table_numbers
+from cytotable_dagster.core.sources.csv.exports import Export, exports_and_others
 from cytotable_dagster.core.sources.csv.field_types import classes, of_type, without_missing
 from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
 from cytotable_dagster.core.sources.csv.parts import Ragged, parts_of, ragged_records, read_part
 from cytotable_dagster.core.sources.csv.setup_files import with_headers
+from cytotable_dagster.core.sources.csv.sites import Told, columns_told, table_numbers, told_by_folders
 from cytotable_dagster.core.sources.csv.table import CsvTable, TablePart, csv_table_path, save_table
 from cytotable_dagster.core.sources.csv.unconverted import in_folders, others_of
 from cytotable_dagster.core.sources.protocols import Found
@@ -42,7 +43,10 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, ask
         SourceNotFoundError, SourceFormatError: there are no such files, or one is something else.
     """
     exports, left = exports_and_others(root, preset, format)
-    numbers, notes = table_numbers(exports) if preset.table_number == TABLE_NUMBER else ({}, ())
+    numbers: Mapping[str, int] = {}
+    notes: tuple[str, ...] = ()
+    if preset.table_number == TABLE_NUMBER:
+        numbers, notes = table_numbers(exports, str(root), keep_equal=format.keep_equal)
     tables: dict[str, CsvSurvey] = {}
     absent = []
     if any(export.declared for export in exports):
@@ -73,8 +77,17 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, ask
             left = tuple(other for other in left if other not in files.values())
             others |= {kind: survey} if survey.headers else {}
     unconverted = in_folders(root, left, exports, preset, format) if left else ()
+    notes = (*notes, *_with_folders(tables, told_by_folders(exports, root, format.site_pattern), preset))
     notes = (*notes, *settled_dialects((*tables.values(), *others.values())))
     return Found(tables, tuple(skipped), notes, sum(split.rows for split in splits), others, unconverted)
+
+
+def _with_folders(tables: "Mapping[str, CsvSurvey]", folders: Told, preset: Preset) -> tuple[str, ...]:
+    """Give tables what the exports' folders say and they do not; what is to be told of that."""
+    added = columns_told(folders, preset, {name: survey.names for name, survey in tables.items()})
+    for survey in tables.values():
+        survey.tell(added, folders)
+    return folders.note({name for survey in tables.values() for part in survey.parts for name, _ in part.told})
 
 
 def settled_dialects(surveys: "Iterable[CsvSurvey]") -> tuple[str, ...]:
@@ -107,7 +120,9 @@ class CsvSurvey:
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     rows_left_out: int = 0
+    told: tuple[str, ...] = ()
     _files: list[TablePart] = field(default_factory=list)
+    _folders: list[str] = field(default_factory=list)
     _known: CsvTable | None = None
     _profile: Any = None
 
@@ -135,7 +150,20 @@ class CsvSurvey:
         number = None if TABLE_NUMBER in header.names else table_number
         parts = [TablePart(str(file), str(path), part, at, 0, number) for part in parts_of(path, header, str(file))]
         self._files.extend(parts)
+        self._folders.extend([export.name] * len(parts))
         return None if parts else "no rows, only a header"
+
+    def tell(self, names: Sequence[str], folders: Told) -> None:
+        """Take these columns of what the exports' folders say, and those that only some files have."""
+        self.told = tuple(names)
+        wanted = {*names, *self.names}
+        found = []
+        for part, folder in zip(self._files, self._folders, strict=True):
+            own = folders.values[folder].items()
+            there = self.headers[part.header].names
+            told = tuple((name, value) for name, value in own if name in wanted and name not in there)
+            found.append(replace(part, told=told))
+        self._files = found
 
     @property
     def parts(self) -> Sequence[TablePart]:
@@ -148,12 +176,16 @@ class CsvSurvey:
                 self.headers[at] = replace(header, dialect=replace(header.dialect, decimal=decimal))
 
     @property
-    def columns(self) -> tuple[SourceColumn, ...]:
+    def names(self) -> tuple[str, ...]:
         """The columns of all files, in the order in which they come."""
-        names = dict.fromkeys(name for header in self.headers for name in header.names)
-        if TABLE_NUMBER in self.keys:
-            names = {TABLE_NUMBER: None, **names}
-        return tuple(SourceColumn(name, "", "BLOB") for name in names)
+        return tuple(dict.fromkeys(name for header in self.headers for name in header.names))
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        """Those, after the TableNumber; then what only the folders tell."""
+        names = dict.fromkeys((TABLE_NUMBER, *self.names) if TABLE_NUMBER in self.keys else self.names)
+        told = [SourceColumn(n, "", "BLOB", measured=False, told=True) for n in self.told if n not in names]
+        return (*(SourceColumn(name, "", "BLOB") for name in names), *told)
 
     def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
         """Row numbers, and the values of the key columns and of these others."""
@@ -198,6 +230,8 @@ class CsvSurvey:
             marks[own] |= look.marks
             if part.table_number is not None:
                 counts[places[TABLE_NUMBER], INTEGER] += look.rows
+            for name, value in part.told:
+                counts[places[name], INTEGER if isinstance(value, int) else TEXT] += look.rows
         # Where most values are text, numbers among them are text too.
         numbers = counts[:, INTEGER] + counts[:, REAL]
         lossy = [

@@ -33,7 +33,8 @@ _KEPT = 2
 @dataclass(frozen=True)
 class TablePart:
     """A part of one of the table's files: `name` is the file as the plate has it, `path` where it is read;
-    `header` is the number of its header, `table_number` that of its site (None where the plate has none)."""
+    `header` is the number of its header, `table_number` that of its site (None where the plate has none), `told` what
+    its folder's name says, by column."""
 
     name: str
     path: str
@@ -41,6 +42,7 @@ class TablePart:
     header: int
     rows: int
     table_number: int | None
+    told: tuple[tuple[str, str | int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ class CsvTable:
             at = np.flatnonzero(owners == part)
             yield (None, at, at) if part < 0 else (part, at, rows[at] - self.starts[part])
 
-    def _added(self, part: int) -> Mapping[str, int]:
-        number = self.parts[part].table_number
-        return {} if number is None else {TABLE_NUMBER: number}
+    def _added(self, part: int) -> Mapping[str, str | int]:
+        found = self.parts[part]
+        return {**dict(found.told), **({} if found.table_number is None else {TABLE_NUMBER: found.table_number})}
 
     def _block(self, number: int, asked: "Asked", kinds: "np.ndarray") -> "Block":
         """The records of a part, with those of the columns asked for that it has."""

@@ -81,7 +81,7 @@ def test_sites_that_repeat_their_image_numbers_are_told_apart(tmp_path):
 def test_sites_with_equal_image_tables_are_told_apart_by_their_folders(tmp_path):
     for name in ("a", "b"):
         site(tmp_path / "P1" / name)
-    convert(tmp_path / "P1", tmp_path / "out")
+    convert(tmp_path / "P1", tmp_path / "out", equal_sites="keep")
     assert len({row["Metadata_TableNumber"] for row in read(tmp_path / "out")}) == 2
 
 
