@@ -296,7 +296,7 @@ def _fetch_folder(plate: Plate, folder: Path, cache: _Cache, experiment: bool) -
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        for gone in [file for file in folder.rglob("*") if plate_files((file.name,))]:
+        for gone in [file for file in folder.rglob("*") if plate_files((file.name,)) or is_experiment(file.name)]:
             if gone not in records:
                 gone.unlink()
         state = look_at(folder).state
