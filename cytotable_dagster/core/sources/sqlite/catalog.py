@@ -8,6 +8,7 @@ from pathlib import Path
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.column_types import affinity
 from cytotable_dagster.core.model.types import SourceColumn
+from cytotable_dagster.core.sources.sqlite.many_columns import TOO_MANY
 
 # https://sqlite.org/fileformat2.html#magic_header_string
 MAGIC = b"SQLite format 3\x00"
@@ -65,13 +66,29 @@ def check_is_sqlite(path: Path) -> None:
 
 
 def read_tables(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
-    """The tables and views of a file, by name, with their columns in declared order; none for a broken view."""
-    with connection(path) as link:
-        names = link.execute(
-            "SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') "
-            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        ).fetchall()
-        return {name: _columns(link, name, kind == "view") for name, kind in names}
+    """The tables and views of a file, by name, with their columns in declared order; none for a broken view.
+
+    Where one has more columns than this SQLite takes, which then reads none of them, the pages tell; none for what is
+    no plain table.
+    """
+    try:
+        with connection(path) as link:
+            names = link.execute(
+                "SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') "
+                "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            ).fetchall()
+            return {name: _columns(link, name, kind == "view") for name, kind in names}
+    except DamagedSourceError as error:
+        if TOO_MANY not in str(error):
+            raise
+        # With the compiled reader, which few need here.
+        from cytotable_dagster.core.sources.sqlite.header import NotOrdinary
+        from cytotable_dagster.core.sources.sqlite.pages import stored_columns
+
+        try:
+            return stored_columns(path)
+        except NotOrdinary:
+            raise error from None
 
 
 def _columns(link: sqlite3.Connection, table: str, is_view: bool) -> tuple[SourceColumn, ...]:

@@ -56,6 +56,8 @@ def settled(source: Source, folder: Path) -> Source:
         _writing(copy),
         closing(sqlite3.connect(copy, isolation_level=None)) as link,
     ):
+        # To put them together no table need be understood, such as one of too many columns.
+        link.execute("PRAGMA writable_schema=ON")
         # Alone with the file: SQLite then keeps the index of a log in memory.
         link.execute("PRAGMA locking_mode=EXCLUSIVE")
         link.execute("PRAGMA synchronous=OFF")

@@ -5,7 +5,7 @@ The file is read with `pread`, never mapped; memory is bounded by the rows asked
 # pyright: basic
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,10 @@ _SCHEMA = StoredTable(
 )
 
 
+# What is asked of it.
+_ENTRY = ("type", "name", "rootpage", "sql")
+
+
 class OpenFile:
     """A file open for reading, and the facts that change when it is written to."""
 
@@ -93,24 +97,43 @@ def open_table(path: Path, table: str) -> "PageTable":
     """
     if not path.is_file():
         raise SourceNotFoundError(f"{path}: no such file")
-    file = OpenFile(path)
-    schema = PageTable(file, "sqlite_schema", 1, _SCHEMA)
+    schema = _schema_of(path)
     root, sql = _find_table(schema, table)
-    opened = PageTable(file, table, root, parse_table(table, sql))
+    opened = PageTable(schema.file, table, root, parse_table(table, sql))
     if opened.has_row(-1):
         raise NotOrdinary("it has a row with rowid -1")
     return opened
 
 
-def _find_table(schema: "PageTable", table: str) -> tuple[int, str]:
-    """Root page and CREATE TABLE statement of a table; names are told apart as SQLite does, in ASCII."""
+def stored_columns(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
+    """The tables and views of a file that SQLite does not read, by name, with the columns of those that are ordinary;
+    raises as `open_table` does."""
+    found: dict[str, tuple[SourceColumn, ...]] = {}
+    for kind, name, _, sql in _entries(_schema_of(path)):
+        if kind in ("table", "view") and isinstance(name, str) and not name.lower().startswith("sqlite_"):
+            try:
+                found[name] = parse_table(name, sql).columns if kind == "table" and sql else ()
+            except NotOrdinary:
+                found[name] = ()
+    return found
+
+
+def _schema_of(path: Path) -> "PageTable":
+    return PageTable(OpenFile(path), "sqlite_schema", 1, _SCHEMA)
+
+
+def _entries(schema: "PageTable") -> "Iterator[tuple[str | None, str | None, int | None, str | None]]":
+    """Type, name, root page and statement of all that a file holds."""
     import pyarrow as pa
 
     rowids, _ = schema.keys(())
-    names = [column.name for column in schema.columns]
-    types = [pa.int64() if name == "rootpage" else pa.string() for name in names]
-    arrays, _ = schema.read(rowids, names, types)
-    for kind, name, _, root, sql in zip(*(array.to_pylist() for array in arrays), strict=True):
+    arrays, _ = schema.read(rowids, _ENTRY, [pa.int64() if name == "rootpage" else pa.string() for name in _ENTRY])
+    yield from zip(*(array.to_pylist() for array in arrays), strict=True)
+
+
+def _find_table(schema: "PageTable", table: str) -> tuple[int, str]:
+    """Root page and CREATE TABLE statement of a table; names are told apart as SQLite does, in ASCII."""
+    for kind, name, root, sql in _entries(schema):
         if kind in ("table", "view") and isinstance(name, str) and name.lower() == table.lower():
             if kind == "view":
                 raise NotOrdinary("it is a view")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from cytotable_dagster.core.model.column_types import affinity
 from cytotable_dagster.core.model.types import SourceColumn
 from cytotable_dagster.core.sources.sqlite.header import NotOrdinary
+from cytotable_dagster.core.sources.sqlite.many_columns import TOO_MANY, parts_of
 
 # Statements that a schema may run here; a crafted one may not read, attach or call anything.
 _ALLOWED = {
@@ -46,14 +47,42 @@ def parse_table(name: str, sql: str) -> StoredTable:
     """
     if not _PLAIN_TABLE.match(sql):
         raise NotOrdinary("it is a virtual table")
-    with _memory() as link:
-        try:
-            link.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY)
-            link.execute(sql)
-            link.set_authorizer(None)
-            return _stored_table(link, name)
-        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+    try:
+        return _made_by(name, sql)
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        found = _in_parts(name, sql) if TOO_MANY in str(error) else None
+        if found is None:
             raise NotOrdinary(f"its CREATE TABLE statement is not understood ({error})") from error
+        return found
+
+
+def _made_by(name: str, sql: str) -> StoredTable:
+    with _memory() as link:
+        link.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY)
+        link.execute(sql)
+        link.set_authorizer(None)
+        return _stored_table(link, name)
+
+
+def _in_parts(name: str, sql: str) -> StoredTable | None:
+    """The table that a statement of too many columns makes; None where its parts are no statements."""
+    columns: list[SourceColumn] = []
+    defaults: list[int | float | str | bytes | None] = []
+    rowid_column = -1
+    for plain, keyed in parts_of(sql):
+        try:
+            try:
+                part = _made_by(name, keyed)
+            except sqlite3.OperationalError:
+                # The key is of columns of another part.
+                part = _made_by(name, plain)
+        except (sqlite3.Error, sqlite3.Warning, ValueError):
+            return None
+        if part.rowid_column >= 0:
+            rowid_column = len(columns) + part.rowid_column
+        columns.extend(part.columns)
+        defaults.extend(part.defaults)
+    return StoredTable(tuple(columns), tuple(defaults), rowid_column)
 
 
 def _stored_table(link: sqlite3.Connection, name: str) -> StoredTable:
