@@ -6,6 +6,7 @@ pycytominer read as one table; see `core.datasets.tables`. One that an earlier v
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,9 +173,7 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
         flatten(dest, claim)
         for table in tables(dataset_path, **cloud).values():
             columns = {plate: member.content.columns for plate, member in table.members.items()}
-            drift = unified(
-                table.name, columns, schema, lambda plate, column, table=table: column_is_empty(table, plate, column)
-            )
+            drift = unified(table.name, columns, schema, partial(column_is_empty, table))
             claim.check()
             save_index(fit_plates(table, dict.fromkeys(table.members, drift.columns)))
             found.append(drift)

@@ -129,7 +129,7 @@ def add(instance: dg.DagsterInstance, name: str, uri: str | None = None, version
     """
     check_store(uri or "")
     seen = observation(name, None if uri is None else expanded(uri, to_read=True), version)
-    instance.add_dynamic_partitions(plates.name, [key_of(name)])
+    instance.add_dynamic_partitions(PLATES, [key_of(name)])
     instance.report_runless_asset_event(seen)
 
 

@@ -133,7 +133,7 @@ def _with_lines(text: str, insertions: list[_Insertion]) -> str:
 def _blocks(wanted: str) -> Iterator[tuple[str, str]]:
     """The sections of a text, each with the comment of the paragraph that it is in, and a blank line before."""
     for paragraph in wanted.strip().split("\n\n"):
-        comment, sections = "", []
+        comment, sections = "", list[str]()
         for line in paragraph.splitlines(keepends=True):
             if line.startswith("#"):
                 comment += line

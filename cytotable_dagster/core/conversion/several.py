@@ -249,4 +249,4 @@ def _has_no_value(plan: Plan, table: str, column: str) -> bool:
         table, column = origin.compartment, origin.column
     rows = plan.ordered(table)
     ((found, _),) = read_batches(plan, table, [rows], [column])
-    return found[column].null_count == len(rows)
+    return bool(found[column].null_count == len(rows))

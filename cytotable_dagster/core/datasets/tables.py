@@ -231,7 +231,7 @@ def column_is_empty(table: Table, plate: str, column: str) -> bool:
     import pyarrow.parquet as pq
 
     with table.dest.open(table.file_of(plate)) as source:
-        return pq.read_table(source, columns=[column])[column].null_count == table.members[plate].content.rows
+        return bool(pq.read_table(source, columns=[column])[column].null_count == table.members[plate].content.rows)
 
 
 def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns, fills: Mapping[str, Fill]) -> None:

@@ -307,7 +307,7 @@ def _all_of(words: "pa.StringArray", pattern: str) -> "pa.BooleanArray":
 
 
 def _any(mask: "pa.BooleanArray") -> bool:
-    return mask.true_count > 0
+    return bool(mask.true_count)
 
 
 def _fit_int64(words: "pa.StringArray") -> bool:

@@ -131,4 +131,4 @@ def facts_in(metadata: "pq.FileMetaData") -> dict[str, str]:
 def row_count(path: "Path | pa.NativeFile") -> int:
     import pyarrow.parquet as pq
 
-    return pq.read_metadata(path).num_rows
+    return int(pq.read_metadata(path).num_rows)

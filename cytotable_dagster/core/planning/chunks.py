@@ -94,7 +94,8 @@ def match_linked(child: RowOrder, parent: RowOrder, link: Link) -> "np.ndarray |
         return None
     counts = np.bincount(images, minlength=len(parent.counts))
     match = _match_objects(child, RowOrder(known, counts, numbers), wanted)
-    return np.append(known, -1)[match]
+    found: np.ndarray = np.append(known, -1)[match]
+    return found
 
 
 def _match_objects(base: RowOrder, partner: RowOrder, parents: "pa.Array") -> "np.ndarray":
@@ -123,7 +124,8 @@ def match_images(base: RowOrder, image: RowOrder) -> "np.ndarray":
     import numpy as np
 
     starts = np.cumsum(image.counts) - image.counts
-    return np.where(image.counts > 0, starts, -1)[base.images]
+    found: np.ndarray = np.where(image.counts > 0, starts, -1)[base.images]
+    return found
 
 
 def no_bounds() -> "np.ndarray":
@@ -190,7 +192,8 @@ def cut_batches(
 def _objects_per_image(orders: Mapping[str, RowOrder]) -> "np.ndarray":
     import numpy as np
 
-    return np.max(np.stack([order.counts for order in orders.values()]), axis=0)
+    most: np.ndarray = np.max(np.stack([order.counts for order in orders.values()]), axis=0)
+    return most
 
 
 def _common_table_numbers(keys: Sequence[TableKeys]) -> "dict[str, np.ndarray]":

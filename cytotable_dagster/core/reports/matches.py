@@ -30,7 +30,7 @@ def distinct_rows(file: "pa.NativeFile", columns: list[str]) -> int:
     import pyarrow.parquet as pq
 
     keys = pq.read_table(file, columns=columns).drop_null()
-    return keys.group_by(columns).aggregate([]).num_rows
+    return int(keys.group_by(columns).aggregate([]).num_rows)
 
 
 def example_of(plan: Plan, compartment: str, positions: "np.ndarray") -> Found:

@@ -156,7 +156,7 @@ def _forbid_circles(events: Any) -> None:
     again."""
     from botocore.exceptions import BotoCoreError
 
-    class CircleError(BotoCoreError):
+    class CircleError(BotoCoreError):  # type: ignore[misc]  # botocore has no types
         fmt = "it sends from one place to the next, and from there on"
 
     asking = threading.local()

@@ -64,15 +64,15 @@ def make_and_record(
                     chunk_metadata(plan, outcome.compartment, outcome.result),
                 )
             else:
-                failed.append(outcome)
+                failed.append((outcome.result, f"{outcome.compartment} {outcome.chunk}"))
     if failed:
-        for outcome in failed:
-            if isinstance(outcome.result, DamagedSourceError):
-                check_copy(plan.source.uri, plate_files.cloud(), outcome.result)
+        for error, _ in failed:
+            if isinstance(error, DamagedSourceError):
+                check_copy(plan.source.uri, plate_files.cloud(), error)
         # What does not pass decides: the step is not tried again for the others.
-        first = min(failed, key=lambda outcome: passes(outcome.result))
-        where = f"{len(failed)} of {sum(map(len, wanted.values()))} chunks failed, {first.compartment} {first.chunk}: "
-        raise ended_by(context, first.result, where) from None
+        error, which = min(failed, key=lambda failure: passes(failure[0]))
+        where = f"{len(failed)} of {sum(map(len, wanted.values()))} chunks failed, {which}: "
+        raise ended_by(context, error, where) from None
 
 
 def record_unrecorded(context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str) -> None:

@@ -87,8 +87,8 @@ def dataset_assets() -> dg.AssetsDefinition:
                 data_version=dg.DataVersion(dataset_version(update.table)),
             )
         with step(context):
-            for error in sorted(failed, key=passes)[:1]:
-                raise error
+            if failed:
+                raise min(failed, key=passes)
 
     return datasets
 

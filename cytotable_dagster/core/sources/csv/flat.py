@@ -198,7 +198,8 @@ def _files_of_rows(table: CsvTable) -> "tuple[np.ndarray, list[str]]":
 
 def _codes(values: "pa.Array") -> "np.ndarray":
     """Equal values as equal numbers, missing ones as a number too."""
-    return values.dictionary_encode(null_encoding="encode").indices.to_numpy()
+    codes: np.ndarray = values.dictionary_encode(null_encoding="encode").indices.to_numpy()
+    return codes
 
 
 def _numbered(parts: "Sequence[np.ndarray]") -> "np.ndarray":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.kernels.csv_layout import CLASSES, COUNTED, INTEGER, MISSING, REAL, TEXT
 from cytotable_dagster.core.model.column_types import loses_as_count, loses_as_name
@@ -124,7 +124,7 @@ class CsvSurvey:
     _files: list[TablePart] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
     _known: CsvTable | None = None
-    _profile: Any = None
+    _profile: "np.ndarray" = field(init=False)
 
     reader = "csv"
     reason = ""

@@ -111,9 +111,10 @@ def _has_value(array: "pa.Array") -> "np.ndarray":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if array.type == pa.float64():
-        return valid_mask(array) & ~np.isnan(to_numpy(array))
-    words = array.filter(array.is_valid())
     found = valid_mask(array)
+    if array.type == pa.float64():
+        found &= ~np.isnan(to_numpy(array))
+        return found
+    words = array.filter(array.is_valid())
     found[found] = to_numpy(pc.match_substring_regex(words, _MISSING).cast(pa.uint8())) == 0
     return found

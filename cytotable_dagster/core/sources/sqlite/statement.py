@@ -128,7 +128,8 @@ def _default(text: str, kind: str) -> int | float | str | bytes | None:
             link.execute("INSERT INTO t VALUES (0)")
             try:
                 link.execute(f"ALTER TABLE t ADD COLUMN b {kind} DEFAULT {spelled}")
-                return link.execute("SELECT b FROM t").fetchone()[0]
+                value: int | float | str | bytes | None = link.execute("SELECT b FROM t").fetchone()[0]
+                return value
             except (sqlite3.Error, sqlite3.Warning):
                 continue
     return None

@@ -111,13 +111,14 @@ def _convert_events(column: Decoded) -> Coercion | None:
 def _inexact(numbers: np.ndarray, kind: np.dtype) -> np.ndarray:
     """Which integers are not equal to their value as a number of a kind."""
     with np.errstate(invalid="ignore"):
-        return numbers.astype(kind).astype(np.int64) != numbers
+        changed: np.ndarray = numbers.astype(kind).astype(np.int64) != numbers
+    return changed
 
 
 def _plain_numbers(events: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Store numbers that fit the column's type; which events those are."""
     kinds, numbers = events[:, 2], np.ascontiguousarray(events[:, 3])
-    fit = (kinds == INTEGER) | (kinds == WHOLE_REAL)
+    fit: np.ndarray = (kinds == INTEGER) | (kinds == WHOLE_REAL)
     values[events[fit, 1]] = numbers[fit]
     reals = numbers.view(np.float64)
     real = kinds == REAL
@@ -125,7 +126,8 @@ def _plain_numbers(events: np.ndarray, values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             real &= (reals >= -(2.0**63)) & (reals < 2.0**63) & (np.floor(reals) == reals)
     values[events[real, 1]] = reals[real].astype(values.dtype)
-    return fit | real
+    fit |= real
+    return fit
 
 
 def _strings(column: Decoded) -> tuple[pa.Array, Coercion | None]:
