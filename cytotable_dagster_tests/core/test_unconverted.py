@@ -227,6 +227,17 @@ def test_a_compartment_may_be_called_as_a_kind(tmp_path):
     assert "Metadata_ObjectNumber" in pq.read_schema(tmp_path / "out" / "Experiment.parquet").names
 
 
+def test_a_file_without_the_prefix_of_its_plate_is_of_another_export(tmp_path):
+    source = sites(tmp_path / "P1", "MyExpt_")
+    cells = (source / "A01" / "MyExpt_Cells.csv").read_text()
+    for name in ("A01/Other_Cells.csv", "B01/Green_Nuclei.csv"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(cells)
+    found = told(convert(source, tmp_path / "out").report)
+    for name in ("A01/Other_Cells.csv", "B01/Green_Nuclei.csv"):
+        assert found[name] == (None, "not called as the files of the plate's export are", "")
+
+
 def test_any_number_of_other_files_is_told_in_a_few_lines(tmp_path):
     folder = site(tmp_path / "P1")
     for number in range(40):

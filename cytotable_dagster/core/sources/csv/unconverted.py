@@ -55,9 +55,8 @@ def in_folders(
         kind, prefix = kinds.get(first), prefixes.get(_folder(first), plain)
         label = _label(first, prefix or "")
         reason, remedy = about_other(kind) if kind else _why(root / first, label, preset, format)
-        if prefix is None or not _stem(first).lower().startswith(prefix):
-            # In a folder without the plate's prefix, or without it itself, it is no table of this plate.
-            remedy = ""
+        if remedy and not kind and (prefix is None or not _stem(first).lower().startswith(prefix)):
+            reason, remedy = "not called as the files of the plate's export are", ""
         if is_text(first) and not kind and reason in _NO_TABLES:
             continue
         many = f"{first.rpartition('/')[2]} in {len(files):,} folders" if len(files) > 1 else first
