@@ -1,13 +1,14 @@
 """Plates that are CSV or NPZ files: which preset is theirs, and which tables they hold."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import PresetError, SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.presets import CSV_PRESET, FLAT_CSV_PRESET, NPZ_PRESET, USUAL, Preset, preset_named
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
-from cytotable_dagster.core.sources.csv.exports import csv_preset, names_in
+from cytotable_dagster.core.sources.csv.exports import csv_preset, database_preset, names_in
 from cytotable_dagster.core.sources.csv.flat import find_flat_table, load_flat_table
 from cytotable_dagster.core.sources.csv.names import may_be_table, named_tables
 from cytotable_dagster.core.sources.csv.setup import preset_of, setups_below
@@ -78,7 +79,15 @@ def detected_preset(
     names = [name for name, _ in files]
     if path.is_dir() and (setups := setups_below(path, visible_files(path))):
         return preset_of(next(iter(setups.values())), where)
-    if any(may_be_table(name) for name in names) or named_tables(names, compartments, where):
+    first = next((name.rpartition("/")[0] for name in names if may_be_table(name)), None)
+    if first is not None:
+        # What is odd in its names is told where those of all folders are looked at.
+        with suppress(SourceFormatError):
+            named = named_tables((name for name in names if name.rpartition("/")[0] == first), USUAL, where)
+            own = {table: path / name if path.is_dir() else path for table, name in named.get(first, {}).items()}
+            return database_preset(own, format) or preset_named(CSV_PRESET)
+        return preset_named(CSV_PRESET)
+    if named_tables(names, compartments, where):
         return preset_named(CSV_PRESET)
     flat = preset_named(FLAT_CSV_PRESET)
     for name, file in files:

@@ -1,4 +1,4 @@
-"""Files in which CellProfiler's ExportToSpreadsheet combined the measurements of several objects, taken apart.
+"""Files in which CellProfiler combined the measurements of several objects, taken apart.
 
 Records put the objects of all compartments side by side, so that one with fewer objects has fields at the end that are
 blank or `nan`; see `side_by_side`. Each compartment becomes a CSV file of its own, with the numbers of its own
@@ -18,10 +18,11 @@ from cytotable_dagster.core.model.presets import IMAGE, Preset
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import Export
 from cytotable_dagster.core.sources.csv.field_types import MISSING
-from cytotable_dagster.core.sources.csv.header import Header, plain_file
+from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
 from cytotable_dagster.core.sources.csv.names import OBJECT
 from cytotable_dagster.core.sources.csv.parts import Records, count_records, parts_of, ragged_records, read_part
 from cytotable_dagster.core.sources.csv.side_by_side import two_rows
+from cytotable_dagster.core.sources.sqlite.tables import SHARED_NUMBER, objects_in, owner_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,10 +86,14 @@ def _with(split: Split, file: Path, preset: Preset, format: CsvFormat, folder: P
     called = {name.lower(): name for name in preset.compartments}
     owners = [called.get(owner.lower(), owner) for owner in owners]
     compartments = [name for name in preset.compartments if name in owners and name not in files]
-    if not compartments or len(owners) != len(header.names):
+    pieces = {name: _piece(name, owners, header, preset) for name in compartments}
+    if objects_in(owners):
+        header = read_header(path, format, str(file))
+        parts = {name: piece_of_whole(name, header, preset) for name in preset.compartments if name not in files}
+        pieces = {name: piece for name, piece in parts.items() if piece}
+    if not pieces or len(owners) != len(header.names):
         rows = count_records(path, header, format.encoding, str(file))
         return left_out(f"its first row does not name the compartment of each column; {rows} records", rows)
-    pieces = {name: _piece(name, owners, header, preset) for name in compartments}
     made, ragged, count = take_apart(path, header, pieces, folder, format, str(file))
     return Split(replace(split.export, files={**files, **made}), (*split.skipped, *ragged), split.rows + count)
 
@@ -128,6 +133,21 @@ def take_apart(
                 made_of.write(_records(piece, frame, header.dialect.delimiter).encode(format.encoding))
     ragged = tuple(ragged_records(path, where, found, len(header.names)))
     return files, ragged, sum(count for _, count, _ in found)
+
+
+def piece_of_whole(compartment: str, header: Header, preset: Preset) -> Piece | None:
+    """A compartment's part of a table that ExportToDatabase makes of all objects, with one header row
+    (`Cells_AreaShape_Area`); None where it has none."""
+    objects = objects_in(header.names)
+    owners = [owner_of(name, objects) for name in header.names]
+    own = tuple(place for place, owner in enumerate(owners) if owner == compartment)
+    keys = preset.keys_of(compartment)
+    shared = [
+        place
+        for place, name in enumerate(header.names)
+        if owners[place] is None and (name in keys or name != SHARED_NUMBER)
+    ]
+    return Piece(tuple((header.names[place], place) for place in (*shared, *own)), own) if own else None
 
 
 def _piece(compartment: str, owners: Sequence[str], header: Header, preset: Preset) -> Piece:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import SourceNotFoundError
-from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
+from cytotable_dagster.core.model.presets import CSV_PRESET, DEFAULT, IMAGE, PRESETS, TABLE_NUMBER, USUAL, Preset
 from cytotable_dagster.core.sources.csv.dialect import UTF8, CsvFormat
 from cytotable_dagster.core.sources.csv.header import plain_file, read_header
 from cytotable_dagster.core.sources.csv.names import ENDING, OBJECT, is_table_file, named_tables, object_names
 from cytotable_dagster.core.sources.csv.setup import Declared, setups_below
 from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
+from cytotable_dagster.core.sources.sqlite.tables import SHARED_NUMBER, objects_in
 from cytotable_dagster.core.support.hidden import visible_files
 from cytotable_dagster.core.support.leftovers import temporary_folder
 
@@ -155,6 +156,25 @@ def csv_preset(root: Path, preset: Preset | None = None, format: CsvFormat = UTF
         identifying = (*preset.identifying_columns, TABLE_NUMBER)
         return replace(preset, table_number=TABLE_NUMBER, identifying_columns=identifying)
     return preset
+
+
+def database_preset(names: Mapping[str, Path], format: CsvFormat) -> Preset | None:
+    """The preset of an export whose files, by table, have the columns of ExportToDatabase: its tables, written out as
+    CSV; None where they have not."""
+    for table, file in names.items():
+        if table == IMAGE or not file.stat().st_size:
+            continue
+        columns = names_in(file, format)
+        key = DEFAULT.object_number_of(table)
+        if key in columns and PRESETS[CSV_PRESET].object_number not in columns:
+            return replace(DEFAULT, datatype="csv", table="{compartment}")
+        objects = objects_in(columns) if table == OBJECT else ()
+        if objects:
+            own = all(DEFAULT.object_number_of(name) in columns for name in objects)
+            number = DEFAULT.object_number if own else SHARED_NUMBER
+            return replace(DEFAULT, datatype="csv", table="{compartment}", object_number=number)
+        return None
+    return None
 
 
 def names_in(file: Path, format: CsvFormat) -> tuple[str, ...]:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cytotable_dagster.core.model.presets import Preset
-from cytotable_dagster.core.sources.csv.combined import Piece, Split, take_apart
+from cytotable_dagster.core.sources.csv.combined import Split, piece_of_whole, take_apart
 from cytotable_dagster.core.sources.csv.cuts import Scanner, never_closed
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat, Dialect
 from cytotable_dagster.core.sources.csv.exports import Export
-from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
+from cytotable_dagster.core.sources.csv.header import plain_file, read_header
 from cytotable_dagster.core.sources.csv.setup import Declared
-from cytotable_dagster.core.sources.sqlite.tables import SHARED_NUMBER, objects_in, owner_of
 
 # A field, quoted or not, and what ends it.
 _FIELD = re.compile(
@@ -56,7 +55,7 @@ def _made(export: Export, preset: Preset, format: CsvFormat, folder: Path) -> Sp
         if table.side_by_side:
             whole = file.rename(folder / "side by side.csv")
             header = read_header(whole, replace(format, delimiter=","), str(whole))
-            pieces = {name: piece for name in compartments if (piece := _piece(name, header, preset))}
+            pieces = {name: piece for name in compartments if (piece := piece_of_whole(name, header, preset))}
             files, _, _ = take_apart(whole, header, pieces, folder, format, str(whole))
         split = Split(
             replace(split.export, files={**split.export.files, **files}),
@@ -64,20 +63,6 @@ def _made(export: Export, preset: Preset, format: CsvFormat, folder: Path) -> Sp
             split.rows + rows,
         )
     return split
-
-
-def _piece(compartment: str, header: Header, preset: Preset) -> Piece | None:
-    """A compartment's columns of the table of all objects; None where it has none."""
-    objects = objects_in(header.names)
-    owners = [owner_of(name, objects) for name in header.names]
-    own = tuple(place for place, owner in enumerate(owners) if owner == compartment)
-    keys = preset.keys_of(compartment)
-    shared = [
-        place
-        for place, name in enumerate(header.names)
-        if owners[place] is None and (name in keys or name != SHARED_NUMBER)
-    ]
-    return Piece(tuple((header.names[place], place) for place in (*shared, *own)), own) if own else None
 
 
 def _with_header(table: Declared, out: Path, folder: Path) -> tuple[list[tuple[str, str]], int]:

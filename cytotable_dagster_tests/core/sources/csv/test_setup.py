@@ -1,5 +1,6 @@
 """CSV files that ExportToDatabase wrote for MySQL, without headers, beside a SETUP.SQL; against the same in SQLite."""
 
+import csv
 import gzip
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -186,3 +187,27 @@ def test_other_objects_are_those_that_are_named(tmp_path):
         convert(folder, tmp_path / str(number), **options)
         rows = table(tmp_path / str(number) / "Green_Foci.parquet")
         assert [row["Green_Foci_Area"] for row in rows] == [2.5, 3.5]
+
+
+def written_out(folder: Path, tables: Mapping[str, tuple[Mapping[str, str], Sequence[Sequence[object]]]]) -> Path:
+    """Tables of a database as CSV files with headers."""
+    folder.mkdir(parents=True)
+    for name, (columns, rows) in tables.items():
+        with (folder / f"MyExpt_Per_{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([list(columns), *rows])
+    return folder
+
+
+@pytest.mark.parametrize("combined", [False, True])
+def test_tables_of_a_database_written_out_with_headers_give_the_same(tmp_path, expected, combined):
+    whole = {"ImageNumber": "", "ObjectNumber": "", **dict(list(CELLS.items())[1:]), **dict(list(NUCLEI.items())[1:])}
+    objects = {"Cells": (CELLS, CELL_ROWS), "Nuclei": (NUCLEI, NUCLEUS_ROWS)}
+    tables = {"Object": (whole, side_by_side())} if combined else objects
+    folder = written_out(tmp_path / "P", {"Image": (IMAGE, IMAGES), **tables})
+    convert(folder, tmp_path / "out")
+    for name in ("Cells", "Nuclei"):
+        assert table(tmp_path / "out" / f"{name}.parquet") == table(expected / "out" / f"{name}.parquet")
+    convert(folder, tmp_path / "out.parquet")
+    joined = table(tmp_path / "out.parquet")
+    assert [row["Nuclei_AreaShape_Area"] for row in joined] == [200.5, 300.5, 400.5]
+    assert [row["Metadata_Well"] for row in joined] == ["A01", "A01", "A02"]
