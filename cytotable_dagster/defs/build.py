@@ -6,10 +6,12 @@ import dagster as dg
 
 from cytotable_dagster.defs.assets.compartments import chunk_assets, compartment_assets
 from cytotable_dagster.defs.assets.datasets import dataset_assets, dataset_checks
+from cytotable_dagster.defs.assets.images import cell_images_asset, image_provenance_asset
 from cytotable_dagster.defs.assets.single_cells import single_cells_asset
 from cytotable_dagster.defs.assets.source import plate_source, plate_sqlite_asset
 from cytotable_dagster.defs.checks import plate_checks
-from cytotable_dagster.defs.jobs import build_datasets, convert_chunks, convert_plate
+from cytotable_dagster.defs.image_files import ImageFiles
+from cytotable_dagster.defs.jobs import build_datasets, convert_chunks, convert_plate, find_images
 from cytotable_dagster.defs.lost_runs import lost_runs_sensor
 from cytotable_dagster.defs.notices import (
     batch_done_notice,
@@ -41,10 +43,12 @@ def build_defs(
             chunk_assets(number),
             compartment_assets(number),
             single_cells_asset(number),
+            image_provenance_asset(number),
+            cell_images_asset(number),
             dataset_assets(),
         ],
         asset_checks=[*plate_checks(number), dataset_checks()],
-        jobs=[convert_plate, convert_chunks, build_datasets],
+        jobs=[convert_plate, convert_chunks, find_images, build_datasets],
         sensors=[
             new_plates_sensor(),
             datasets_sensor(),
@@ -59,6 +63,7 @@ def build_defs(
         resources={
             "plate_files": PlateSource(),
             "lake": Lake(),
+            "image_files": ImageFiles(),
             "dataset": Dataset(),
             "parsl_cluster": ParslCluster(),
             "webhook": Webhook(),

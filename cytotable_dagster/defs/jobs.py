@@ -22,6 +22,12 @@ build_datasets = dg.define_asset_job(
     description="The tables of all plates brought up to the plates: what is new is put in, what is gone taken out.",
 )
 
+find_images = dg.define_asset_job(
+    "find_images",
+    selection=dg.AssetSelection.groups("images"),
+    description="The images of a plate that is converted: where they are, and pictures and crops of its cells.",
+)
+
 convert_chunks = dg.define_asset_job(
     "convert_chunks",
     selection=dg.AssetSelection.assets(*map(chunk_asset_key, COMPARTMENTS)),

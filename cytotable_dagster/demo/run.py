@@ -48,6 +48,7 @@ def run_demo(folder: Path, *, port: int = 3000, once: bool = False, say: Callabl
         with dagster_servers(home, settings(folder, store), port) as servers:
             say(f"Dagster: {servers.url}")
             _run(servers, "convert_plate", {"dagster/partition": plate.plate}, say)
+            _run(servers, "find_images", {"dagster/partition": plate.plate}, say)
             _run(servers, "build_datasets", {}, say)
             _show(folder / "lake" / plate.plate, servers, plate.plate, say)
             if not once:
@@ -110,6 +111,7 @@ def _show(results: Path, servers: Server, plate: str, say: Callable[[str], None]
     for path in sorted(results.glob("*.parquet")):
         facts = pq.read_metadata(path)
         say(f"  {path}: {facts.num_rows:,} rows, {facts.num_columns:,} columns, {path.stat().st_size:,} bytes")
+    say(f"its images and cells: {servers.url}/assets/cell_images?view=partitions&partition={plate}")
     say(f"the way from the source: {servers.url}/assets/single_cells?view=lineage&lineageScope=upstream")
     say(f"the plate's single cells: {servers.url}/assets/single_cells?view=partitions&partition={plate}")
 

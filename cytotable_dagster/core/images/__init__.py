@@ -21,7 +21,7 @@ from cytotable_dagster.core.images.image import (
     Image,
 )
 from cytotable_dagster.core.images.lance_sink import CropDataset, read_crops, save_crops
-from cytotable_dagster.core.images.plate_picture import mosaic, status_picture
+from cytotable_dagster.core.images.plate_picture import mosaic, sites_of, status_picture
 from cytotable_dagster.core.images.provenance import (
     FILE,
     Provenance,
@@ -29,7 +29,7 @@ from cytotable_dagster.core.images.provenance import (
     provenance_of_plates,
 )
 from cytotable_dagster.core.images.search import VERIFY, Rules, Search
-from cytotable_dagster.core.images.sheets import contact_sheet, plate_contrasts, png_of
+from cytotable_dagster.core.images.sheets import contact_sheet, plate_contrasts, png_of, sheet_of
 
 __all__ = [
     "AMBIGUOUS",
@@ -63,6 +63,8 @@ __all__ = [
     "put_provenance",
     "read_crops",
     "save_crops",
+    "sheet_of",
+    "sites_of",
     "status_picture",
     "typical_cells",
 ]

@@ -6,16 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.images.cells import distinct_images
 from cytotable_dagster.core.images.colours import Contrast, composite
+from cytotable_dagster.core.images.cropping import Crops
 from cytotable_dagster.core.images.files import File
 from cytotable_dagster.core.images.image import (
     AMBIGUOUS,
     MISMATCH,
     MISSING,
     PRESENT,
+    SITE,
     STATUSES,
     UNMAPPED,
     VERIFIED,
+    WELL,
     Image,
     Value,
 )
@@ -90,6 +94,17 @@ def status_picture(images: Sequence[Image], title: str) -> "Picture":
             draw.text((left + 15, top), text, _TEXT, font)
             left += wide
     return picture
+
+
+def sites_of(made: Crops) -> list[tuple[Value, Value, Mapping[str, File]]]:
+    """Well, site and files of each image that crops of a table may be made of."""
+    keys, places = made.files.keys, made.table.places
+    if WELL not in places:
+        return []
+    columns = distinct_images(made.table, []).to_pydict()
+    where = [columns[places[WELL]], columns[places[SITE]] if SITE in places else columns[places[WELL]]]
+    rows = zip(*where, *(columns[key] for key in keys), strict=True)
+    return [(well, site, made.files.files.get(tuple(key), {})) for well, site, *key in rows]
 
 
 def mosaic(

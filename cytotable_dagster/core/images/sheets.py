@@ -52,21 +52,31 @@ def plate_contrasts(made: Crops, images: int = _SAMPLED) -> dict[str, Contrast]:
     return found
 
 
-def contact_sheet(
-    made: Crops,
-    *,
-    title: str = "",
-    groups: "Sequence[tuple[str, Sequence[int]]] | None" = None,
-    contrasts: Mapping[str, Contrast] | None = None,
-    colours: int | None = None,
-    across: int | None = None,
-) -> bytes:
-    """Crops as one PNG picture.
+def contact_sheet(made: Crops, *, title: str = "", contrasts: Mapping[str, Contrast] | None = None) -> bytes:
+    """All crops, in the order of their table, as one PNG picture.
 
     Args:
-        groups: headings, and the cells under each by `row`; None is all cells, in their order.
         contrasts: by channel; None is that of the plate.
-        colours: of a smaller file, such as 256; None is all.
+
+    Raises:
+        OptionError: there is no cell, or more than a picture shows.
+    """
+    rows = made.cells.sort_by(ROW)[ROW].to_pylist()
+    return png_of(sheet_of(made, title, [("", rows)], contrasts))
+
+
+def sheet_of(
+    made: Crops,
+    title: str,
+    groups: "Sequence[tuple[str, Sequence[int]]]",
+    contrasts: Mapping[str, Contrast] | None = None,
+    across: int | None = None,
+) -> "Picture":
+    """Crops as a picture, under headings.
+
+    Args:
+        groups: headings, and the cells under each by `row`.
+        contrasts: by channel; None is that of the plate.
         across: cells in a line; None makes about a square.
 
     Raises:
@@ -76,17 +86,9 @@ def contact_sheet(
         raise OptionError(f"{len(made):,} cells are chosen, and a sheet shows 1 to {_MOST:,}; see where= and limit=")
     contrasts = plate_contrasts(made) if contrasts is None else contrasts
     tiles = {row: tile for batch in made for row, tile in _tiles(batch, made).items()}
-    shown = groups if groups is not None else [("", made.cells.sort_by(ROW)[ROW].to_pylist())]
+    shown = [(heading, [tiles[row] for row in rows if row in tiles]) for heading, rows in groups]
     zoom = max(round(_TILE / made.size), 1)
-    picture = _laid_out(
-        [(heading, [tiles[row] for row in rows if row in tiles]) for heading, rows in shown],
-        made,
-        title,
-        contrasts,
-        zoom,
-        across or _across(len(made)),
-    )
-    return png_of(picture, colours)
+    return _laid_out(shown, made, title, contrasts, zoom, across or _across(len(made)))
 
 
 def png_of(picture: "Picture", colours: int | None = None) -> bytes:

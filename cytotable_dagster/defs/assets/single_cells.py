@@ -47,7 +47,12 @@ def single_cells_asset(chunks: int) -> dg.AssetsDefinition:
                 )
             facts = core.single_cells(plan, folder, parsl_cluster.runner) or core.result_facts(folder, JOINED)
             return dg.MaterializeResult(
-                metadata=single_cells_metadata(plan, folder, facts, plan_report(plan).matches),
+                metadata={
+                    **single_cells_metadata(plan, folder, facts, plan_report(plan).matches),
+                    "pictures": dg.MetadataValue.md(
+                        f"[cell_images](/assets/cell_images?view=partitions&partition={plate})"
+                    ),
+                },
                 data_version=dg.DataVersion(core.result_version(plan, folder, JOINED)),
             )
 

@@ -1,0 +1,76 @@
+"""Images in Dagster: what became of them, pictures of cells, and a plate whose images nobody has."""
+
+import base64
+import io
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image as Pictures
+
+from cytotable_dagster.defs.cell_pictures import shown_channels
+from cytotable_dagster.defs.image_files import ImageFiles
+from cytotable_dagster_tests.core.images.painted import phenix
+from cytotable_dagster_tests.core.images.test_image_crops import tables, write_images
+from cytotable_dagster_tests.defs.deployment import Deployment, failures
+
+
+def picture(markdown: str) -> Pictures.Image:
+    content = base64.b64decode(markdown.partition("base64,")[2].rstrip(")"))
+    assert len(content) < 60_000
+    return Pictures.open(io.BytesIO(content))
+
+
+@pytest.fixture
+def pictured(deployment: Deployment, tmp_path):
+    """A plate with its images, converted."""
+    write_images(tmp_path / "images")
+    made = tables(tmp_path)
+    for number, row in enumerate(made["Cells"].rows):
+        row["Cells_AreaShape_Area"] = 100.0 + number
+    deployment.add("Pictured", made)
+    converted = deployment.convert("Pictured")
+    assert converted.success, failures(converted)
+    return tmp_path / "images"
+
+
+def test_a_plates_images_are_counted_and_shown(deployment: Deployment, pictured) -> None:
+    found = deployment._run("find_images", "Pictured", {})
+    assert found.success, failures(found)
+    shown = deployment.metadata("image_provenance", "Pictured")
+    assert shown["present"] == 6 and shown["dagster/row_count"] == 6 and picture(shown["plate"]).width > 200
+    assert pq.read_table(shown["path"]).num_rows == 6
+    cells = deployment.metadata("cell_images", "Pictured")
+    for name in ("typical cells", "extremes", "sites"):
+        assert picture(cells[name]).height > 50 and Pictures.open(cells[f"{name}, file"]).width > 100
+    if pytest.importorskip("lance"):
+        assert cells["crops"] == 6 == cells["crops: ok"]
+    assert "/assets/cell_images" in deployment.metadata("single_cells", "Pictured")["pictures"]
+
+
+def test_a_check_names_what_is_missing(deployment: Deployment, pictured) -> None:
+    name = phenix(2, 1)
+    (pictured / name).unlink()
+    # Where they are recorded is where nothing is: by a rule it is known what should be.
+    rules = pictured.parent / "rules.toml"
+    rules.write_text(f"[[rules]]\nfrom = '{pictured}'\nto = '{pictured}'\n")
+    found = deployment._run("find_images", "Pictured", {"image_files": ImageFiles(path_rules=str(rules), per_well="0")})
+    assert found.success, failures(found)
+    (check,) = [c for (asset, _), c in deployment.checks(found).items() if asset == "image_provenance"]
+    assert not check.passed and check.severity.value == "WARN"
+    assert check.metadata["problems"].value == 1 and name in check.metadata["1"].value
+    assert "none are kept" in deployment.metadata("cell_images", "Pictured")["crops"]
+
+
+def test_a_plate_without_images_is_no_failure(deployment: Deployment) -> None:
+    deployment.add("Blind")
+    converted = deployment.convert("Blind")
+    assert converted.success, failures(converted)
+    found = deployment._run("find_images", "Blind", {})
+    assert found.success, failures(found)
+    assert "unmapped" in deployment.metadata("image_provenance", "Blind")
+    assert "where cells are" in deployment.metadata("cell_images", "Blind")["note"]
+
+
+def test_three_channels_that_go_together_are_shown() -> None:
+    assert shown_channels(("OrigRNA", "OrigMito", "OrigER", "OrigDNA", "OrigAGP")) == ("OrigDNA", "OrigER", "OrigAGP")
+    assert shown_channels(("GFP",)) == ("GFP",)
