@@ -61,7 +61,7 @@ def test_tables_without_a_table_number_are_told_apart_by_image_number(converted,
         name: table.num_rows for name, table in with_numbers.items()
     }
     assert found["Cells"].equals(with_numbers["Cells"].drop_columns(["Metadata_TableNumber"]))
-    assert "no TableNumber" in str(inspect_plate(tmp_path / "source" / "P1.sqlite"))
+    assert "told apart by ImageNumber alone" in str(inspect_plate(tmp_path / "source" / "P1.sqlite"))
 
 
 @pytest.mark.parametrize(("dialect", "start"), [(EXPORT, "MyExpt_"), (JUMP, "2024-01-01 x{y}_"), (JUMP, "My_PER_")])
@@ -248,3 +248,49 @@ def test_a_plate_without_cytoplasm_passes_strict_and_is_joined_by_cells(make_pla
     for dest in (tmp_path / "out", tmp_path / "cells.parquet"):
         report = convert(source, dest, strict=True).report
         assert (report.base, report.problems, report.notes) == ("Cells", (), ("there is no table of Cytoplasm",))
+
+
+def test_csv_files_that_were_put_into_sqlite_are_joined_by_their_parents(converted, make_plate):
+    tables = _without_table_numbers(JUMP)
+    for name in OBJECTS:
+        old = {column: column.removeprefix(f"{name}_") for column in tables[name].columns}
+        rows = [
+            {old[column]: str(value) for column, value in row.items() if column in old} for row in tables[name].rows
+        ]
+        tables[name] = Table(dict.fromkeys(old.values(), "TEXT"), rows)
+    (single,) = converted(tables, join=True).values()
+    assert single["Nuclei_AreaShape_Area"].null_count == 1
+    assert "parents are numbered by Parent_..." in str(
+        inspect_plate(make_plate(name="source/P2.sqlite", tables=tables))
+    )
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_exports_that_a_table_number_tells_apart_are(converted, side_by_side):
+    tables = _side_by_side() if side_by_side else _called(plate(EXPORT), "MyExpt_")
+    for table in tables.values():
+        table.columns["TableNumber"] = "BIGINT"
+        table.rows = [{**row, "TableNumber": number} for number in (7, 8) for row in table.rows]
+    found = converted(tables)
+    assert found["Cells"].num_rows == 10
+    assert found["Cells"]["Metadata_TableNumber"].to_pylist() == [7] * 5 + [8] * 5
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_objects_in_lower_case_are_those_that_are_there(converted, side_by_side):
+    tables = _side_by_side() if side_by_side else _called(plate(EXPORT), "MyExpt_")
+    for name in list(tables):
+        kind = "MyExpt_Per_" + name.removeprefix("MyExpt_Per_").lower() if name != COMBINED else name
+        table = tables.pop(name)
+        low = {column: _lower(column) for column in table.columns}
+        rows = [{low[column]: value for column, value in row.items() if column in low} for row in table.rows]
+        tables[kind] = Table({low[column]: declared for column, declared in table.columns.items()}, rows)
+    (single,) = converted(tables, join=True).values()
+    assert single.num_rows == 5
+    assert single["nuclei_AreaShape_Area"].null_count == 1
+
+
+def _lower(column: str) -> str:
+    for name in OBJECTS:
+        column = column.replace(name, name.lower())
+    return column

@@ -37,7 +37,7 @@ def source_tables(
         if missing:
             raise KeyColumnError(
                 f"{where}: table {name} has no column {missing[0]}, which preset {preset.name} needs as a key; "
-                "use another preset= or mend the source"
+                "use another preset=, none (to have it detected), or mend the source"
             )
         found.append(table)
     usual = preset.compartments == USUAL[1:]

@@ -56,7 +56,8 @@ def detect_preset(tables: Tables, where: str) -> Preset:
     keyed = {name: columns for name, columns in usual.items() if _key_of(name, columns)}
     others = {name: columns for name, columns in objects.items() if _key_of(name, columns)}
     if start is not None and not usual and (combined := _combined(tables, start)):
-        found = _side_by_side(replace(DEFAULT, table=_template(start)), combined, tables[combined])
+        base = _numbered(DEFAULT, [tables[combined], *([image] if image else [])])
+        found = _side_by_side(replace(base, table=_template(start)), combined, tables[combined])
         there = _by_object(tables[combined])
         return found if there.keys() & set(USUAL) else _of_other_objects(found, there)
     if start is None or not (image or others):
@@ -83,9 +84,11 @@ def fitted_preset(preset: Preset, tables: Tables, where: str) -> Preset:
         combined = _combined(tables, start_of(preset))
         preset = _side_by_side(preset, combined, tables[combined]) if combined else preset
     if preset.object_table:
-        return preset.named_as(objects_in(tables.get(preset.object_table, ())))
+        whole = preset.object_table.lower()
+        return preset.named_as(name for table in tables if table.lower() == whole for name in objects_in(tables[table]))
     start, end = start_of(preset), preset.table.partition(_BLANK)[2]
-    return preset.named_as(name[len(start) : len(name) - len(end)] for name in tables)
+    named = preset.named_as(name[len(start) : len(name) - len(end)] for name in tables)
+    return _with_parents(named, tables)
 
 
 def notes_on(preset: Preset) -> tuple[str, ...]:
@@ -97,7 +100,10 @@ def notes_on(preset: Preset) -> tuple[str, ...]:
     if preset.object_table:
         found.append(f"objects lie side by side in {preset.object_table}: each has the rows in which there is one")
     if preset.table_number != named.table_number:
-        found.append(f"tables have no {named.table_number}: images are told apart by {preset.image_number} alone")
+        of = f"{preset.table_number} and " if preset.table_number else ""
+        found.append(f"images are told apart by {of}{preset.image_number}" + " alone" * (not of))
+    if preset.parent != named.parent:
+        found.append(f"parents are numbered by {preset.parent.format(compartment='...', partner='...')}")
     return tuple(found)
 
 
@@ -184,10 +190,30 @@ def _dialect(start: str, image: Collection[str], objects: Tables) -> Preset:
     """The preset whose columns those of an export are."""
     keys = {_key_of(name, columns) for name, columns in objects.items()}
     if keys - {SHARED_NUMBER} or (not keys and start.lower().endswith(start_of(DEFAULT).lower())):
-        return DEFAULT
-    marked = any(column.startswith(_MARKED.image_marker or "") for column in image)
-    numbered = all(TABLE_NUMBER in columns for columns in (*objects.values(), *([image] if image else ())))
-    return replace(_MARKED if marked else _PLAIN, table_number=TABLE_NUMBER if numbered else None)
+        found = DEFAULT
+    else:
+        marked = any(column.startswith(_MARKED.image_marker or "") for column in image)
+        found = _MARKED if marked else _PLAIN
+    return _numbered(found, [*objects.values(), *([image] if image else [])])
+
+
+def _numbered(preset: Preset, tables: Sequence[Collection[str]]) -> Preset:
+    """The preset with a TableNumber where all tables have one, and without where one has not."""
+    number = TABLE_NUMBER if all(TABLE_NUMBER in columns for columns in tables) else None
+    identifying = dict.fromkeys((*preset.identifying_columns, *((number,) if number else ())))
+    return replace(preset, table_number=number, identifying_columns=tuple(identifying))
+
+
+def _with_parents(preset: Preset, tables: Tables) -> Preset:
+    """The preset with parents as CSV files have them (`Parent_Cells`), where none stands as the preset says."""
+    columns = {name.lower(): set(names) for name, names in tables.items()}
+    own = {name: columns.get(preset.table_of(name).lower(), set()) for name in preset.compartments}
+    plain = replace(preset, parent="Parent_{partner}")
+    links = [
+        any(there.intersection(kind.parents_of(name).values()) for name, there in own.items())
+        for kind in (preset, plain)
+    ]
+    return plain if links == [False, True] else preset
 
 
 def _of_other_objects(preset: Preset, objects: Tables) -> Preset:
