@@ -20,6 +20,7 @@ from cytotable_dagster import ConversionResult, CytoTableError, convert
 from cytotable_dagster.core.reports.records import CompartmentReport
 from cytotable_dagster.core.sources.csv import parts as csv_parts
 from cytotable_dagster.core.sources.csv.field_types import MISSING
+from cytotable_dagster.core.sources.csv.sites import SOURCE_FOLDER
 
 _BLANKS = " \t\n\r\f\v"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
@@ -92,7 +93,10 @@ def _difference(root: Path, out: Path, result: ConversionResult) -> str:
                 return f"no {name}, of {len(expected.rows)} rows"
             continue
         (part,) = [part for part in report.compartments if part.compartment == name]
-        if wrong := _compared(pq.read_table(file), expected, part):
+        found = pq.read_table(file)
+        # What the converter adds of each site's folder.
+        found = found.drop_columns([column for column in found.column_names if column == SOURCE_FOLDER])
+        if wrong := _compared(found, expected, part):
             return f"{name}: {wrong}"
     return ""
 
