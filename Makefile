@@ -10,7 +10,7 @@ SEED ?= 1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint test-pythons parity clients client-environments bench bench-csv bench-dataset attack test-slow clean
+.PHONY: help env demo test lint test-pythons parity clients client-environments bench bench-csv bench-dataset bench-images attack test-slow clean
 
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,5 +89,14 @@ bench-csv: env $(PARITY_VENV)/.ready ## time plates of CSV files against CytoTab
 bench-dataset: env ## time a dataset of 100 plates: one more, and reading all
 	$(BIN)/python -m benchmarks.dataset_figures
 
+# CytoTable's image export needs ome-arrow, whose boto3 is an older one than ours.
+.venv-images/.ready: $(BIN)/uv benchmarks/image-constraints.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) .venv-images
+	$(BIN)/uv pip install --quiet --python .venv-images/bin/python -r benchmarks/image-constraints.txt
+	@touch $@
+
+bench-images: env .venv-images/.ready ## time crops against tifffile and CytoTable's image export
+	$(BIN)/python -m benchmarks.image_figures
+
 clean: ## remove the environments and the demo's folder
-	rm -rf $(VENV) $(PARITY_VENV) $(CLIENTS:%=.venv-%) $(PYTHONS:%=.venv-py%) .demo
+	rm -rf $(VENV) $(PARITY_VENV) $(CLIENTS:%=.venv-%) $(PYTHONS:%=.venv-py%) .venv-images .demo

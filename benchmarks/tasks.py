@@ -29,6 +29,73 @@ def convert(**arguments: Any) -> Facts:
     }
 
 
+def crops(cells: str, **options: Any) -> Facts:
+    """Our crops of a table of cells, each batch let go when the next one comes."""
+    from cytotable_dagster import crops
+
+    began = time.perf_counter()
+    made = crops(cells, **options)
+    started = time.perf_counter()
+    count = sum(batch.num_rows for batch in made)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "choosing": started - began, "crops": count, "channels": len(made.channels)}
+
+
+def crops_digests(cells: str, size: int) -> Facts:
+    """The pixels of the bounding boxes of cells, by file and box, as digests."""
+    import hashlib
+
+    import numpy as np
+
+    from cytotable_dagster import crops
+
+    started = time.perf_counter()
+    made = crops(cells, around="box", size=size)
+    found = {}
+    for batch in made:
+        pixels = batch.column("crop").to_numpy_ndarray()
+        for row, crop in zip(batch.drop_columns(["crop"]).to_pylist(), pixels, strict=True):
+            key = tuple(row[name] for name in made.files.keys)
+            height, width = row["y_max"] - row["y_min"], row["x_max"] - row["x_min"]
+            top, left = (size - height) // 2, (size - width) // 2
+            for place, channel in enumerate(made.channels):
+                inside = crop[place, top : top + height, left : left + width].astype(np.uint16)
+                name = Path(made.files.files[key][channel].uri).name
+                box = [row[side] for side in ("x_min", "x_max", "y_min", "y_max")]
+                found[json.dumps([name, *box])] = hashlib.sha1(inside.tobytes()).hexdigest()
+    return {"seconds": time.perf_counter() - started, "digests": found}
+
+
+def crops_floor(cells: str, size: int) -> Facts:
+    """The same crops by tifffile and slices, knowing which cells are on which image, one image after the other."""
+    import numpy as np
+    import tifffile
+
+    from cytotable_dagster import crops
+
+    made = crops(cells, size=size)
+    places: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    table = made.cells.to_pydict()
+    for row in range(len(made)):
+        key = tuple(table[name][row] for name in made.files.keys)
+        x, y = (table[f"Nuclei_Location_Center_{axis}"][row] for axis in ("X", "Y"))
+        if x is None or y is None:
+            x, y = (table[f"Cells_Location_Center_{axis}"][row] for axis in ("X", "Y"))
+        places.setdefault(key, []).append((x, y))
+    started = time.perf_counter()
+    count = 0
+    for key, spots in places.items():
+        own = made.files.files[key]
+        out = np.zeros((len(spots), len(made.channels), size, size), made.dtype)
+        for place, channel in enumerate(made.channels):
+            image = np.pad(tifffile.imread(own[channel].uri), size)
+            for cell, (x, y) in enumerate(spots):
+                top, left = int(y + 0.5) + size // 2, int(x + 0.5) + size // 2
+                out[cell, place] = image[top : top + size, left : left + size]
+        count += len(spots)
+    return {"seconds": time.perf_counter() - started, "crops": count}
+
+
 def dataset_add(**arguments: Any) -> Facts:
     """Plates into our dataset."""
     import cytotable_dagster.core.convert  # noqa: F401  (what convert() brings with it)
@@ -187,7 +254,19 @@ def _plan(source: str, dest: str, options: Any) -> Any:
 TASKS: dict[str, Callable[..., Facts]] = {
     task.__name__: task
     for task in (
-        *(convert, dataset_add, dataset_remove, duckdb_average, duckdb_copy, sqlite_last_column, read_file, encode),
+        *(
+            convert,
+            crops,
+            crops_digests,
+            crops_floor,
+            dataset_add,
+            dataset_remove,
+            duckdb_average,
+            duckdb_copy,
+            sqlite_last_column,
+            read_file,
+            encode,
+        ),
         *(decode, one_image, pandas_join),
     )
 }

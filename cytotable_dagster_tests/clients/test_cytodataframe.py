@@ -23,3 +23,19 @@ def test_pictures_are_the_channels_and_have_their_folders(tmp_path, real_data, n
     assert few["folders"] == {name: name.replace("FileName", "PathName") for name in few["pictures"]}
     # Addresses are there where all columns of images are asked for.
     assert {name for name in whole["pictures"] if "_URL_" in name}
+
+
+def test_cells_are_shown_with_their_images(tmp_path, real_data):
+    pytest.importorskip("scipy", reason="the demo's plate needs cytotable-dagster[demo]")
+    from cytotable_dagster.demo.plate import write_plate
+
+    interpreter("cytodataframe")
+    demo = write_plate(tmp_path / "demo", wells=1, sites_per_well=1, image_size=128)
+    images = {"demo": demo.images, "examplehuman": real_data / "examplehuman"}
+    for name, source in (("demo", demo.sqlite), ("examplehuman", real_data / "examplehuman")):
+        convert(source, tmp_path / name / "cells.parquet", provenance=True, image_dir=images[name], verify="md5")
+    tables = {name: tmp_path / name / "cells.parquet" for name in images}
+    answers = ask("cytodataframe", tables=tables, images=images)
+    # Three channels of each of the rows that it shows.
+    for name in images:
+        assert answers[name]["shown"] >= 3 and answers[name]["shown"] % 3 == 0
