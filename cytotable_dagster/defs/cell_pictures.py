@@ -30,6 +30,7 @@ Metadata = dict[str, Any]
 
 # Bytes of a picture on a page, which loads those of all materializations at once.
 _PICTURE_BYTES = 48_000
+_MOST_SITES = 400
 _TYPICAL, _EXTREMES, _ACROSS = 12, 6, 6
 # Channels that make a picture by themselves.
 _SHOWN = 3
@@ -76,7 +77,7 @@ def cell_images_metadata(
         )
         pictures["extremes"] = sheet_of(some, f"{plate}: at the ends of features", ends, contrasts, _ACROSS)
     pictures["sites"] = mosaic(
-        sites_of(some), channels, contrasts, some.open_, f"{plate}: sites in {', '.join(channels)}"
+        _few(sites_of(some)), channels, contrasts, some.open_, f"{plate}: sites in {', '.join(channels)}"
     )
     for name, picture in pictures.items():
         file = f"_about/{name.replace(' ', '_')}.png"
@@ -85,6 +86,13 @@ def cell_images_metadata(
         shown[name] = _picture(picture, name)
         shown[f"{name}, file"] = _where(place.path(file))
     return {**shown, **_kept_crops(table, place, folder, image_files, cloud)}
+
+
+def _few(sites: list[Any]) -> list[Any]:
+    """All sites, or of a plate that has many one of each well: every image shown is read whole."""
+    if len(sites) <= _MOST_SITES:
+        return sites
+    return list({well: (well, *rest) for well, *rest in reversed(sites)}.values())
 
 
 def shown_channels(channels: tuple[str, ...]) -> tuple[str, ...]:

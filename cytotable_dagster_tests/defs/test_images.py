@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pictures
 
-from cytotable_dagster.defs.cell_pictures import shown_channels
+from cytotable_dagster.defs.cell_pictures import _few, shown_channels
 from cytotable_dagster.defs.image_files import ImageFiles
 from cytotable_dagster_tests.core.images.painted import phenix
 from cytotable_dagster_tests.core.images.test_image_crops import tables, write_images
@@ -69,6 +69,11 @@ def test_a_plate_without_images_is_no_failure(deployment: Deployment) -> None:
     assert found.success, failures(found)
     assert "unmapped" in deployment.metadata("image_provenance", "Blind")
     assert "where cells are" in deployment.metadata("cell_images", "Blind")["note"]
+
+
+def test_of_a_plate_of_many_sites_one_of_each_well_is_shown() -> None:
+    sites = [(f"A{well}", site, {}) for well in range(101) for site in (1, 2, 3, 4)]
+    assert [site for _, site, _ in _few(sites)] == [1] * 101 and _few(sites[:400]) == sites[:400]
 
 
 def test_three_channels_that_go_together_are_shown() -> None:

@@ -108,7 +108,7 @@ def chosen(
     Args:
         where: SQL, as DuckDB reads it.
         limit: no more than so many, the first.
-        per_well: of each well no more than so many, the same ones each time.
+        per_well: of each well no more than so many, of as few of its images as have them; the same ones each time.
         rows: only these, by `row`.
         more: columns beside the keys and places.
 
@@ -132,7 +132,10 @@ def chosen(
     query = f"SELECT * FROM ({inner})"
     if per_well is not None:
         among = ", ".join(quoted(name) for name in wells)
-        query += f' QUALIFY row_number() OVER (PARTITION BY {among} ORDER BY hash("{ROW}"), "{ROW}") <= {per_well}'
+        # Of one image before another, so that as few images as possible have to be read.
+        image = ", ".join(quoted(name) for name in table.keys)
+        order = f'hash({image}), {image}, hash("{ROW}"), "{ROW}"'
+        query += f" QUALIFY row_number() OVER (PARTITION BY {among} ORDER BY {order}) <= {per_well}"
     query = f'SELECT * FROM ({query}) ORDER BY "{ROW}"'
     if limit is not None:
         query += f" LIMIT {limit}"

@@ -196,7 +196,7 @@ def crops(
         single_cells: the Parquet file of joined cells, local or `s3://`, or a folder of such.
         where: SQL over its columns, such as `Cells_AreaShape_Area > 2000`.
         limit: of those the first so many.
-        per_well: of each well so many, the same ones each time.
+        per_well: of each well so many, of as few of its images as have them; the same ones each time.
         channels: by name, in this order (`DNA` is `OrigDNA` too); None is all.
         segmentations: names of masks or outlines, which become one more tensor, `segmentation`.
         size: edge of a crop in pixels.

@@ -154,6 +154,7 @@ def test_cells_are_chosen_by_sql_by_limit_and_by_well(tmp_path):
     assert table_of(crops(path, limit=3, size=4))["row"].to_pylist() == [0, 1, 2]
     assert len(crops(path, per_well=2)) == 2 == len(crops(path, per_well=2, limit=5))
     assert crops(path, per_well=2).cells == crops(path, per_well=2).cells
+    assert len(set(crops(path, per_well=2).cells["Metadata_ImageNumber"].to_pylist())) == 1
     assert crops(path, rows=[4, 1]).cells["row"].to_pylist() == [1, 4]
     assert len(crops(path, where="false")) == 0 and table_of(crops(path, where="false")).num_rows == 0
     assert "Cells_AreaShape_Area" in crops(path, columns=["Cells_AreaShape_Area"]).schema.names
