@@ -11,10 +11,11 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def expanded(path: str | Path, *, to_read: bool = False) -> str:
-    """A path of this machine, or an address of a store, with its variables and its home folder filled in.
+    """A path of this machine, or an address of a store, with its variables and its home folder filled in; as it is
+    where a variable is not set and a folder is called so.
 
     Args:
-        to_read: what is there under that very name is meant.
+        to_read: what is there under that very name is meant, whether variables are set or not.
 
     Raises:
         OptionError: a variable that is not set, or a user that is not known; nothing is called so by accident.
@@ -23,7 +24,8 @@ def expanded(path: str | Path, *, to_read: bool = False) -> str:
     home, slash, rest = text.partition("/") if text.startswith("~") else ("", "", text)
     if not home and not _VARIABLE.search(text):
         return text
-    if to_read and not _ADDRESS.match(text) and _is_there(text):
+    known = all((found[1] or found[2]) in os.environ for found in _VARIABLE.finditer(text))
+    if (to_read or not known) and not _ADDRESS.match(text) and _is_there(text):
         return f"./{text}" if home else text
     try:
         # By itself, for a path drops a slash at the end.

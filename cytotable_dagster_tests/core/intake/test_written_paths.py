@@ -97,6 +97,8 @@ def test_what_is_there_is_what_is_meant(tmp_path):
                 == name.replace("~", "$HOME").replace("${HOME}", "$HOME").replace("$HOME", f"{tmp_path}/home") + rest
             )
     assert expanded("$HOME/$EXPORTS", to_read=True) == f"{tmp_path}/home/{tmp_path}/exports"
+    (tmp_path / "a$NO_SUCH").mkdir()
+    assert expanded("a$NO_SUCH/out") == "a$NO_SUCH/out"
     for plain in ("cost$5/x", "a$", "a~b", "s3://bucket/a$", "C:/x"):
         assert expanded(plain) == plain
     assert expanded("~/x/") == f"{tmp_path}/home/x/"
