@@ -67,10 +67,10 @@ def load_kept() -> None:
 @functools.cache
 def _kernels() -> dict[str, Callable[[int], int]]:
     if not _bounds_are_checked():
-        machine, name = _place()
+        name = _place()[1]
         # A version of numba whose code cannot stand alone: let numba load it, in this process only.
         with suppress(RuntimeError):
-            return _linked(machine, kept(name) or _compiled_and_kept(machine, name))
+            return _linked(kept(name) or _compiled_and_kept(name))
     from cytotable_dagster.core.kernels.entry import checked_kernels
 
     return checked_kernels()
@@ -81,8 +81,8 @@ def _bounds_are_checked() -> bool:
 
 
 @functools.cache
-def _place() -> tuple[llvm.TargetMachine, str]:
-    """What code is made for here, and the name that it is kept by."""
+def _place() -> tuple[dict[str, str], str]:
+    """The processor that code is made for here, and the name that the code is kept by."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     has = llvm.get_host_cpu_features()
@@ -90,8 +90,13 @@ def _place() -> tuple[llvm.TargetMachine, str]:
     common, needed = _COMMON.get(platform.machine(), (None, ()))
     if common and all(has.get(feature) for feature in needed):
         processor, features = common, ""
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=processor, features=features, opt=3, jit=True)
-    return machine, f"kernels-{_fingerprint(machine.triple, processor, features)}.o"
+    triple = llvm.Target.from_default_triple().triple
+    return {"cpu": processor, "features": features}, f"kernels-{_fingerprint(triple, processor, features)}.o"
+
+
+def _machine() -> llvm.TargetMachine:
+    """What makes code or links it: one for each use, as an engine frees its own."""
+    return llvm.Target.from_default_triple().create_target_machine(**_place()[0], opt=3, jit=True)
 
 
 def kept_in() -> Path | None:
@@ -99,7 +104,7 @@ def kept_in() -> Path | None:
     return where_kept(_place()[1])
 
 
-def _compiled_and_kept(machine: llvm.TargetMachine, name: str) -> bytes:
+def _compiled_and_kept(name: str) -> bytes:
     """The kernels' code, by this process or another that is at it; said in one line, as it takes a while."""
     with turn() as folder:
         if folder and (code := folder.code(name)):
@@ -112,7 +117,7 @@ def _compiled_and_kept(machine: llvm.TargetMachine, name: str) -> bytes:
         _log.warning("compiling the readers, %s", where)
         from cytotable_dagster.core.kernels.entry import machine_code
 
-        code = machine_code(machine)
+        code = machine_code(_machine())
         if folder:
             folder.keep(name, code)
         return code
@@ -128,8 +133,8 @@ def _fingerprint(*machine: str) -> str:
     return digest.hexdigest()[:24]
 
 
-def _linked(machine: llvm.TargetMachine, code: bytes) -> dict[str, Callable[[int], int]]:
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+def _linked(code: bytes) -> dict[str, Callable[[int], int]]:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     # The engine owns the code: each function keeps it alive.
@@ -137,7 +142,10 @@ def _linked(machine: llvm.TargetMachine, code: bytes) -> dict[str, Callable[[int
 
 
 def _function(engine: llvm.ExecutionEngine, name: str) -> Callable[[int], int]:
-    code = _FUNCTION(engine.get_function_address(name))
+    address = engine.get_function_address(name)
+    if not address:
+        raise RuntimeError(f"compiled code has no function {name}")
+    code = _FUNCTION(address)
 
     def run(job: int, _engine: llvm.ExecutionEngine = engine) -> int:
         status, error = ctypes.c_int64(), ctypes.c_void_p()

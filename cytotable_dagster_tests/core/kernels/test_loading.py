@@ -1,7 +1,10 @@
 """Compiled code: made once, kept where nobody else can put any, and done without where it cannot be kept."""
 
+import ast
+import functools
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +15,8 @@ import pytest
 
 from cytotable_dagster.core.kernels import loading as compiled
 from cytotable_dagster.core.kernels.code_cache import VARIABLE, Folder, folders, kept, turn
+from cytotable_dagster.core.parquet.footer import value_end
+from cytotable_dagster.core.parquet.thrift import BINARY
 
 NAME = "kernels-1.o"
 # Counts bytes by a kernel; whether numba was imported for it.
@@ -158,14 +163,15 @@ def test_who_comes_second_waits_and_says_so(only_temporary: Path, monkeypatch):
     assert said == ["waiting for another process that compiles the readers"]
 
 
-@pytest.mark.parametrize("fault", ["needs a library", "is called otherwise"])
-def test_code_that_cannot_stand_alone_is_loaded_by_numba(monkeypatch, fault):
+@pytest.mark.parametrize("fault", ["needs a library", "is called otherwise", "lacks functions"])
+def test_code_that_cannot_stand_alone_is_loaded_by_numba(only_temporary: Path, monkeypatch, fault):
     from cytotable_dagster.core.kernels import entry as kernels
 
-    monkeypatch.setattr(kernels, "KERNELS", {"count_rows": kernels.KERNELS["count_rows"]})
+    some = ["count_rows", "skip_value"]
+    monkeypatch.setattr(kernels, "KERNELS", {name: kernels.KERNELS[name] for name in some})
     if fault == "needs a library":
         monkeypatch.setattr(kernels, "_LIBRARY", set())
-    else:
+    elif fault == "is called otherwise":
         real = kernels._callback
 
         def renamed(*arguments, **options):
@@ -174,8 +180,31 @@ def test_code_that_cannot_stand_alone_is_loaded_by_numba(monkeypatch, fault):
             )
 
         monkeypatch.setattr(kernels, "_callback", renamed)
-    with pytest.raises(RuntimeError):
-        kernels.machine_code(compiled._place()[0])
-    monkeypatch.setattr(compiled, "kept", lambda name: None)
-    monkeypatch.setattr(compiled, "_compiled_and_kept", lambda machine, _: kernels.machine_code(machine))
-    assert list(compiled._kernels.__wrapped__()) == ["count_rows"]
+    monkeypatch.setattr(compiled, "_kernels", functools.cache(compiled._kernels.__wrapped__))
+    assert list(compiled.kernels()) == some
+    assert value_end(b"..\x03abc", 2, BINARY) == 6
+    # What does not compile is not kept, so that the next process tries again.
+    assert bool(list(only_temporary.glob("*.o"))) == (fault == "lacks functions")
+
+
+def _imported(module: str) -> set[str]:
+    """The modules of the room that one imports, and those that these import, and itself."""
+    room = "cytotable_dagster.core.kernels."
+    tree = ast.parse((Path(compiled.__file__).parent / f"{module}.py").read_text())
+    names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    inner = {name.removeprefix(room) for name in names if name.startswith(room)}
+    return {module}.union(*map(_imported, inner))
+
+
+def test_code_is_made_anew_when_any_module_that_it_is_made_of_changes(tmp_path: Path, monkeypatch):
+    from cytotable_dagster.core.kernels import entry as kernels
+
+    assert {path.stem for path in compiled._SOURCES} == _imported("entry")
+    assert set(compiled._NAMES) == set(kernels.KERNELS)
+    copies = [Path(shutil.copy(path, tmp_path)) for path in compiled._SOURCES]
+    monkeypatch.setattr(compiled, "_SOURCES", copies)
+    seen = {compiled._fingerprint("a processor"), compiled._fingerprint("another")}
+    for path in copies:
+        path.write_text(path.read_text() + "# changed\n")
+        seen.add(compiled._fingerprint("a processor"))
+    assert len(seen) == 2 + len(copies)

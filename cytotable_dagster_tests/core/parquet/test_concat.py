@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.parquet.concat import concat_files
+from cytotable_dagster.core.parquet.thrift import fields, list_items, varint, zigzag_decode
 from cytotable_dagster.core.parquet.writing import footer, parquet_writer, read_facts, write_batches
 
 FACTS = {"version": "1", "plate": "P1"}
@@ -111,6 +112,32 @@ def test_each_row_group_keeps_its_statistics_and_can_be_read_alone(tmp_path):
                 max(values),
                 50 - len(values),
             )
+
+
+def test_row_groups_say_where_they_begin_as_pyarrow_and_duckdb_find_their_pages(tmp_path):
+    path = tmp_path / "whole.parquet"
+    # The second group begins beyond what two bytes of the footer can say.
+    concat(_written(tmp_path, [_table(["i64", "words"], rows, rows) for rows in (4000, 0, 30, 1)]), path, FACTS)
+    data = path.read_bytes()
+    end = data[-8 - int.from_bytes(data[-8:-4], "little") : -8]
+    (groups,) = (at for field, _, at, _ in fields(end, 0) if field == 4)
+    told = [
+        {field: zigzag_decode(varint(end, at)[0]) for field, _, at, _ in fields(end, start) if field in (3, 5)}
+        for start, _ in list_items(end, groups)
+    ]
+    metadata = pq.read_metadata(path)
+    columns = [metadata.row_group(place).column(0) for place in range(3)]
+    begins = [column.dictionary_page_offset or column.data_page_offset for column in columns]
+    assert told == [{3: rows, 5: at} for rows, at in zip((4000, 30, 1), begins, strict=True)]
+    with duckdb.connect() as duck:
+        pages = duck.execute(
+            "SELECT coalesce(dictionary_page_offset, data_page_offset) FROM parquet_metadata(?) WHERE column_id = 0 "
+            "ORDER BY row_group_id",
+            [str(path)],
+        ).fetchall()
+    assert [at for (at,) in pages] == begins
+    assert begins[0] == 4
+    assert begins[1] > 1 << 14
 
 
 @pytest.mark.parametrize("columns", [1, 14, 15, 16, 2000])

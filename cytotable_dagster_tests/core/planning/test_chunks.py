@@ -113,6 +113,12 @@ def test_chunks_by_size_cover_all_images_and_are_no_larger_than_asked_but_for_on
     for first, last in itertools.pairwise(bounds):
         objects = [count for count in counts[first:last] if count]
         assert sum(objects) <= size or len(objects) == 1
+        # Nor smaller: the next image was too many.
+        assert last == len(counts) or sum(objects) + counts[last] > size
+
+
+def test_images_that_fill_a_chunk_exactly_are_one():
+    assert cut_by_size(_orders([3, 2, 5, 1, 4]), 5).tolist() == [0, 2, 3, 5]
 
 
 @given(images_objects, st.integers(1, 40))

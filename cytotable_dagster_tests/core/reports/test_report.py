@@ -266,6 +266,20 @@ def test_counts_of_the_image_table_may_be_any_numbers(make_plate, tmp_path, decl
     assert TypeAdapter(ConversionReport).validate_json((tmp_path / "report.json").read_bytes()) == report
 
 
+@pytest.mark.parametrize("said", [0, 1, 3])
+def test_an_image_table_that_counts_too_few_or_too_many_is_told(make_plate, tmp_path, said):
+    tables = tidy()
+    del tables["Image"].columns["Count_Cells"]
+    tables["Image"].add_column("Count_Cells", "BIGINT", [said, 2])
+    report = convert(make_plate(tables), tmp_path / "out").report
+    (found,) = report.image_counts
+    assert found.differing == Found(1, "TableNumber 1001, ImageNumber 1")
+    line = f"Image_Count_Cells is not the number of rows in Cells on 1 of 2 images ({said + 2} counted, 4 rows)"
+    assert line in str(report)
+    with pytest.raises(StrictError, match="Image_Count_Cells is not the number of rows"):
+        convert(make_plate(tables), tmp_path / "strict", strict=True)
+
+
 def test_without_an_image_table_nothing_is_said_of_images(make_plate, tmp_path):
     report = convert(make_plate(tidy()), tmp_path / "out", metadata=[], strict=True).report
     assert {(part.without_image, part.images_without) for part in report.compartments} == {(None, None)}
