@@ -3,6 +3,8 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,16 @@ def plates_said(prefix: str, files: Sequence[str], cloud: Mapping[str, Any]) -> 
         prefix: the folder, or prefix of a store, that the files' names are as of; it ends in `/`.
     """
 
-    def said(folders: Sequence[str]) -> Sequence[frozenset[str]]:
-        try:
+    @cache
+    def images_by_folder() -> Mapping[str, str]:
+        # Names of files that are no export's, such as IN Carta's, may say anything.
+        with suppress(SourceFormatError):
             named = named_tables(files, USUAL, prefix)
-        except SourceFormatError:
-            # Names of files that are no export's, such as IN Carta's, may say anything.
-            named = {}
-        images = [named.get(folder, {}).get(IMAGE) for folder in folders]
+            return {folder: tables[IMAGE] for folder, tables in named.items() if IMAGE in tables}
+        return {}
+
+    def said(folders: Sequence[str]) -> Sequence[frozenset[str]]:
+        images = [images_by_folder().get(folder) for folder in folders]
         with ThreadPoolExecutor(_READERS) as readers:
             starts = readers.map(lambda name: b"" if name is None else _start(f"{prefix}{name}", cloud), images)
             return [plates_in_table(start) for start in starts]

@@ -21,7 +21,7 @@ _TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
 _BESIDE = re.compile(r"(^|[/_])(experiment|load_data[^/]*)\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 # How folders of sites are called in the Cell Painting Gallery, and wells anywhere.
 WELL = r"(?:[A-P]|A[A-F])\d{1,2}"
-SITE = re.compile(rf"(?P<plate>.+)-(?P<well>{WELL})-(?P<site>\d+)", re.IGNORECASE)
+FOLDER_OF_SITE = re.compile(rf"(?P<plate>.+)-(?P<well>{WELL})-(?P<site>\d+)", re.IGNORECASE)
 # What a prefix ends in.
 _SEPARATORS = "_-. "
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError
 from cytotable_dagster.core.model.presets import CSV_PRESET, IMAGE, PRESETS
-from cytotable_dagster.core.sources.csv.names import SITE, WELL, may_be_table
+from cytotable_dagster.core.sources.csv.names import FOLDER_OF_SITE, WELL, may_be_table
 from cytotable_dagster.core.sources.naming import plate_files
 from cytotable_dagster.core.support.placeholders import PLACEHOLDER, matcher
 
@@ -110,7 +110,7 @@ def _no_sign(folders: Sequence[str], where: str) -> str:
 
 def _plates_by_sites(folders: Sequence[str]) -> list[str]:
     """The plates where all folders are called `<plate>-<well>-<site>`, nothing where not."""
-    found = [SITE.fullmatch(folder.rpartition("/")[2]) for folder in folders]
+    found = [FOLDER_OF_SITE.fullmatch(folder.rpartition("/")[2]) for folder in folders]
     return sorted({match["plate"] for match in found if match}) if all(found) else []
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError
+from cytotable_dagster.core.model.names import PLATE, SITE, WELL
 from cytotable_dagster.core.model.presets import IMAGE, Preset
 from cytotable_dagster.core.sources.csv.exports import Export
-from cytotable_dagster.core.sources.csv.names import SITE
+from cytotable_dagster.core.sources.csv.names import FOLDER_OF_SITE
 from cytotable_dagster.core.support.digests import crc32_of
 from cytotable_dagster.core.support.placeholders import PLACEHOLDER, matcher
 
@@ -54,8 +55,8 @@ def told_by_folders(exports: Sequence[Export], root: Path, pattern: str | None) 
     for values in fitting.values():
         for name, text in values.items():
             texts[name].add(text)
-    # As any column of a CSV file: numbers, where none of them says less than its text.
-    numbers = {name for name, own in texts.items() if all(text.isascii() and str(_whole(text)) == text for text in own)}
+    # As any column of a CSV file: numbers, where none of them says less than its text. Plates are called as others are.
+    numbers = {name for name, own in texts.items() if name != PLATE and all(map(_is_whole, own))}
     for export, values in fitting.items():
         found[export].update({name: int(text) if name in numbers else text for name, text in values.items()})
     return Told(found, (pattern or GALLERY) if fitting else "", next(iter(fitting), ""))
@@ -76,9 +77,8 @@ def columns_told(told: Told, preset: Preset, headers: Mapping[str, Sequence[str]
     own = headers.get(IMAGE) or [name for names in headers.values() for name in names]
     there = {name.lower() for name in own} | {name.lower().removeprefix("image_") for name in own}
     names = dict.fromkeys(name for values in told.values.values() for name in values)
-    known = (preset.plate_columns, preset.well_columns, preset.site_columns)
-    same = {like[0]: like for like in known}
-    return tuple(name for name in names if not there & {like.lower() for like in same.get(name, (name,))})
+    same = {PLATE: preset.plate_columns, WELL: preset.well_columns, SITE: preset.site_columns}
+    return tuple(name for name in names if not there & {like.lower() for like in (name, *same.get(name, ()))})
 
 
 def table_numbers(exports: Sequence[Export], where: str, *, keep_equal: bool) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -162,7 +162,7 @@ def _fitting(exports: Sequence[Export], root: Path, pattern: str | None) -> dict
     place = (root if root.is_dir() else root.parent).absolute()
     for export in exports:
         folder = "/".join((place / export.name).parts[-depth:])
-        match = fits.fullmatch(folder) if fits else SITE.fullmatch(folder)
+        match = fits.fullmatch(folder) if fits else FOLDER_OF_SITE.fullmatch(folder)
         if match is not None:
             found[export.name] = {f"Metadata_{n[:1].upper()}{n[1:]}": text for n, text in match.groupdict().items()}
         elif pattern is None:
@@ -172,8 +172,8 @@ def _fitting(exports: Sequence[Export], root: Path, pattern: str | None) -> dict
     return found
 
 
-def _whole(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and str(int(text)) == text
 
 
 def _repeats(values: list[int]) -> bool:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+# Files of a table whose ragged records are told one by one.
+_FILES_TOLD = 5
+
 
 def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, asked: Sequence[str] = ()) -> Found:
     """The tables of the plate in a folder of CSV files, by their headers.
@@ -246,14 +249,19 @@ class CsvSurvey:
         return counts
 
     def _ragged(self, parts: Sequence[TablePart], looked: "Sequence[_Look]") -> Iterator[tuple[str, str]]:
-        """The ragged records: their file and line, and what is wrong."""
+        """The ragged records: their file and line, and what is wrong; from a number of files on, how many there are."""
         pairs = zip(parts, looked, strict=True)
-        for name, own in itertools.groupby(pairs, key=lambda pair: pair[0].name):
-            found = list(own)
+        files = [(name, list(own)) for name, own in itertools.groupby(pairs, key=lambda pair: pair[0].name)]
+        ragged = [(name, own) for name, own in files if any(look.left_out for _, look in own)]
+        more = ragged[_FILES_TOLD:]
+        for name, found in ragged[:_FILES_TOLD]:
             first, _ = found[0]
             width = len(self.headers[first.header].names)
             pieces = [(part.part, look.left_out, look.ragged) for part, look in found]
             yield from ragged_records(Path(first.path), name, pieces, width)
+        if more:
+            count = sum(look.left_out for _, own in more for _, look in own)
+            yield f"{more[0][0]} and {len(more) - 1:,} more", f"{count:,} records have not as many fields as the header"
 
 
 @dataclass(frozen=True)

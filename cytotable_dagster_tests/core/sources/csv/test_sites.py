@@ -100,6 +100,13 @@ def test_the_gallerys_folders_tell_plate_well_and_site(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_barcode_of_digits_stays_a_name(tmp_path):
+    for plate in ("110000106828", "EC000138"):
+        without_well(tmp_path / "in" / plate / "analysis" / f"{plate}-A01-1")
+    convert(tmp_path / "in", tmp_path / "out")
+    assert {row["Metadata_Plate"] for row in read(tmp_path / "out")} == {"110000106828", "EC000138"}
+
+
 @pytest.mark.parametrize("column", ["Metadata_Well", "Image_Metadata_Well", "metadata_well"])
 def test_what_a_table_says_is_not_told_by_its_folder(tmp_path, column):
     for well, number in (("A01", 7), ("A02", 8)):
@@ -144,12 +151,18 @@ def test_a_site_whose_table_lacks_the_column_is_told_by_its_folder(tmp_path):
 def test_what_many_sites_lack_is_told_in_one_line(tmp_path):
     for number in range(1, 13):
         own = site(tmp_path / "P1" / f"P1-A{number:02}-1", well=f"A{number:02}")
+        with (own / "Image.csv").open("a") as image:
+            image.write("2\n")
         if number > 1:
             (own / "Cytoplasm.csv").unlink()
             (own / "Nuclei.csv").write_bytes(b"")
     (tmp_path / "P1" / "P1-A03-1" / "Cells.csv").unlink()
     report = convert(tmp_path / "P1", tmp_path / "out").report
-    assert report.skipped == (
+    assert report.skipped_rows == 12
+    assert report.skipped[-1] == (
+        f"{tmp_path}/P1/P1-A06-1/Image.csv and 6 more", "7 records have not as many fields as the header"
+    )  # fmt: skip
+    assert report.skipped[:3] == (
         ("P1-A03-1/Cells.csv", "not there"),
         ("P1-A02-1/Cytoplasm.csv and 10 more", "not there"),
         ("P1-A02-1/Nuclei.csv and 10 more", "empty (0 bytes)"),
