@@ -21,7 +21,7 @@ from cytotable_dagster.defs.assets.common import (
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.cell_pictures import cell_images_metadata, provenance_metadata
 from cytotable_dagster.defs.image_files import ImageFiles
-from cytotable_dagster.defs.partitions import plates
+from cytotable_dagster.defs.partitions import name_of, plates
 from cytotable_dagster.defs.resources import Lake, PlateSource
 
 IMAGE_PROVENANCE = dg.AssetKey("image_provenance")
@@ -59,7 +59,7 @@ def image_provenance_asset(chunks: int) -> dg.AssetsDefinition:
     def image_provenance(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, image_files: ImageFiles
     ) -> dg.MaterializeResult:
-        plate = context.partition_key
+        plate = name_of(context.partition_key)
         folder = lake.of(plate)
         with step(context), folder.locked():
             plan = kept_plan(plate, folder, lake.options(chunks))
@@ -102,7 +102,7 @@ def cell_images_asset(chunks: int) -> dg.AssetsDefinition:
     def cell_images(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, image_files: ImageFiles
     ) -> dg.MaterializeResult:
-        plate = context.partition_key
+        plate = name_of(context.partition_key)
         folder = lake.of(plate)
         with step(context), folder.locked():
             kept_plan(plate, folder, lake.options(chunks))
