@@ -200,7 +200,7 @@ class _FolderListing:
     def batches(self) -> list[str]:
         root = Path(self.pattern.root).expanduser()
         if not root.is_dir():
-            raise SourceNotFoundError(f"{self.pattern.root}: no such folder; check CYTOTABLE_SOURCE")
+            raise SourceNotFoundError(f"{self.pattern.root}: no such folder; check the pattern of the sources")
         found = [self.pattern.root]
         for level in self.pattern.batch_levels:
             found = [f"{parent}{name}/" for parent in found for name in self._names(parent, level)]

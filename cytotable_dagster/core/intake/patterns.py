@@ -31,17 +31,17 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
     """
     check_store(pattern)
     if "/" in name:
-        raise OptionError(f"plate {name}: no file is called so; name its file with --source")
+        raise OptionError(f"plate {name}: no file is called so; tell its source, the address of its file")
     whole = whole_pattern(pattern)
     wanted = whole.replace("{plate}", name)
     known = _OTHER.search(whole) is None
     found = [wanted] if known else sorted(a for a in _expand("", whole, name, cloud) if _exists(a, cloud))
     if not found:
-        raise SourceNotFoundError(f"plate {name}: there is nothing at {wanted}; name its file with --source")
+        raise SourceNotFoundError(f"plate {name}: there is nothing at {wanted}; tell its source, a file")
     if len(found) > 1:
         raise SourceFormatError(
             f"plate {name}: {len(found)} files of that name, such as {found[0]} and {found[1]}; "
-            "name the one meant with --source"
+            "tell the one meant as its source"
         )
     return Plate(name, found[0])
 
