@@ -20,7 +20,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not uv.exists():
         pytest.skip("uv is not in this environment")
     folder = tmp_path_factory.mktemp("wheel")
-    run(uv, "build", "-q", "--wheel", "-o", folder, ROOT)
+    # The wheel is made of the sdist, which has all that it takes, then.
+    run(uv, "build", "-q", "-o", folder, ROOT)
+    assert len(list(folder.glob("*.tar.gz"))) == 1
     run(uv, "venv", "-q", "--python", sys.executable, folder / "env")
     (wheel,) = folder.glob("*.whl")
     python = folder / "env" / "bin" / "python"
@@ -35,6 +37,17 @@ def run(*command: object, **settings: str) -> str:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
+
+
+def test_the_wheel_has_its_licence_and_its_types_and_converts(programs: Path, tmp_path: Path) -> None:
+    files = "from importlib.metadata import files; print(*files('cytotable-dagster'), sep='\\n')"
+    names = run(programs / "python", "-c", files).splitlines()
+    assert "cytotable_dagster/py.typed" in names
+    assert any(name.endswith("LICENSE") for name in names)
+    assert not any(name.startswith("cytotable_dagster_tests") for name in names)
+    source = write_sqlite(tmp_path / "P1.sqlite", plate(JUMP))
+    run(programs / "cytotable-dagster", "convert", source, tmp_path / "out.parquet")
+    assert (tmp_path / "out.parquet").exists()
 
 
 def test_what_plate_add_tells_to_type_converts_the_plate(programs: Path, tmp_path: Path) -> None:
