@@ -101,7 +101,8 @@ def _plates_in(
     if source_datatype in (None, "sqlite"):
         databases = _databases(files, source_datatype)
         if databases:
-            return [plate_at(f"{prefix}{database}") for database in databases]
+            first, *others = [plate_at(f"{prefix}{database}") for database in databases]
+            return [replace(first, note=_passed_over(address, files, databases, source_datatype)), *others]
     if not _fits(files, source_datatype):
         raise _nothing(address, source_datatype)
     fits = {"csv": is_csv, "npz": is_npz}.get(source_datatype or "", bool)
@@ -109,12 +110,14 @@ def _plates_in(
     groups = plates_among(wanted, prefix.rstrip("/"), plate_pattern, plates_said(prefix, wanted, cloud))
     end = "/" if is_remote(address) else ""
     whole = _folder_plate(address)
-    return [
+    found = [
         Plate(group.name or plate_name(group.folder), f"{prefix}{group.folder}{end}", group.note)
         if group.folder
         else replace(whole, note=group.note)
         for group in groups
     ]
+    told = (found[0].note, _passed_over(address, files, [], source_datatype))
+    return [replace(found[0], note="; ".join(filter(None, told))), *found[1:]]
 
 
 def _is_file(address: str) -> bool:
@@ -143,6 +146,21 @@ def _databases(files: Sequence[str], source_datatype: str | None) -> list[str]:
     if direct or source_datatype == "sqlite" or not shows_plate(files):
         return direct or below
     return []
+
+
+def _passed_over(address: str, files: Sequence[str], databases: Sequence[str], source_datatype: str | None) -> str:
+    """What is to be told of files that may be plates too and are not taken: SQLite files but for these, and those of
+    other kinds where none is asked for."""
+    others = [sorted({*filter(is_sqlite, files)}.difference(databases))]
+    if source_datatype is None:
+        arrays = sorted(filter(is_npz, files))
+        tables = sorted(filter(may_be_table, files)) if databases or arrays else []
+        others += [tables if databases else [], arrays if databases or tables else []]
+    elif source_datatype != "sqlite":
+        return ""
+    told = ", ".join(f"{found[0]} ({len(found)} such)" for found in others if found)
+    more = "; name each plate, as in a list, or pass source_datatype= for those of one kind"
+    return f"{address}: not converted, though they may be plates: {told}{more}" if told else ""
 
 
 def _matching(pattern: str, cloud: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.errors import OptionError, PresetError
+from cytotable_dagster.core.errors import KeyColumnError, OptionError, PresetError
 from cytotable_dagster.core.model.column_types import ResultColumn, result_columns, text_candidates
 from cytotable_dagster.core.model.names import DEFAULT_NAMES
 from cytotable_dagster.core.model.preset_file import ENDING, read_preset
@@ -173,7 +173,10 @@ def make_plan(
         parts_whole.append(replace(part, columns=_making_room(part.columns, options)))
     parts = _making_room_for_plate(parts, options)
     parts, keys = in_one_form(parts, keys, readers, preset.table_number)
-    orders, images = chunks.order_rows(keys)
+    try:
+        orders, images = chunks.order_rows(keys)
+    except KeyColumnError as error:
+        raise KeyColumnError(f"{source.uri}: {error}") from None
     batch_size = _batch_size(found, options, preset)
     bounds = _bounds(orders, batch_size, options) if found else chunks.no_bounds()
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from cytotable_dagster.cli.main import main
 from cytotable_dagster.core.inspection import inspect_plate
 from cytotable_dagster.core.intake.discover import find_plates
 from cytotable_dagster.core.sources.csv.plates import plates_among, plates_in_table
+from cytotable_dagster_tests.core import plates as made
 from cytotable_dagster_tests.core.sources.csv.test_csv import site
 from cytotable_dagster_tests.core.sources.npz import test_npz
 
@@ -151,6 +152,37 @@ def test_plates_of_npz_files_are_told_apart_by_their_folders(tmp_path):
     assert [(plate.name, plate.uri) for plate in found] == [
         (name, str(tmp_path / "features" / name)) for name in ("SQ1", "SQ2")
     ]
+
+
+def _array(path: Path) -> None:
+    test_npz.site(path)
+
+
+def _database(path: Path) -> None:
+    made.write_sqlite(path, made.plate(made.JUMP, made.sites(1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("files", "converted", "told"),
+    [
+        (["EC1/Cells.csv", "EC2.sqlite"], ["EC2"], "EC1/Cells.csv (4 such)"),
+        (["EC1/EC1.sqlite", "EC2.sqlite"], ["EC2"], "EC1/EC1.sqlite (1 such)"),
+        (["Cells.csv", "x/EC2.sqlite"], ["in"], "x/EC2.sqlite (1 such)"),
+        (["EC1/s/Cells.csv", "x/1.npz"], ["in"], "x/1.npz (1 such)"),
+        (["EC1/EC1.sqlite", "EC2/EC2.sqlite"], ["EC1", "EC2"], None),
+    ],
+)
+def test_plates_of_another_kind_beside_those_that_are_taken_are_told(tmp_path, files, converted, told):
+    for file in files:
+        path = tmp_path / "in" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        {".csv": lambda path: site(path.parent), ".sqlite": _database, ".npz": _array}[path.suffix](path)
+    found = find_plates(tmp_path / "in", None, {})
+    assert [plate.name for plate in found] == converted
+    notes = [plate.note for plate in found if "not converted" in plate.note]
+    assert len(notes) == (told is not None) and all(told in note for note in notes)
+    if told:
+        assert told in str(convert(tmp_path / "in", tmp_path / "out").report)
 
 
 def test_a_prefix_of_plates_is_several(tmp_path):
