@@ -14,6 +14,7 @@ from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.intake.cache import fetch, kept
 from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Plate, Source
+from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.plan import Plan, copies_in, fingerprint, load_plan
 from cytotable_dagster.core.planning.unify import Columns, Drift, columns_of, unified
@@ -249,4 +250,4 @@ def _has_no_value(plan: Plan, table: str, column: str) -> bool:
         table, column = origin.compartment, origin.column
     rows = plan.ordered(table)
     ((found, _),) = read_batches(plan, table, [rows], [column])
-    return bool(found[column].null_count == len(rows))
+    return has_no_value(found[column])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.datasets.files import Content, contents, file_name, files_of, is_old, table_names
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.model.names import other_name
+from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.parquet.refit import Fill, refit
 from cytotable_dagster.core.planning.unify import Columns, schema_of
 from cytotable_dagster.core.storage.destination import Claim, Destination, Stored
@@ -231,7 +232,7 @@ def column_is_empty(table: Table, plate: str, column: str) -> bool:
     import pyarrow.parquet as pq
 
     with table.dest.open(table.file_of(plate)) as source:
-        return bool(pq.read_table(source, columns=[column])[column].null_count == table.members[plate].content.rows)
+        return has_no_value(pq.read_table(source, columns=[column])[column])
 
 
 def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns, fills: Mapping[str, Fill]) -> None:

@@ -83,6 +83,15 @@ def fitted(values: Sequence[Any], type: "pa.DataType") -> "tuple[pa.Array, list[
     return pa.array(result, type), unfit, rounded
 
 
+def has_no_value(values: "pa.Array | pa.ChunkedArray") -> bool:
+    """Whether nothing is in a column but nulls and, where it is text, what says that a number is missing."""
+    import pyarrow as pa
+
+    if values.null_count == len(values) or not pa.types.is_string(values.type):
+        return bool(values.null_count == len(values))
+    return all(_MISSING.fullmatch(text.strip(_SPACE)) for text in values.unique().drop_null().to_pylist())
+
+
 def is_rounded(value: Any) -> bool:
     """Whether a value is a whole number, an integer or written in digits alone, that no double equals."""
     number = _written(value.strip(_SPACE)) if isinstance(value, str) else value

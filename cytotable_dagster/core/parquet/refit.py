@@ -119,7 +119,10 @@ def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fil
                 columns.append(repeated(fill.value, field.type, rows))
             else:
                 found = file.read_row_group(group, columns=[fill.source])[fill.source]
-                empty = found.null_count == rows
+                # Text becomes numbers only where it says of none.
+                empty = found.null_count == rows or (
+                    pa.types.is_string(found.type) and not pa.types.is_string(field.type)
+                )
                 columns.append(pa.nulls(rows, field.type) if empty else found.cast(field.type, safe=False))
         yield pa.table(columns, schema=schema)
 

@@ -196,6 +196,20 @@ def test_a_column_without_values_takes_the_type_of_the_other_plates(folder, tmp_
     assert "Cells_Label" not in cells.column_names
 
 
+def test_a_column_that_says_of_no_number_takes_the_type_of_the_other_plates(folder, tmp_path):
+    for name, value in (("A", "' nan'"), ("B", "'0.5'")):
+        _change(folder / f"{name}.sqlite", "ALTER TABLE Image ADD COLUMN Metadata_Dose TEXT", f"UPDATE Image SET Metadata_Dose = {value}")  # fmt: skip
+    datasets.add(folder / "A.sqlite", tmp_path / "grown")
+    datasets.add(folder / "B.sqlite", tmp_path / "grown")
+    datasets.add(folder, tmp_path / "at once")
+    convert(folder, tmp_path / "out")
+    for image in (tmp_path / "grown/Image", tmp_path / "at once/Image", tmp_path / "out/Image.parquet"):
+        assert set(pq.read_table(image)["Image_Metadata_Dose"].to_pylist()) == {None, 0.5}
+    _change(folder / "A.sqlite", "UPDATE Image SET Metadata_Dose = 'low' WHERE ImageNumber = 1")
+    with pytest.raises(SchemaError, match="Metadata_Dose"):
+        convert(folder, tmp_path / "no")
+
+
 READERS: dict[str, Callable[[Path], int]] = {
     "duckdb": lambda path: duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}/*.parquet')").fetchall()[0][0],
     "polars": lambda path: pl.scan_parquet(path).select(pl.len()).collect().item(),
