@@ -22,7 +22,8 @@ _REST = "..."
 # Image tables that are looked at before all are.
 _ASKED = 3
 _WELL = re.compile(WELL, re.IGNORECASE)
-_BARCODE = re.compile(r"[A-Z]{2}[ _-]?\d|[A-Z]\d{4}|^\d{9,}$", re.ASCII)
+# Of digits alone, those that are too large to count sites (0012345, 24277), but for dates (20201104).
+_BARCODE = re.compile(r"[A-Z]{2}[ _-]?\d|[A-Z]\d{4}|^\d{9,}$|^0*[1-9]\d{4,6}$", re.ASCII)
 # Words in names of folders that are sites, or parts of a run.
 _NO_PLATE = frozenset(
     word

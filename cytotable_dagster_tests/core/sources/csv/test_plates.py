@@ -33,6 +33,8 @@ def plates(folders: list[str], said: dict[str, str] | None = None, pattern: str 
     [
         (["EC1", "EC2"], ["EC1", "EC2"]),
         (["BR00117006/a", "BR00117007/a"], ["BR00117006", "BR00117007"]),
+        (["24277", "24278"], ["24277", "24278"]),
+        (["0012345/1", "0012346/1"], ["0012345", "0012346"]),
         (["Plate 1", "plate_2"], ["Plate 1", "plate_2"]),
         (["x/analysis/s1", "x/analysis/s2", "y/analysis"], ["x/analysis", "y/analysis"]),
         (["b1/x/analysis/x-A01-1", "b2/y/analysis/y-A01-1"], ["b1/x/analysis", "b2/y/analysis"]),
@@ -44,6 +46,8 @@ def plates(folders: list[str], said: dict[str, str] | None = None, pattern: str 
         (["A01", "A02"], [""]),
         (["A01/1", "A01/2", "A02/1"], [""]),
         (["site1", "site2"], [""]),
+        (["00001", "00012"], [""]),
+        (["20201104", "20201105"], [""]),
         (["Run1/A01-1", "Run1/A02-1"], [""]),
         (["EC1-A01-1", "EC1-A02-1"], [""]),
         (["EC1-A01-1", "EC2-A01-1"], [""]),
