@@ -79,12 +79,14 @@ def plates_among(files: Iterable[str], where: str, pattern: str | None, plates_s
         sites = all(any(map(_holds_well, folder.split("/"))) for folder in folders)
         return [Group("", note="" if sites else _no_sign(folders, where))]
     named = sorted(set().union(*said.values()))
+    apart = _apart(said, by_names)
+    if len(apart) > 1:
+        saying = {parent for folder, own in said.items() if own for parent in _with_parents(folder)}
+        how = "Metadata_Plate of their image tables" if saying.issuperset(apart) else "their folders' names"
+        return _told(apart, where, how)
     if len(named) == 1:
         note = f"{where}: {len(folders)} folders of tables, all of plate {named[0]} by Metadata_Plate"
         return [Group("", note=note if len(by_names) > 1 else "")]
-    apart = _apart(said, by_names)
-    if apart:
-        return _told(apart, where, "Metadata_Plate of their image tables")
     return [Group("", note=_side_by_side(named, where))]
 
 
@@ -154,12 +156,15 @@ def _by_names(folders: Sequence[str]) -> list[str]:
 
 
 def _apart(said: Mapping[str, frozenset[str]], by_names: Sequence[str]) -> list[str]:
-    """The folders that each hold all sites of one plate, as image tables name it; nothing where there are none such."""
+    """The folders that each hold all sites of one plate, as image tables name it; nothing where there are none such.
+
+    A folder whose image tables name none is a plate by its own name, where the others are by theirs.
+    """
     inside: dict[str, set[str]] = defaultdict(set)
     for folder, own in said.items():
         for parent in _with_parents(folder):
             inside[parent] |= own
-    if by_names and _is_one_each([inside[root] for root in by_names]):
+    if by_names and _is_one_each([inside[root] or {f"{root}/"} for root in by_names]):
         return list(by_names)
     # The outermost folder with no other plate in it.
     roots = {next((p for p in _with_parents(folder) if inside[p] == own), "") for folder, own in said.items() if own}
