@@ -35,6 +35,19 @@ class Export:
     declared: Mapping[str, Declared] = field(default_factory=dict)
 
 
+def taken_by_prefix(exports: Sequence[Export], preset: Preset) -> tuple[str, ...]:
+    """What is to be told of a prefix that no image table bears out: Green_Cells.csv may be of other objects."""
+    if any(table in export.files for export in exports for table in preset.metadata):
+        return ()
+    files = {table: file.name for export in exports for table, file in export.files.items()}
+    found = next(((table, name) for table, name in files.items() if not name.lower().startswith(table.lower())), None)
+    if preset.flat or found is None:
+        return ()
+    table, name = found
+    own = ENDING.sub("", name)
+    return (f'{name} is taken for {table}; if its objects are others, compartments=["{own}"] says so',)
+
+
 def plate_name(folder: str) -> str:
     """The name of the plate whose CSV files are in a folder."""
     names = [name for name in folder.rstrip("/").split("/") if name]

@@ -17,7 +17,7 @@ from cytotable_dagster.core.model.types import Coercion, SourceColumn
 from cytotable_dagster.core.model.values import typed_array
 from cytotable_dagster.core.sources.csv.combined import with_split_objects
 from cytotable_dagster.core.sources.csv.dialect import COMMA, POINT, CsvFormat, Dialect
-from cytotable_dagster.core.sources.csv.exports import Export, exports_and_others
+from cytotable_dagster.core.sources.csv.exports import Export, exports_and_others, taken_by_prefix
 from cytotable_dagster.core.sources.csv.field_types import classes, of_type, without_missing
 from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
 from cytotable_dagster.core.sources.csv.parts import Ragged, parts_of, ragged_records, read_part
@@ -57,6 +57,7 @@ def find_tables(root: Path, preset: Preset, format: CsvFormat, folder: Path, ask
         splits = with_headers(exports, preset, format, folder / "csv")
     else:
         splits = with_split_objects(exports, preset, format, folder / "csv")
+        notes = (*notes, *taken_by_prefix(exports, preset))
     skipped = [record for split in splits for record in split.skipped]
     for table in (*preset.metadata, *preset.compartments):
         survey = CsvSurvey(table, preset.keys_of(table), format, folder)
@@ -104,7 +105,9 @@ def settled_dialects(surveys: "Iterable[CsvSurvey]") -> tuple[str, ...]:
         for part in survey.parts:
             dialect = survey.headers[part.header].dialect
             if dialect != Dialect():
-                files[str(dialect)][part.name] = None
+                # What was taken apart lies in the plan's folder.
+                file = Path(part.name)
+                files[str(dialect)][file.name if file.is_relative_to(survey.folder) else part.name] = None
     return tuple(
         f"{next(iter(names))}: {dialect}" + (f"; so are {len(names) - 1} more files" if len(names) > 1 else "")
         for dialect, names in files.items()

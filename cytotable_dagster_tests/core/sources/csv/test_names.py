@@ -114,6 +114,16 @@ def test_a_plate_with_other_objects_is_the_plate_without_them(tmp_path, prefix):
     assert found.column_names != pq.read_schema(tmp_path / "plain.parquet").names
 
 
+def test_a_prefix_that_no_image_table_bears_out_is_told(tmp_path):
+    folder = site(tmp_path / "P1")
+    (folder / "Cells.csv").rename(tmp_path / "Green_Cells.csv")
+    told = 'Green_Cells.csv is taken for Cells; if its objects are others, compartments=["Green_Cells"] says so'
+    result = convert(tmp_path / "Green_Cells.csv", tmp_path / "cells")
+    assert list(result.files) == ["Cells"] and told in result.report.notes
+    result = convert(tmp_path / "Green_Cells.csv", tmp_path / "green", compartments=["green_cells"])
+    assert list(result.files) == ["Green_Cells"] and told not in result.report.notes
+
+
 @pytest.mark.parametrize("kind", ["csv", "sqlite"])
 def test_objects_are_named_in_any_case_and_with_underscores(tmp_path, kind):
     asked = {"compartments": ["CELLS", "green_nuclei"]}

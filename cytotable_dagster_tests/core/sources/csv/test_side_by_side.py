@@ -108,6 +108,7 @@ def test_decimal_commas_stay_decimals(tmp_path):
     text = "\n".join([FIRST, SECOND, *(row.format("nan") for row in ROWS)])
     folder.mkdir()
     (folder / "Cells.csv").write_text(text.replace(",", ";").replace(".5", ",5") + "\n")
-    convert(folder, tmp_path / "out")
+    notes = convert(folder, tmp_path / "out").report.notes
+    assert "Cells.csv: fields separated by semicolons, decimals by commas; so are 1 more files" in notes
     assert [row["Cells_AreaShape_Area"] for row in rows(tmp_path / "out" / "Cells.parquet")] == [10.5, 20.5]
     assert [row["Nuclei_Area"] for row in rows(tmp_path / "out" / "Nuclei.parquet")] == [100.5, 200.5, 300.5]
