@@ -39,8 +39,9 @@ def may_be_table(file: str) -> bool:
 def named_tables(files: Iterable[str], tables: Iterable[str], where: str) -> dict[str, dict[str, str]]:
     """By folder (empty for that of the plate itself) the file of each table; folders without any are left out.
 
-    An exact name anywhere in the plate means that there is no prefix. Else it is the one that fits most, and a folder
-    in which no file has it has its own where that makes a whole export.
+    An exact name anywhere in the plate means that there is no prefix, but for folders that have all of these tables
+    with one. Else it is the one that fits most, and a folder in which no file has it has its own where that makes a
+    whole export.
 
     Args:
         files: names as of the plate's folder, `where`.
@@ -125,8 +126,13 @@ def _prefixes(stems: Iterable[str], tables: Sequence[str]) -> dict[str, set[str]
 def _prefix_by_folder(folders: Mapping[str, Stems], tables: Sequence[str], where: str) -> dict[str, str]:
     """The prefix of each folder that has one."""
     by_folder = {folder: _prefixes(stems, tables) for folder, stems in folders.items()}
-    if any("" in own for own in by_folder.values()):
-        return {folder: "" for folder, own in by_folder.items() if "" in own}
+    exact = set().union(*(own.get("", ()) for own in by_folder.values()))
+    if exact:
+        return {
+            folder: "" if "" in own else alike[0]
+            for folder, own in by_folder.items()
+            if "" in own or len(alike := _all_of(own, exact)) == 1
+        }
     every: dict[str, set[str]] = defaultdict(set)
     for own in by_folder.values():
         for prefix, made in own.items():
@@ -147,6 +153,11 @@ def _prefix_by_folder(folders: Mapping[str, Stems], tables: Sequence[str], where
         if best:
             found[folder] = best[0]
     return found
+
+
+def _all_of(own: Prefixes, exact: set[str]) -> list[str]:
+    """The prefixes with which a folder has all tables that others have without one, the images' among them."""
+    return [prefix for prefix, made in own.items() if made == exact and IMAGE.lower() in made and len(made) > 1]
 
 
 def _whole(own: Prefixes, stems: Stems, common: Sequence[str], every: Prefixes) -> list[str]:

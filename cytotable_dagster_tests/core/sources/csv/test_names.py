@@ -57,6 +57,10 @@ FOLDERS = {
         ("a/X_Cells.csv", "a/X_Nuclei.csv", "b/X_Cells.csv", "b/X_Green_Nuclei.csv", "c/X_Dead_Cells.csv", "c/Raw_Cells.csv"),
         {"a/Cells": "a/X_Cells.csv", "a/Nuclei": "a/X_Nuclei.csv", "b/Cells": "b/X_Cells.csv"},
     ),
+    "sites, one with a prefix to all its files": (
+        ("a/Image.csv", "a/Cells.csv", "b/Exp_Image.csv", "b/Exp_Cells.csv", "b/Exp_Dead_Cells.csv", "c/Raw_Image.csv"),
+        {"a/Image": "a/Image.csv", "a/Cells": "a/Cells.csv", "b/Image": "b/Exp_Image.csv", "b/Cells": "b/Exp_Cells.csv"},
+    ),
     "a prefix for each site": (
         ("a/a_Image.csv", "a/a_Cells.csv", "a/a_Dead_Cells.csv", "b/b_Image.csv", "b/b_Cells.csv", "old_Cells.csv"),
         {"a/Image": "a/a_Image.csv", "a/Cells": "a/a_Cells.csv", "b/Image": "b/b_Image.csv", "b/Cells": "b/b_Cells.csv"},
