@@ -398,6 +398,7 @@ def test_a_result_of_several_files_is_no_path_but_each_of_them_is(make_plate, tm
         Path(result)
     assert result.path == tmp_path / "out"
     assert result["Cells"] == result["cells"] == tmp_path / "out" / "Cells.parquet"
+    assert list(result) == ["Image", "Cells", "Cytoplasm", "Nuclei"] and "cells" in result and "speckles" not in result
     assert len(pd.read_parquet(result["Cells"])) == 5
     with pytest.raises(TargetError, match="'speckles'; there are: Image, Cells, Cytoplasm, Nuclei"):
         result["speckles"]

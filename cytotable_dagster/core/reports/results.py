@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -129,6 +129,13 @@ class ConversionResult:
             if isinstance(table, str) and name.lower() == table.lower():
                 return facts.path
         raise TargetError(f"the result has no table {table!r}; there are: {', '.join(self.files) or 'none'}")
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the tables."""
+        return iter(self.files)
+
+    def __contains__(self, table: object) -> bool:
+        return isinstance(table, str) and table.lower() in map(str.lower, self.files)
 
     def __fspath__(self) -> str:
         if len(self.files) > 1:
