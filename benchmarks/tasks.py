@@ -245,7 +245,8 @@ def pandas_join(source: str, dest: str) -> Facts:
 def _plan(source: str, dest: str, options: Any) -> Any:
     from cytotable_dagster.core.intake.cache import fetch
     from cytotable_dagster.core.intake.discover import find_plate
-    from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
+    from cytotable_dagster.core.planning.make_plan import make_plan
+    from cytotable_dagster.core.sources.detection import resolved_preset
 
     found = fetch(find_plate(source, "sqlite", {}), {})
     return make_plan(found, resolved_preset(found, None), options, Path(dest) / "plan")

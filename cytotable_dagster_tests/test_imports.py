@@ -21,7 +21,7 @@ ROOMS = {
     "kernels": "code_cache csv_layout loading parquet_layout sqlite_layout",
     "model": "coercions column_types names plate_names preset_file presets types values",
     "storage": "client destination download store_destination store_errors store_publication upload",
-    "sources": "csv.dialect csv.exports csv.header csv.names csv.plates csv.sites identity naming opening protocols sqlite.catalog sqlite.copies sqlite.pages sqlite.pieces sqlite.reader sqlite.tables sqlite.unconverted state unconverted",
+    "sources": "csv.dialect csv.exports csv.header csv.names csv.plates csv.sites detection identity naming opening protocols sqlite.copies sqlite.pieces sqlite.reader state unconverted",
     "intake": "addresses arrivals cache discover listing patterns",
     "parquet": "concat refit writing",
     "planning": "links make_plan options plan unify",

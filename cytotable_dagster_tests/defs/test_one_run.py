@@ -9,9 +9,10 @@ import pytest
 
 from cytotable_dagster import convert
 from cytotable_dagster.core.model.types import Source
-from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
+from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.plan import Options, load_plan
 from cytotable_dagster.core.reports.account import planned_report
+from cytotable_dagster.core.sources.detection import resolved_preset
 from cytotable_dagster.defs.checks import Subject, rows_reconciled
 from cytotable_dagster.defs.metadata import plan_metadata
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite

@@ -9,12 +9,13 @@ from cytotable_dagster.core.conversion.skipping import ON_ERROR, STOP, Skipping
 from cytotable_dagster.core.errors import OptionError, PresetError
 from cytotable_dagster.core.intake.discover import DATATYPES, find_plate, find_plates
 from cytotable_dagster.core.model.names import CYTOTABLE_NAMES
+from cytotable_dagster.core.model.preset_file import given_preset
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Plate, Progress, Source
-from cytotable_dagster.core.planning.make_plan import given_preset, resolved_preset
 from cytotable_dagster.core.planning.options import KEEP, Options, check_flag, names_in, one_of
 from cytotable_dagster.core.planning.unify import SCHEMAS, UNION
 from cytotable_dagster.core.sources.csv.plates import folder_of_plate
+from cytotable_dagster.core.sources.detection import resolved_preset
 from cytotable_dagster.core.sources.unconverted import EXPERIMENT
 from cytotable_dagster.core.storage.client import checked_cloud_options, options_to_write
 

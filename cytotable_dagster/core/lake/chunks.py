@@ -21,11 +21,12 @@ from cytotable_dagster.core.intake.cache import fetch, kept
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.types import FileFacts, Plate, Source
 from cytotable_dagster.core.parquet.writing import facts_in
-from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
+from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.planning.plan import Plan, fingerprint, load_plan, recopied, save_plan
 from cytotable_dagster.core.reports.account import keep_report, kept_report, planned_report
 from cytotable_dagster.core.reports.records import ConversionReport
+from cytotable_dagster.core.sources.detection import resolved_preset
 from cytotable_dagster.core.sources.identity import content_crc32, content_md5
 from cytotable_dagster.core.sources.sqlite.copies import settled
 from cytotable_dagster.core.sources.state import check_unchanged, unless_changed

@@ -127,3 +127,16 @@ def _check_template(path: Path, setting: str, template: str, blanks: tuple[str, 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def given_preset(preset: Preset | str | Path) -> Preset:
+    """A preset, the one of a name, or the one that a TOML file describes.
+
+    Raises:
+        PresetError: there is none.
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if not isinstance(preset, str | Path):
+        raise PresetError(f"preset {preset!r}: give a preset, its name, or the path of a {ENDING} file")
+    return read_preset(Path(preset)) if str(preset).endswith(ENDING) else preset_named(str(preset))

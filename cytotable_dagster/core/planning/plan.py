@@ -20,9 +20,9 @@ from cytotable_dagster.core.model.names import PLATE
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Link, Source, SourceTable, Unconverted
 from cytotable_dagster.core.planning.options import Options
-from cytotable_dagster.core.sources.opening import READERS, open_files_table
+from cytotable_dagster.core.sources.opening import open_again
 from cytotable_dagster.core.sources.protocols import BatchReader
-from cytotable_dagster.core.sources.sqlite.reader import copy_of, open_copy, open_pages
+from cytotable_dagster.core.sources.sqlite.reader import copy_of
 from cytotable_dagster.core.support.files import as_json, whole_file
 from cytotable_dagster.core.support.integer_file import load_integers
 from cytotable_dagster.core.version import VERSION
@@ -127,13 +127,8 @@ class Plan:
 
     def open(self, compartment: str) -> "BatchReader":
         part = self.part(compartment)
-        if part.reader in READERS:
-            return open_files_table(self.folder, compartment, self.preset)
-        table = part.table
-        keys = self.preset.keys_of(compartment)
-        if part.reader == "copy":
-            return open_copy(table, keys, self.copies or copies_in(self.folder), part.reason)
-        return open_pages(self.source.file, table, keys)
+        copies = self.copies or copies_in(self.folder)
+        return open_again(self.source, self.preset, self.folder, copies, part.table, part.reader, part.reason)
 
     def rows(self, compartment: str, chunk: int) -> "list[np.ndarray]":
         """Row numbers of each batch of a chunk."""

@@ -7,8 +7,8 @@ from cytotable_dagster.core.model.presets import TABLE_NUMBER, Preset
 from cytotable_dagster.core.model.types import SourceTable
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.planning.plan import ADDED_TABLE_NUMBER, TablePlan
+from cytotable_dagster.core.planning.text_kinds import text_kinds
 from cytotable_dagster.core.sources.protocols import TableReader
-from cytotable_dagster.core.sources.sqlite.reader import text_kinds
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,7 @@
 """Which files are a plate's, by their names."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cytotable_dagster.core.sources.csv.names import ENDING, is_table_file, is_text, may_be_table
@@ -54,3 +54,11 @@ def shows_plate(names: Iterable[str]) -> bool:
 def files_below(root: Path) -> Iterator[tuple[str, Path]]:
     """The files of the plate in a folder and all below it: names as of the folder, and paths, sorted by name."""
     yield from ((name, root / name) for name in sorted(plate_files(visible_files(root))))
+
+
+def files_of(path: Path, datatype: str) -> Sequence[tuple[str, Path]]:
+    """Those of a plate's files that are of a type, `csv` or `npz`: names as of its folder, and paths."""
+    if not path.is_dir():
+        return [(path.name, path)]
+    fits = is_npz if datatype == "npz" else is_csv
+    return [(name, file) for name, file in files_below(path) if fits(name)]

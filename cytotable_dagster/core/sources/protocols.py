@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from cytotable_dagster.core.model.types import Coercion, SourceColumn, Unconverted
+from cytotable_dagster.core.model.types import Coercion, SourceColumn, SourceTable, Unconverted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,13 +27,16 @@ class BatchReader(Protocol):
 
 class TableReader(BatchReader, Protocol):
     """A table that is looked through for the first time. `reader` is `pages`, `copy`, `csv` or `npz`, `reason` why it
-    is `copy` (else empty)."""
+    is `copy` (else empty); what `tells_words` counts as text is known to be no number."""
 
     @property
     def reader(self) -> str: ...
 
     @property
     def reason(self) -> str: ...
+
+    @property
+    def tells_words(self) -> bool: ...
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]: ...
@@ -111,3 +114,40 @@ class Found:
     def skipped_rows(self) -> int:
         """How many rows were left out of files that were read."""
         return self.rows + sum(table.rows_left_out for table in self.tables.values())
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is to be said of a plate once its tables were looked through: notes, files and records that were left out
+    and why, how many rows those were, and tables that nothing is made of."""
+
+    notes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    skipped_rows: int = 0
+    unconverted: tuple[Unconverted, ...] = ()
+
+
+class OpenPlate(Protocol):
+    """A plate of any kind: its tables by name, and those that are taken whole by kind (see `unconverted`). Where it
+    `keeps_beside`, what is read lies in memory beside the values that are made of it."""
+
+    @property
+    def tables(self) -> Mapping[str, tuple[SourceColumn, ...]]: ...
+
+    @property
+    def others(self) -> Mapping[str, SourceTable]: ...
+
+    @property
+    def keeps_beside(self) -> bool: ...
+
+    def open(self, table: SourceTable, keys: Sequence[str]) -> TableReader:
+        """A table to be looked through, whose rows `keys` identify.
+
+        Raises:
+            DamagedSourceError: the file is broken. SourceFormatError: a view that does not end.
+        """
+        ...
+
+    def told(self, there: Sequence[SourceTable], whole: Sequence[SourceTable]) -> Told:
+        """What is to be said, given the tables of the preset that are there and those taken whole."""
+        ...

@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import StrictError
 from cytotable_dagster.core.model.types import Source
-from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
+from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.reports.account import planned_report
 from cytotable_dagster.core.reports.records import ConversionReport, Found
+from cytotable_dagster.core.sources.detection import resolved_preset
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, EXPORT, JUMP, object_column, plate, sites
 
@@ -271,13 +272,14 @@ def test_an_image_table_that_counts_too_few_or_too_many_is_told(make_plate, tmp_
     tables = tidy()
     del tables["Image"].columns["Count_Cells"]
     tables["Image"].add_column("Count_Cells", "BIGINT", [said, 2])
-    report = convert(make_plate(tables), tmp_path / "out").report
+    source = make_plate(tables)
+    report = convert(source, tmp_path / "out").report
     (found,) = report.image_counts
     assert found.differing == Found(1, "TableNumber 1001, ImageNumber 1")
     line = f"Image_Count_Cells is not the number of rows in Cells on 1 of 2 images ({said + 2} counted, 4 rows)"
     assert line in str(report)
     with pytest.raises(StrictError, match="Image_Count_Cells is not the number of rows"):
-        convert(make_plate(tables), tmp_path / "strict", strict=True)
+        convert(source, tmp_path / "strict", strict=True)
 
 
 def test_without_an_image_table_nothing_is_said_of_images(make_plate, tmp_path):

@@ -73,6 +73,7 @@ class FlatSurvey:
 
     reader = "csv"
     reason = ""
+    tells_words = True
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:

@@ -134,6 +134,7 @@ class CsvSurvey:
 
     reader = "csv"
     reason = ""
+    tells_words = True
 
     def add(self, export: Export, table_number: int | None) -> str | None:
         """Take an export's file of this table; why not, where it is not there or empty."""

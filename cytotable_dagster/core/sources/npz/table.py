@@ -59,6 +59,7 @@ class NpzTable:
 
     reader = "npz"
     reason = ""
+    tells_words = False
     left_out = ()
     rows_left_out = 0
 

@@ -51,6 +51,10 @@ class PieceReader:
     key: str
 
     @property
+    def tells_words(self) -> bool:
+        return self.inner.tells_words
+
+    @property
     def reader(self) -> str:
         return self.inner.reader
 

@@ -224,8 +224,9 @@ def test_pandas_is_not_imported(tmp_path):
 def _plan_notes(folder: Path, tmp_path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     from cytotable_dagster.core.intake.cache import fetch
     from cytotable_dagster.core.intake.discover import find_plate
-    from cytotable_dagster.core.planning.make_plan import make_plan, resolved_preset
+    from cytotable_dagster.core.planning.make_plan import make_plan
     from cytotable_dagster.core.planning.options import Options
+    from cytotable_dagster.core.sources.detection import resolved_preset
 
     source = fetch(find_plate(folder, None, {}), {})
     plan = make_plan(source, resolved_preset(source, None), Options(), tmp_path / "plan")
