@@ -161,7 +161,7 @@ def test_what_a_newcomer_sees_is_described() -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description
-        assert node.group_name in ("source", "chunks", "parquet", "datasets")
+        assert node.group_name in ("source", "chunks", "parquet", "images", "datasets")
 
 
 def test_dg_finds_the_definitions(deployment: Deployment) -> None:
