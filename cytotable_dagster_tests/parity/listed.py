@@ -218,7 +218,7 @@ LISTED: tuple[Listed, ...] = (
         allows=lambda theirs, ours: isinstance(theirs, bytes) and float(theirs) == ours,
     ),
     # Where one of the two ends with an error
-    Listed("repeated-keys", "refuses", case="repeated_keys-.*", column="KeyColumnError: Nuclei: .*"),
+    Listed("repeated-keys", "refuses", case="repeated_keys-.*", column="KeyColumnError: .*: Nuclei: .*"),
     Listed(
         "image-columns-missing",
         "fails",
