@@ -155,7 +155,7 @@ def put_plate(
         file: a whole Parquet file of our own writing, which may be linked to and is never written to again; or one
             that is elsewhere, opened.
         content: what is in it.
-        columns: what it is to have; where it differs, a copy with other columns is made (see `parquet_columns`).
+        columns: what it is to have; where it differs, a copy with other columns is made (see `parquet.refit`).
         fills: columns that it does not have under their names.
     """
     import pyarrow as pa
@@ -180,7 +180,7 @@ def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[st
 
 def _retyped(columns: Columns, types: Mapping[str, str]) -> Columns:
     own = {name for name, _ in columns}
-    # Of two names that mean one column, `drift.unified` leaves the one that has no value in it.
+    # Of two names that mean one column, `unify.unified` leaves the one that has no value in it.
     called = [name if name in types or other_name(name) in own else other_name(name) for name, _ in columns]
     return tuple(
         (new, types[new]) if new in types else (name, kind) for new, (name, kind) in zip(called, columns, strict=True)

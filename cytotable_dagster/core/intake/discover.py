@@ -36,7 +36,7 @@ def find_plates(
     """All plates at an address, or at each of several, by name.
 
     An address is a SQLite, CSV or NPZ file, or a folder (or prefix): of SQLite files, in it or, where it has none,
-    below it; or of CSV or NPZ files of one plate or several (see `csv_plates`). Or it may have `*`, `?` and `[...]` in
+    below it; or of CSV or NPZ files of one plate or several (see `csv.plates`). Or it may have `*`, `?` and `[...]` in
     it, and then every file or folder that matches is looked at.
     Plates of one name are called `<folder>~<name>`.
 

@@ -1,6 +1,6 @@
 """Compiled reading of CSV records: fields to numbers, and where texts are.
 
-The arrays it shares with Python (`csv_block`):
+The arrays it shares with Python (`csv.block`):
     task    int64[1], how many rows there is room for
     text    uint8[...], whole records; the last byte is a line end
     kinds   int64[columns], what each column is to be read as
@@ -61,7 +61,7 @@ def _bounds(text, at):
 
 @helper
 def _is_missing(text, at, end):
-    """Whether a field of numbers says that there is no value; see `csv_types.MISSING`."""
+    """Whether a field of numbers says that there is no value; see `field_types.MISSING`."""
     size = end - at
     if size == 0:
         return True

@@ -2,7 +2,7 @@
 (its defaults, strict=False): a quote opens a quoted field only where the field starts, two quotes within one are one,
 what follows the closing quote belongs to the field, and LF, CRLF or CR outside of quotes end a record.
 
-The arrays it shares with Python (`csv_parts`, `csv_block`):
+The arrays it shares with Python (`csv.parts`, `csv.block`):
     task    int64[3]: in `find_records` the state, how many fields the record has so far, and where in `text` the last
             quoted field was opened, all zero at the start of a file; in `read_texts` how many rows there is room for
     text    uint8[...]

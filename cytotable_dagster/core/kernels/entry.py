@@ -1,6 +1,6 @@
 """The compiled functions as Python calls them: one number in, the address of a list of arrays, one status out.
 
-Importing this module imports numba; `compiled` does so only where no compiled code is at hand.
+Importing this module imports numba; `loading` does so only where no compiled code is at hand.
 """
 # pyright: basic
 

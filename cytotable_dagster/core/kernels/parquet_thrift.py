@@ -2,7 +2,7 @@
 
 The structures are those of https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift in
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md. Importing this module imports
-numba; `compiled` does so only where no compiled code is at hand.
+numba; `loading` does so only where no compiled code is at hand.
 """
 # pyright: basic
 

@@ -1,5 +1,5 @@
 """A lake: a folder for each plate, with its plan, its chunk files and its results, each done again only where needed;
-see `plate_folder` for where they lie."""
+see `lake.folder` for where they lie."""
 
 import json
 import shutil

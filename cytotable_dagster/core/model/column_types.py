@@ -139,7 +139,7 @@ def result_columns(
         profile: counts of storage classes, shape (columns, 5), in the order NULL, INTEGER, REAL, TEXT, BLOB.
         kinds: the kind of each column that `text_candidates` named.
         casts: a checked `data_type_cast_map` (see `checked_casts`).
-        names: one of `columns.NAMES`.
+        names: one of `names.NAMES`.
 
     Raises:
         SchemaError: two columns get one name.

@@ -27,7 +27,7 @@ class Plate:
     note: str = field(default="", compare=False)
 
 
-# What each file of a source is known by (see `source_state`), by name.
+# What each file of a source is known by (see `sources.state`), by name.
 State = tuple[tuple[str, str], ...]
 
 

@@ -29,8 +29,8 @@ class Options:
     `targets` are the compartments wanted, all where it is None. `chunk_size` is in objects; `chunks` asks for that
     many shares of the plate instead. `table_number` is added to every row as `Metadata_TableNumber` where it is given;
     `plate_name` is, where a plate is one of several, what it goes by where its tables do not say.
-    `encoding`, `delimiter` and `decimal` are those of CSV files, see `csv_dialect`; `site_pattern` and `equal_sites`
-    are about the folders of their sites, see `csv_sites`. `names` is one of `columns.NAMES`; `unmatched` says whether
+    `encoding`, `delimiter` and `decimal` are those of CSV files, see `csv.dialect`; `site_pattern` and `equal_sites`
+    are about the folders of their sites, see `csv.sites`. `names` is one of `names.NAMES`; `unmatched` says whether
     the joined table keeps rows that lack one of the objects that belong together, or drops them.
     """
 

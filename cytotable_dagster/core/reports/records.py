@@ -1,4 +1,4 @@
-"""What a conversion read and wrote, and what did not fit or match: records, text and JSON. `reporting` makes them."""
+"""What a conversion read and wrote, and what did not fit or match: records, text and JSON. `account` makes them."""
 
 import json
 from dataclasses import asdict, dataclass

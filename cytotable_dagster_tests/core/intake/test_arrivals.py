@@ -18,23 +18,10 @@ from cytotable_dagster.core.intake.listing import listing
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
-from cytotable_dagster.demo.s3_server import S3Server, s3_server
-from cytotable_dagster_tests.core.arriving import BUCKETS, Place, bucket, folder, names
+from cytotable_dagster.demo.s3_server import S3Server
+from cytotable_dagster_tests.core.arriving import Place, bucket, folder, names
 
 LONG_AGO = 1_600_000_000
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
-
-
-@pytest.fixture(params=["s3", "folder"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        return folder(tmp_path / "plates")
-    return bucket(request.getfixturevalue("server"), next(BUCKETS))
 
 
 def test_a_file_counts_when_it_is_the_same_in_two_looks(place: Place) -> None:

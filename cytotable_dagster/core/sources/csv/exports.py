@@ -67,7 +67,7 @@ def exports_and_others(
 
     Raises:
         SourceNotFoundError: there is none.
-        SourceFormatError: two files of one folder are for one table; see `csv_names.named_tables`.
+        SourceFormatError: two files of one folder are for one table; see `names.named_tables`.
     """
     tables = (*preset.metadata, *preset.compartments)
     names = list(_names(root))

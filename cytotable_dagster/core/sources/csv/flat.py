@@ -38,7 +38,7 @@ def find_flat_table(
 
     Args:
         files: names as of `root`, and paths.
-        folder: as of `csv_survey.find_tables`.
+        folder: as of `survey.find_tables`.
 
     Raises:
         SourceNotFoundError: there are no files with a header.
@@ -66,7 +66,7 @@ def find_flat_table(
 
 @dataclass
 class FlatSurvey:
-    """The table as it is looked through for the first time; see `readers.FilesReader`."""
+    """The table as it is looked through for the first time; see `protocols.FilesReader`."""
 
     inner: CsvSurvey
     preset: Preset
@@ -117,7 +117,7 @@ class FlatSurvey:
 
 @dataclass(frozen=True)
 class FlatTable:
-    """The table open for reading; see `readers.BatchReader`."""
+    """The table open for reading; see `protocols.BatchReader`."""
 
     inner: CsvTable
     images: "np.ndarray"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.model.presets import IMAGE, USUAL
 
-# The file that has all compartments side by side; see `object_csv`.
+# The file that has all compartments side by side; see `combined`.
 OBJECT = "Object"
 ENDING = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 # What text of any kind is in.

@@ -127,7 +127,7 @@ def read_part(path: Path, part: Part, header: Header, encoding: str, where: str,
     """The records of a part.
 
     Args:
-        exact: look at every record for ragged ones; else `csv_block.read_block` tells where that has to be done.
+        exact: look at every record for ragged ones; else `block.read_block` tells where that has to be done.
 
     Raises:
         SourceFormatError: bytes that are no text in this encoding; where it is `exact`, a quote that is never closed.

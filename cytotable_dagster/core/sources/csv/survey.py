@@ -116,7 +116,7 @@ def settled_dialects(surveys: "Iterable[CsvSurvey]") -> tuple[str, ...]:
 
 @dataclass
 class CsvSurvey:
-    """A table of CSV files that is looked through; see `readers.TableReader`."""
+    """A table of CSV files that is looked through; see `protocols.TableReader`."""
 
     table: str
     keys: tuple[str, ...]
@@ -271,7 +271,7 @@ class CsvSurvey:
 @dataclass(frozen=True)
 class _Look:
     """A part that was looked at: its rows, its keys, how many values of each column are of which class and what marks
-    numbers among them have (see `csv_types.Classes`), and the records that were left out."""
+    numbers among them have (see `field_types.Classes`), and the records that were left out."""
 
     rows: int
     keys: "tuple[pa.Array, ...]"

@@ -47,7 +47,7 @@ class TablePart:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A table open for reading; see `readers.TableReader`."""
+    """A table open for reading; see `protocols.TableReader`."""
 
     columns: tuple[SourceColumn, ...]
     headers: tuple[Header, ...]

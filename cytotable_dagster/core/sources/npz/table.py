@@ -49,7 +49,7 @@ class NpzFile:
 
 @dataclass(frozen=True)
 class NpzTable:
-    """The cells of a plate's files; see `readers.FilesReader`. `keys` are what the two numbers are called, `features`
+    """The cells of a plate's files; see `protocols.FilesReader`. `keys` are what the two numbers are called, `features`
     the names of the features."""
 
     files: tuple[NpzFile, ...]
@@ -166,7 +166,7 @@ def find_npz_table(root: Path, files: Sequence[tuple[str, Path]], preset: Preset
 
     Raises:
         SourceNotFoundError: there are none.
-        SourceFormatError: one is no NPZ file of DeepProfiler's, or refused; see `npz_file.read_site`.
+        SourceFormatError: one is no NPZ file of DeepProfiler's, or refused; see `file.read_site`.
         SchemaError: two have other features.
     """
     filled = [(name, path) for name, path in files if path.stat().st_size]

@@ -77,7 +77,7 @@ def open_table(
 
 
 def open_pages(path: Path, table: SourceTable, keys: Sequence[str], reason: str = "") -> PageReader:
-    """A reader of the file's own pages; raises `sqlite_format.NotOrdinary`, too."""
+    """A reader of the file's own pages; raises `header.NotOrdinary`, too."""
     from cytotable_dagster.core.sources.sqlite import pages as sqlite_pages
 
     return PageReader(sqlite_pages.open_table(path, table.stored), tuple(keys), reason)

@@ -2,8 +2,6 @@
 
 import itertools
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,23 +12,9 @@ from cytotable_dagster.core.intake.patterns import find_by_pattern
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
-from cytotable_dagster.demo.s3_server import S3Server, s3_server
-from cytotable_dagster_tests.core.arriving import BUCKETS, Place, bucket, folder, names
+from cytotable_dagster_tests.core.arriving import Place, names
 
 FOLDERS = "{batch}/{plate}/analysis/"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
-
-
-@pytest.fixture(params=["s3", "folder"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        return folder(tmp_path / "plates")
-    return bucket(request.getfixturevalue("server"), next(BUCKETS))
 
 
 def put_site(place: Place, plate: str, well: str, batch: str = "B1") -> None:
