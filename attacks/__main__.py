@@ -8,7 +8,7 @@ from collections import Counter
 
 from attacks.outcome import FAULTS
 from attacks.runner import Case, run
-from cytotable_dagster.core.kernels.loading import kernels
+from cytotable_dagster.core.kernels.loading import load_all
 
 # The attacks, and how many of a thousand asked for are run: kills and faults of a store start processes and servers.
 ATTACKS = {"sqlite": 1.0, "csv": 1.0, "npz": 0.2, "kills": 0.05, "store": 0.05}
@@ -19,7 +19,7 @@ _SHOWN = 20
 
 def main() -> int:
     chosen = _parser().parse_args()
-    kernels()  # compiled once, here
+    load_all()  # compiled once, here
     faults = 0
     for module in chosen.modules or ATTACKS:
         number = max(1, round(chosen.cases * ATTACKS[module]))

@@ -23,7 +23,8 @@ from attacks.outcome import DIFFERENT, HALF, LEFT, RAW, RIGHT, Outcome
 from cytotable_dagster import CytoTableError, convert, datasets
 from cytotable_dagster.core.errors import DestinationExistsError
 from cytotable_dagster.core.storage import upload
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster.core.storage.store_destination import StoreDestination, destination_of
 from cytotable_dagster.core.support.leftovers import owned_folder, sweep
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, start_s3_server

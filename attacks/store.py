@@ -26,7 +26,7 @@ from cytotable_dagster.core.storage import client as store
 from cytotable_dagster.core.storage import download, upload
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, start_s3_server
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
-from cytotable_dagster_tests.store_between import Between, between
+from cytotable_dagster_tests.stores.between import Between, between
 
 _MIB = 1 << 20
 _PART = 5 * _MIB

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cytotable_dagster_tests.store_between import REFUSAL, Answer, Between
+from cytotable_dagster_tests.stores.between import Answer, Between, refusal
 
 Change = Callable[[Answer], None]
 
@@ -76,7 +76,7 @@ def apply(fault: Fault, passing: Between) -> None:
 def _refusing(status: int, code: str) -> Change:
     def change(answer: Answer) -> None:
         answer.status, answer.headers = status, {"Content-Type": "application/xml"}
-        answer.content = REFUSAL.format(code).encode()
+        answer.content = refusal(code, answer.path)[1]
         if status in (301, 307):
             answer.headers["Location"] = answer.path
 

@@ -9,6 +9,7 @@ import time
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.arrivals import Memory, look
 from cytotable_dagster.core.intake.listing import listing
+from cytotable_dagster.core.storage.store import Store
 
 BATCHES, PLATES, OTHERS = 25, 100, 39
 LOOKS = 8
@@ -39,7 +40,7 @@ def main() -> None:
     print("look  files  calls  seconds  bytes of cursor")
     for number in range(LOOKS):
         started = time.perf_counter()
-        with listing(pattern, cloud) as source:
+        with listing(pattern, Store.checked(cloud)) as source:
             seen = look(source, pattern, memory, limit=LIMIT, seconds=SECONDS)
         memory = Memory.loaded(seen.memory.dumped())
         seconds = time.perf_counter() - started

@@ -24,10 +24,11 @@ import dagster as dg
 import psutil
 
 from benchmarks.machine import description
-from cytotable_dagster.core.intake import arrivals
+from cytotable_dagster.core.intake import seen_files
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.arrivals import Memory, look
 from cytotable_dagster.core.intake.listing import listing
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.defs import plates
 from cytotable_dagster.defs.assets.common import COMPARTMENTS, PLATE_SQLITE, SINGLE_CELLS, compartment_key
 from cytotable_dagster.defs.home import LOCATION
@@ -59,14 +60,14 @@ _TICKS = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $se
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # All plates have been handled before: none has to be seen twice.
-    arrivals.SETTLED_AFTER = -1
+    seen_files.SETTLED_AFTER = -1
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2500
     made = MADE[: int(sys.argv[2]) if len(sys.argv) > 2 else None]
     print(description())
     with TemporaryDirectory() as folder, _bucket(count) as cloud:
         home = Path(folder) / "home"
         pattern = Pattern("s3://large/backend/{batch}/{plate}/{plate}.sqlite")
-        with listing(pattern, cloud) as source:
+        with listing(pattern, Store.checked(cloud)) as source:
             memory = look(source, pattern, Memory(), limit=10**6, seconds=600).memory
         settings = _settings(Path(folder), pattern, cloud)
         with TemporaryDirectory(dir="/dev/shm") as quick:

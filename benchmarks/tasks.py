@@ -4,11 +4,15 @@ Each task returns its facts, among them `seconds`: those of the work itself, wit
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks import dagster_tasks, image_tasks
+from benchmarks.clock import Clock
 
 Facts = dict[str, Any]
 
@@ -18,82 +22,26 @@ BLOCK = 1 << 24
 
 def convert(**arguments: Any) -> Facts:
     """Our convert()."""
+    import cytotable_dagster.core.convert  # noqa: F401  (what convert() brings with it)
     from cytotable_dagster import convert
 
-    started = time.perf_counter()
+    clock = Clock()
     result = convert(**arguments)
+    seconds, cpu = clock.read()
     return {
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
+        "cpu": cpu,
         "rows": {output.path.stem: output.rows for output in result.outputs},
         "bytes": sum(output.size for output in result.outputs),
     }
 
 
-def crops(cells: str, **options: Any) -> Facts:
-    """Our crops of a table of cells, each batch let go when the next one comes."""
-    from cytotable_dagster import crops
-
-    began = time.perf_counter()
-    made = crops(cells, **options)
-    started = time.perf_counter()
-    count = sum(batch.num_rows for batch in made)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "choosing": started - began, "crops": count, "channels": len(made.channels)}
-
-
-def crops_digests(cells: str, size: int) -> Facts:
-    """The pixels of the bounding boxes of cells, by file and box, as digests."""
-    import hashlib
-
-    import numpy as np
-
-    from cytotable_dagster import crops
-
-    started = time.perf_counter()
-    made = crops(cells, around="box", size=size)
-    found = {}
-    for batch in made:
-        pixels = batch.column("crop").to_numpy_ndarray()
-        for row, crop in zip(batch.drop_columns(["crop"]).to_pylist(), pixels, strict=True):
-            key = tuple(row[name] for name in made.files.keys)
-            height, width = row["y_max"] - row["y_min"], row["x_max"] - row["x_min"]
-            top, left = (size - height) // 2, (size - width) // 2
-            for place, channel in enumerate(made.channels):
-                inside = crop[place, top : top + height, left : left + width].astype(np.uint16)
-                name = Path(made.files.files[key][channel].uri).name
-                box = [row[side] for side in ("x_min", "x_max", "y_min", "y_max")]
-                found[json.dumps([name, *box])] = hashlib.sha1(inside.tobytes()).hexdigest()
-    return {"seconds": time.perf_counter() - started, "digests": found}
-
-
-def crops_floor(cells: str, size: int) -> Facts:
-    """The same crops by tifffile and slices, knowing which cells are on which image, one image after the other."""
-    import numpy as np
-    import tifffile
-
-    from cytotable_dagster import crops
-
-    made = crops(cells, size=size)
-    places: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    table = made.cells.to_pydict()
-    for row in range(len(made)):
-        key = tuple(table[name][row] for name in made.files.keys)
-        x, y = (table[f"Nuclei_Location_Center_{axis}"][row] for axis in ("X", "Y"))
-        if x is None or y is None:
-            x, y = (table[f"Cells_Location_Center_{axis}"][row] for axis in ("X", "Y"))
-        places.setdefault(key, []).append((x, y))
-    started = time.perf_counter()
-    count = 0
-    for key, spots in places.items():
-        own = made.files.files[key]
-        out = np.zeros((len(spots), len(made.channels), size, size), made.dtype)
-        for place, channel in enumerate(made.channels):
-            image = np.pad(tifffile.imread(own[channel].uri), size)
-            for cell, (x, y) in enumerate(spots):
-                top, left = int(y + 0.5) + size // 2, int(x + 0.5) + size // 2
-                out[cell, place] = image[top : top + size, left : left + size]
-        count += len(spots)
-    return {"seconds": time.perf_counter() - started, "crops": count}
+def first_convert(folder: str, **arguments: Any) -> Facts:
+    """Our convert() on a machine that has compiled nothing yet."""
+    for name in ("CYTOTABLE_KERNEL_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        os.environ.pop(name, None)
+    os.environ.update(HOME=folder, TMPDIR=folder)
+    return convert(**arguments)
 
 
 def dataset_add(**arguments: Any) -> Facts:
@@ -187,7 +135,7 @@ def encode(folder: str, dest: str) -> Facts:
 def decode(source: str, dest: str) -> Facts:
     """Our reader giving every value of every table in Arrow arrays, on one thread."""
     from cytotable_dagster.core.planning.options import Options
-    from cytotable_dagster.core.steps.chunk_files import read_batches
+    from cytotable_dagster.core.steps.batches import read_batches
 
     plan = _plan(source, dest, Options())
     for compartment in plan.compartments:
@@ -244,11 +192,13 @@ def pandas_join(source: str, dest: str) -> Facts:
 
 def _plan(source: str, dest: str, options: Any) -> Any:
     from cytotable_dagster.core.intake.cache import fetch
+    from cytotable_dagster.core.intake.cache_place import Cache
     from cytotable_dagster.core.intake.discover import find_plate
     from cytotable_dagster.core.planning.make_plan import make_plan
     from cytotable_dagster.core.sources.detection import resolved_preset
+    from cytotable_dagster.core.storage.store import Store
 
-    found = fetch(find_plate(source, "sqlite", {}), {})
+    found = fetch(find_plate(source, "sqlite", Store()), Cache())
     return make_plan(found, resolved_preset(found, None), options, Path(dest) / "plan")
 
 
@@ -257,9 +207,12 @@ TASKS: dict[str, Callable[..., Facts]] = {
     for task in (
         *(
             convert,
-            crops,
-            crops_digests,
-            crops_floor,
+            first_convert,
+            dagster_tasks.dagster_run,
+            image_tasks.crops,
+            image_tasks.crops_saved,
+            image_tasks.crops_digests,
+            image_tasks.crops_and_floor,
             dataset_add,
             dataset_remove,
             duckdb_average,

@@ -22,11 +22,13 @@ TIMEOUT = 3600
 
 @dataclass(frozen=True)
 class Sample:
-    """One run. `seconds` are those of the work itself, `whole_seconds` those of its process; memory in bytes, of the
-    process and its descendants: `peak_anonymous` without pages of files, `peak_resident` with them."""
+    """One run. `seconds` are those of the work itself, `whole_seconds` those of its process, `cpu_seconds` of the
+    processor; memory in bytes, of the process and its descendants: `peak_anonymous` without pages of files,
+    `peak_resident` with them."""
 
     seconds: float
     whole_seconds: float
+    cpu_seconds: float
     peak_anonymous: int
     peak_resident: int
     facts: Mapping[str, Any]
@@ -111,7 +113,8 @@ class Workshop:
 
 
 def _sample(seconds: float, finished: Finished, facts: Mapping[str, Any]) -> Sample:
-    return Sample(seconds, finished.seconds, finished.peak_anonymous, finished.peak_resident, facts)
+    took = (finished.seconds, finished.cpu_seconds)
+    return Sample(seconds, *took, finished.peak_anonymous, finished.peak_resident, facts)
 
 
 @contextmanager

@@ -23,19 +23,20 @@ from cytotable_dagster.core.datasets.tables import (
 )
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.intake.cache import with_fresh_copies
-from cytotable_dagster.core.planning.options import KEEP, check_flag
+from cytotable_dagster.core.planning.options import KEEP, check_join
 from cytotable_dagster.core.planning.unify import UNION, Drift, unified
-from cytotable_dagster.core.storage.client import checked_cloud_options
 from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.arguments import address_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 
 if TYPE_CHECKING:
     from parsl import Config
 
     from cytotable_dagster.core.model.presets import Preset
-    from cytotable_dagster.core.model.types import Progress
     from cytotable_dagster.core.reports.results import ConversionResult
+    from cytotable_dagster.core.support.telling import Progress
 
 
 @errors_of_machine()
@@ -49,7 +50,7 @@ def add(
     metadata: str | Iterable[str] | None = None,
     compartments: str | Iterable[str] | None = None,
     identifying_columns: str | Iterable[str] | None = None,
-    join: bool = False,
+    join: bool | str = False,
     chunk_size: int | None = None,
     drop_null: bool = False,
     data_type_cast_map: Mapping[str, str] | None = None,
@@ -78,20 +79,22 @@ def add(
     whole or not there.
 
     Args:
-        join: whether to add to the joined table, `single_cells`, instead of the compartments' tables.
+        join: whether to add to the joined table, `single_cells`, instead of the compartments' tables;
+            `both` adds to them all.
         schema: `union` keeps the columns of every plate; `intersection` those that all have.
 
     Raises:
         SchemaError: a column has different types on two plates; nothing was added.
         CytoTableError: see `cytotable_dagster.core.errors`.
     """
-    from cytotable_dagster.core.conversion.publish import convert_to_dataset
+    from cytotable_dagster.core.conversion.adding import convert_to_dataset
     from cytotable_dagster.core.conversion.request import Request, sources_in
     from cytotable_dagster.core.execution.runner import runner
+    from cytotable_dagster.core.support.telling import watched
 
-    check_flag("join", join)
+    check_join(join)
     request = Request.checked(
-        joined=join,
+        join=join,
         preset=preset,
         source_datatype=source_datatype,
         targets=targets,
@@ -118,17 +121,18 @@ def add(
         cloud=cloud,
         dest_cloud=dest_cloud,
     )
-    sources = sources_in(source_path)
+    sources, dataset = sources_in(source_path), address_in("dataset_path", dataset_path)
 
     @with_fresh_copies
     def added() -> "ConversionResult":
         skipping = Skipping(request.on_error)
         plates = request.plates_at(sources, skipping)
-        dest = destination_of(dataset_path, request.dest_cloud)
+        dest = destination_of(dataset, request.dest_store)
         with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
             return convert_to_dataset(plates, dest, request, run, scratch, skipping)
 
-    return added()
+    with watched(request.progress):
+        return added()
 
 
 @errors_of_machine()
@@ -181,4 +185,4 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
 
 
 def _destination(dataset_path: str | Path, cloud: Mapping[str, Any]) -> Destination:
-    return destination_of(dataset_path, checked_cloud_options(cloud))
+    return destination_of(address_in("dataset_path", dataset_path), Store.checked(cloud))

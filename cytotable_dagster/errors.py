@@ -1,9 +1,13 @@
-"""What can go wrong, to be caught by name; see `core.errors` for what each means."""
+"""What can go wrong, to be caught by name; see `core.errors` for what each means.
+
+Those that end in `Exception` are CytoTable's names for the same.
+"""
 
 from cytotable_dagster.core.errors import (
     CytoTableError,
     DamagedCopyError,
     DamagedSourceError,
+    DatatypeError,
     DestinationExistsError,
     DestinationInUseError,
     DiskFullError,
@@ -29,10 +33,19 @@ from cytotable_dagster.core.errors import (
     WorkerLostError,
 )
 
+CytoTableException = CytoTableError
+DatatypeException = DatatypeError
+NoInputDataException = SourceNotFoundError
+SchemaException = SchemaError
+SQLiteReadOnlyException = SourceAccessError
+
 __all__ = [
     "CytoTableError",
+    "CytoTableException",
     "DamagedCopyError",
     "DamagedSourceError",
+    "DatatypeError",
+    "DatatypeException",
     "DestinationExistsError",
     "DestinationInUseError",
     "DiskFullError",
@@ -41,11 +54,14 @@ __all__ = [
     "FileMissingError",
     "FileSystemError",
     "KeyColumnError",
+    "NoInputDataException",
     "OptionError",
     "OutOfMemoryError",
     "PlanError",
     "PresetError",
+    "SQLiteReadOnlyException",
     "SchemaError",
+    "SchemaException",
     "SourceAccessError",
     "SourceChangedError",
     "SourceFormatError",

@@ -14,25 +14,28 @@ CORE = [path for path in MODULES if path.is_relative_to(PACKAGE / "core")]
 
 # The rooms of `core` from the ground up, and which of their modules others may import (of a room without any, what its
 # `__init__` gives). A room imports from those before
-# it; the modules beside the rooms come first (`shown`, `errors`, `version`) or last (all others).
+# it; the modules beside the rooms come first (`shown`, `errors`, `environment`, `version`) or last (all others).
 ROOMS = {
-    "support": "arrays digests files hidden integer_file leftovers locks machine_errors patience placeholders publication text_table written_paths",
+    "support": "arguments arrays cores digests file_values files hidden integer_file leftovers locks machine_errors memory other_results pacing parameters patience placeholders publication suggestions telling text_table written_paths",
     "execution": "runner stopping",
     "kernels": "code_cache csv_layout loading parquet_layout sqlite_layout",
-    "model": "coercions column_types names plate_names preset_file presets types values",
-    "storage": "client destination download store_destination store_errors store_publication upload",
-    "sources": "csv.dialect csv.exports csv.header csv.names csv.plates csv.sites detection identity naming opening protocols sqlite.copies sqlite.pieces sqlite.reader state unconverted",
-    "intake": "addresses arrivals cache discover listing patterns",
-    "parquet": "concat refit writing",
+    "model": "casts coercions column_types cytotable_config names plate_names preset_file presets text_kind types values wells",
+    "storage": "address destination download local_destination objects store store_destination store_publication upload",
+    "sources": "csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
+    "intake": "addresses arrivals cache cache_place discover listing patterns",
+    "parquet": "concat groups refit writing",
     "planning": "links make_plan options plan unify",
-    "steps": "chunk_files collect join plate_work",
+    "steps": "batches chunk_files collect join joined plate_work",
     "reports": "account matches records results",
+    "about": "columns trace",
     "datasets": "files tables",
-    "lake": "chunks folder follow results",
-    "conversion": "one_plate place publish request skipping",
+    "lake": "chunk_wells chunks columns folder follow making plans results",
+    "pictures": "drawing plate_numbers plate_pictures plates",
+    "conversion": "adding merging one_plate place request skipping",
     "images": "",
+    "sinks": "",
 }
-GROUND = ("shown", "errors", "version")
+GROUND = ("shown", "errors", "environment", "version")
 
 
 def _imports(path: Path, *, typing: bool = False) -> Iterator[tuple[str, int]]:
@@ -93,9 +96,20 @@ def test_core_imports_nothing_of_the_package_outside_core():
     assert outside == []
 
 
-def test_only_the_runner_and_resources_import_parsl():
-    allowed = {PACKAGE / "core" / "execution" / "runner.py", PACKAGE / "defs" / "resources.py"}
+def test_only_the_runner_and_its_resource_import_parsl():
+    allowed = {PACKAGE / "core" / "execution" / "runner.py", PACKAGE / "defs" / "cluster.py"}
     assert _who_import([path for path in MODULES if path not in allowed], "parsl") == []
+
+
+def test_what_users_read_results_with_is_not_needed_to_make_them():
+    # AnnData's tables are those of pandas, which comes with it.
+    others = [
+        path
+        for path in MODULES
+        if not path.name.startswith("anndata_")
+        and path.parts[-2:] not in (("iceberg", "reading.py"), ("iceberg", "views.py"))
+    ]
+    assert _who_import(others, "polars", "pandas", typing=True) == []
 
 
 def test_nothing_private_of_dagster_is_imported():
@@ -178,6 +192,27 @@ def test_importing_the_package_loads_nothing_heavy(module):
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_stores_are_spoken_to_through_one_seam_and_files_locked_in_one_module():
+    storage = PACKAGE / "core" / "storage"
+    # Checksums that Amazon alone keeps are computed by what Amazon has written.
+    allowed = {*(path for kind in ("s3*", "gs*", "az*", "temporary_copies") for path in storage.glob(f"{kind}.py"))}
+    allowed.add(PACKAGE / "core" / "intake" / "verify.py")
+    others = [path for path in CORE if path not in allowed]
+    assert _who_import(others, "boto3", "botocore", "cloudpathlib", "google", "azure", typing=True) == []
+    assert _who_import([p for p in others if p.name != "locks.py"], "fcntl", "filelock", "msvcrt", typing=True) == []
+
+
+def test_core_asks_the_environment_in_one_place():
+    asking = ("os.environ", "os.getenv", "getenv")
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in CORE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in asking
+    ]
+    assert {line.split(":")[0] for line in found} == {"core/environment.py"}, found
 
 
 def test_no_module_is_longer_than_four_hundred_lines():

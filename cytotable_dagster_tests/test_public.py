@@ -17,4 +17,6 @@ def test_the_public_face_has_what_it_names():
 
 def test_every_error_can_be_imported_by_name():
     own = {name for name, found in vars(errors).items() if isinstance(found, type)}
-    assert set(cytotable_dagster.errors.__all__) == own
+    of_cytotable = {name for name in cytotable_dagster.errors.__all__ if name.endswith("Exception")}
+    assert set(cytotable_dagster.errors.__all__) - of_cytotable == own
+    assert {getattr(cytotable_dagster.errors, name).__name__ for name in of_cytotable} < own

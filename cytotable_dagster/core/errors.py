@@ -97,6 +97,10 @@ class OptionError(CytoTableError, ValueError):
     """An option with a value that means nothing here."""
 
 
+class DatatypeError(SourceFormatError, OptionError):
+    """A `source_datatype` or `dest_datatype` that there is not, or that the source is not of."""
+
+
 class DestinationExistsError(CytoTableError, FileExistsError):
     """The destination exists and `overwrite` was not given."""
 

@@ -19,3 +19,16 @@ def one_line(text: str, most: int | None = None) -> str:
     if not line.isprintable():
         line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return line if most is None or len(line) <= most else f"{line[:most]}..."
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 plate`, `2,525 plates`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def human_bytes(size: int) -> str:
+    """`512 bytes`, `1.5 kB`, `572 MB`: three digits, in powers of a thousand."""
+    if size < 1000:
+        return counted(size, "byte")
+    power = next(power for power in range(1, 6) if power == 5 or size / 1000**power < 999.5)
+    return f"{size / 1000**power:.3g} {('kB', 'MB', 'GB', 'TB', 'PB')[power - 1]}"

@@ -1,3 +1,3 @@
 """The version of the converter: part of every result's footer and fingerprint."""
 
-VERSION = "0.2.0"
+VERSION = "0.3.0.dev0"

@@ -1,14 +1,18 @@
 """What the assets of images show: counts, and pictures that are small enough for a page."""
 
-import base64
-from collections import Counter
+import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.images import (
+    FILE,
+    Crops,
     Provenance,
+    crop_statuses,
     crops,
     extreme_cells,
     mosaic,
@@ -24,29 +28,28 @@ from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.types import SINGLE_CELLS as JOINED
 from cytotable_dagster.core.reports.results import ProvenanceFacts
 from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.defs.image_files import ImageFiles
+from cytotable_dagster.defs.metadata_values import as_sentence
+from cytotable_dagster.defs.page_pictures import in_page
 
 Metadata = dict[str, Any]
 
-# Bytes of a picture on a page, which loads those of all materializations at once.
-_PICTURE_BYTES = 48_000
 _MOST_SITES = 400
-_TYPICAL, _EXTREMES, _ACROSS = 12, 6, 6
+_TYPICAL, _EXTREMES, _ACROSS = 12, 4, 4
 # Channels that make a picture by themselves.
 _SHOWN = 3
 _PREFERRED = ("dna", "dapi", "hoechst", "er", "agp", "actin", "mito")
 
 
-def provenance_metadata(found: Provenance, facts: ProvenanceFacts) -> Metadata:
+def provenance_metadata(instance: dg.DagsterInstance, found: Provenance, facts: ProvenanceFacts) -> Metadata:
     """Counts by status, a picture of the plate, and what is wrong first."""
-    shown: Metadata = {
-        "dagster/row_count": facts.rows,
-        **found.counts,
-        "path": _where(facts.path),
-    }
+    counts = ", ".join(f"{count:,} {status}" for status, count in found.counts.items() if count)
+    shown: Metadata = {"summary": as_sentence(f"{facts.rows:,} image files of {found.plate}: {counts or 'none'}")}
     if any(image.well is not None for image in found.images):
         picture = status_picture(found.images, f"{found.plate}: images by status")
-        shown["plate"] = _picture(picture, "the wells in the colour of the worst of their files")
+        shown["plate"] = in_page(instance, png_of(picture), "the wells in the colour of the worst of their files")
+    shown |= {"dagster/row_count": facts.rows, **found.counts, "path": _where(facts.path)}
     for place, note in enumerate(found.recorded.notes, start=1):
         shown[f"note {place}"] = note
     if found.problems:
@@ -55,19 +58,27 @@ def provenance_metadata(found: Provenance, facts: ProvenanceFacts) -> Metadata:
 
 
 def cell_images_metadata(
-    plate: str, folder: PlateFolder, place: Destination, image_files: ImageFiles, cloud: dict[str, Any]
+    instance: dg.DagsterInstance,
+    plate: str,
+    folder: PlateFolder,
+    place: Destination,
+    image_files: ImageFiles,
+    store: dict[str, Any],
 ) -> Metadata:
     """Pictures of a plate's cells, made here and kept beside its tables, and what became of their crops.
 
     Raises:
         OptionError, SourceNotFoundError: nobody knows of any image.
     """
-    table = folder.address(JOINED)
-    everything = crops(table, limit=1, **cloud)
+    # Their own clients fetch what lies in the lake; images are read as plates are.
+    table = os.fspath(folder.result(JOINED))
+    files = os.fspath(place.path(FILE)) if place.find(FILE) else None
+    cut = partial(crops, table, provenance=files, **store)
+    everything = cut(limit=1)
     channels = shown_channels(everything.channels)
     typical = typical_cells(everything.table, _TYPICAL)
     ends = extreme_cells(everything.table, _EXTREMES)
-    some = crops(table, rows=sorted({*typical, *(row for _, rows in ends for row in rows)}), channels=channels, **cloud)
+    some = cut(rows=sorted({*typical, *(row for _, rows in ends for row in rows)}), channels=channels)
     contrasts = plate_contrasts(some)
     shown: Metadata = {"channels": ", ".join(everything.channels)}
     pictures = {}
@@ -81,11 +92,11 @@ def cell_images_metadata(
     )
     for name, picture in pictures.items():
         file = f"_about/{name.replace(' ', '_')}.png"
-        with place.create(file) as out:
-            out.write(png_of(picture))
-        shown[name] = _picture(picture, name)
+        png = png_of(picture)
+        place.keep(png, file)
+        shown[name] = in_page(instance, png, name)
         shown[f"{name}, file"] = _where(place.path(file))
-    return {**shown, **_kept_crops(table, place, folder, image_files, cloud)}
+    return {**shown, **_kept_crops(cut, place, image_files)}
 
 
 def _few(sites: list[Any]) -> list[Any]:
@@ -105,41 +116,22 @@ def shown_channels(channels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(channels, key=rank)[:_SHOWN])
 
 
-def _kept_crops(
-    table: str, place: Destination, folder: PlateFolder, image_files: ImageFiles, cloud: dict[str, Any]
-) -> Metadata:
+def _kept_crops(cut: Callable[..., Crops], place: Destination, image_files: ImageFiles) -> Metadata:
     """The sample of crops that is kept beside the tables, where it is asked for and can be."""
     per_well = image_files.crops_per_well()
     if per_well == 0:
         return {"crops": "none are kept; CYTOTABLE_CROPS_PER_WELL says how many cells of each well, or all"}
-    if folder.store is not None:
-        return {"crops": "none are kept, for the lake is in a store; see save_crops in docs/images.md"}
-    made = crops(table, per_well=per_well, **cloud)
+    own: dict[str, Any] = getattr(place, "store", Store()).options
     try:
-        path = save_crops(made, folder.path / "cell_images.lance", overwrite=True)
+        path = save_crops(made := cut(per_well=per_well), place.address("cell_images.lance"), overwrite=True, **own)
     except OptionError as error:
         return {"crops": str(error)}
-    return {"crops": len(made), "dataset": dg.MetadataValue.path(path), **_statuses(path)}
-
-
-def _statuses(path: Any) -> Metadata:
-    import lance
-
-    counts = Counter(lance.dataset(str(path)).to_table(columns=["status"])["status"].to_pylist())
-    return {f"crops: {status}": count for status, count in counts.items()}
-
-
-def _picture(picture: Any, words: str) -> dg.MarkdownMetadataValue:
-    """A picture in a page: with fewer colours, then smaller, until it is small enough."""
-    content = png_of(picture)
-    for colours in (256, 128, 64, 32):
-        if len(content) <= _PICTURE_BYTES:
-            break
-        content = png_of(picture, colours)
-    while len(content) > _PICTURE_BYTES and picture.width > 200:
-        picture = picture.resize((int(picture.width * 0.8), int(picture.height * 0.8)))
-        content = png_of(picture, 128)
-    return dg.MetadataValue.md(f"![{words}](data:image/png;base64,{base64.b64encode(content).decode()})")
+    counts = crop_statuses(path, **own)
+    return {
+        "crops": len(made),
+        "dataset": _where(path),
+        **{f"crops: {status}": count for status, count in counts.items()},
+    }
 
 
 def _where(path: Any) -> dg.MetadataValue:

@@ -1,131 +1,83 @@
-"""Asset checks: facts of a plate's files, read from the files themselves and from the report of their plan.
+"""Asset checks: facts of a plate's files, in sentences.
 
 What would make the next asset wrong has failed the asset before; these show the facts, and `rows_reconciled` holds back
 the single cells all the same. They are two steps of a run, for a step each would cost a run of a small plate more than
-its conversion.
+its conversion. A run of no plate ("Execute all" of the web UI) checks all plates, and shows them in a table.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
-from cytotable_dagster.core.lake.chunks import kept_plan, plan_report
+from cytotable_dagster.core.errors import CytoTableError, PlanError
 from cytotable_dagster.core.lake.folder import PlateFolder
-from cytotable_dagster.core.lake.results import result_facts
+from cytotable_dagster.core.lake.plans import kept_plan
 from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import SINGLE_CELLS as JOINED
-from cytotable_dagster.core.parquet.writing import row_count
-from cytotable_dagster.core.planning.plan import Plan
-from cytotable_dagster.core.reports.matches import distinct_rows, key_names
-from cytotable_dagster.core.steps.join import base_compartment, left_out
+from cytotable_dagster.core.planning.options import Options
+from cytotable_dagster.core.shown import counted
 from cytotable_dagster.defs.assets.common import (
     COMPARTMENTS,
     CONVERT_POOL,
     SINGLE_CELLS,
     compartment_key,
+    latest_record,
 )
-from cytotable_dagster.defs.assets.faults import step
-from cytotable_dagster.defs.partitions import name_of, plates
+from cytotable_dagster.defs.assets.faults import step, told
+from cytotable_dagster.defs.assets.unchecked import log_check, tell_unchecked
+from cytotable_dagster.defs.check_limits import CheckLimits, Limits
+from cytotable_dagster.defs.partitions import key_of, name_of, plates
+from cytotable_dagster.defs.plate_facts import (
+    Outcome,
+    Subject,
+    counts_agree,
+    objects_matched,
+    rows_reconciled,
+    values_fit,
+)
 from cytotable_dagster.defs.resources import Lake
 
-# Columns whose coercions a check tells; the asset's metadata tells of more.
-_COLUMNS_TOLD = 20
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a check is of: the file called `name` (`Cells`, `single_cells`) of a plate."""
-
-    plan: Plan
-    folder: PlateFolder
-    name: str
-
-
-# Whether a check passes, and the facts.
-Outcome = tuple[bool, dict[str, int | str]]
 Check = Callable[[Subject], Outcome]
-
-
-def rows_reconciled(subject: Subject) -> Outcome:
-    """The file has the rows of its source table, none lost, none added."""
-    part = subject.plan.part(_keyed_by(subject))
-    unmatched = left_out(subject.plan) if subject.name == JOINED else 0
-    with subject.folder.open(subject.name) as file:
-        rows = row_count(file)
-    facts: dict[str, int | str] = {"rows": rows, "source rows": part.rows, "source table": part.table.name}
-    return rows == part.rows - unmatched, facts | ({"left out as unmatched": unmatched} if unmatched else {})
-
-
-def keys_unique(subject: Subject) -> Outcome:
-    """No two rows share their key, and none lacks it."""
-    keys = key_names(subject.plan, _keyed_by(subject))
-    with subject.folder.open(subject.name) as file:
-        rows = row_count(file)
-    with subject.folder.open(subject.name) as file:
-        distinct = distinct_rows(file, keys)
-    return rows == distinct, {"rows": rows, "distinct keys": distinct, "key": ", ".join(keys)}
-
-
-def values_fit(subject: Subject) -> Outcome:
-    """No value became null because it is not of its column's type."""
-    coercions = result_facts(subject.folder, subject.name).coercions
-    facts: dict[str, int | str] = {"columns": len(coercions), "values": sum(item.count for item in coercions)}
-    facts |= {item.column: f"{item.count} values, such as {item.example}" for item in coercions[:_COLUMNS_TOLD]}
-    return not coercions, facts
-
-
-def counts_agree(subject: Subject) -> Outcome:
-    """What the image table counts (`Image_Count_Cells`) is the number of rows of each image."""
-    counts = plan_report(subject.plan).image_counts
-    facts: dict[str, int | str] = {
-        found.column: f"{found.said:,} counted, {found.rows:,} rows, not equal on {found.differing.count} of "
-        f"{found.images} images{found.differing.such_as()}"
-        for found in counts
-    }
-    return not any(found.differing.count for found in counts), facts
-
-
-def objects_matched(subject: Subject) -> Outcome:
-    """Every row has its cell, nucleus and image, and every one of those is in a row."""
-    report = plan_report(subject.plan)
-    facts: dict[str, int | str] = {}
-    for match in report.matches:
-        facts[f"{match.compartment}: rows without"] = match.unmatched.count
-        facts[f"{match.compartment}: in no row"] = match.left_over.count
-    facts |= {f"{compartment}: not joined": reason for compartment, reason in report.unjoined}
-    unmatched = any(match.unmatched.count or match.left_over.count for match in report.matches)
-    return not (unmatched or report.unjoined), facts
-
-
-# Check -> the files it is made of. Those of compartments and of the joined file are steps of their own: between them is
-# the step that makes single cells.
-_OF_COMPARTMENTS: Mapping[Check, tuple[str, ...]] = {
-    rows_reconciled: COMPARTMENTS,
-    keys_unique: COMPARTMENTS,
-    values_fit: COMPARTMENTS,
-    counts_agree: (IMAGE,),
-}
-_OF_SINGLE_CELLS: Mapping[Check, tuple[str, ...]] = {
-    rows_reconciled: (JOINED,),
-    keys_unique: (JOINED,),
-    objects_matched: (JOINED,),
-}
+_ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 _BLOCKING = (rows_reconciled,)
 # Facts of many a plate, and no errors of the conversion.
 _WARNINGS = (values_fit, counts_agree, objects_matched)
+# Of a run over all plates: those it names first, and rows of its table.
+_NAMED, _ROWS = 3, 200
 
 
-def plate_checks(chunks: int) -> list[dg.AssetChecksDefinition]:
-    """All checks of a plate's files."""
+@dataclass(frozen=True)
+class _Judged:
+    """What a check says of a plate; `severity` is of an outcome that does not pass."""
+
+    plate: str
+    outcome: Outcome
+    severity: dg.AssetCheckSeverity
+
+    @property
+    def rank(self) -> int:
+        """What is worst comes first."""
+        return 2 if self.outcome.passed else int(self.severity == _WARN)
+
+
+def plate_checks(chunks: int, compartments: Sequence[str] = COMPARTMENTS) -> list[dg.AssetChecksDefinition]:
+    """All checks of a plate's files. Those of compartments and of the joined file are steps of their own: between them
+    is the step that makes single cells."""
+    of_compartments: dict[Check, Sequence[str]] = {
+        rows_reconciled: compartments,
+        values_fit: compartments,
+        counts_agree: (IMAGE,),
+    }
+    of_single_cells: dict[Check, Sequence[str]] = {rows_reconciled: (JOINED,), objects_matched: (JOINED,)}
     return [
-        _checks("compartment_checks", _OF_COMPARTMENTS, chunks),
-        _checks("single_cells_checks", _OF_SINGLE_CELLS, chunks),
+        _checks("compartment_checks", of_compartments, chunks),
+        _checks("single_cells_checks", of_single_cells, chunks),
     ]
 
 
-def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> dg.AssetChecksDefinition:
+def _checks(name: str, wanted: Mapping[Check, Sequence[str]], chunks: int) -> dg.AssetChecksDefinition:
     subjects = {(_asset(file), check.__name__): (check, file) for check, files in wanted.items() for file in files}
     with warnings.catch_warnings():
         # Checks by partition are a preview in this Dagster, which every process would say of each.
@@ -134,7 +86,7 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
             dg.AssetCheckSpec(
                 title,
                 asset=asset,
-                description=check.__doc__,
+                description=f"{' '.join((check.__doc__ or '').split())} {_if_not(check)}",
                 partitions_def=plates,
                 blocking=check in _BLOCKING,
             )
@@ -142,39 +94,118 @@ def _checks(name: str, wanted: Mapping[Check, tuple[str, ...]], chunks: int) -> 
         ]
 
     @dg.multi_asset_check(name=name, specs=specs, can_subset=True, pool=CONVERT_POOL)
-    def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
-        plate = name_of(context.partition_key)
-        folder = lake.of(plate)
+    def checks(
+        context: dg.AssetCheckExecutionContext, lake: Lake, check_limits: CheckLimits
+    ) -> Iterator[dg.AssetCheckResult]:
         with step(context):
-            plan = kept_plan(plate, folder, lake.options(chunks))
-            for key in sorted(context.selected_asset_check_keys):
-                check, file = subjects[key.asset_key, key.name]
-                yield _result(key, check, Subject(plan, folder, file))
+            judge = _Judge(context.instance, lake.options(chunks), check_limits.limits())
+            keys = sorted(context.selected_asset_check_keys)
+            if not context.has_partition_key:
+                names = sorted(map(name_of, context.instance.get_dynamic_partitions(str(plates.name))))
+                folders = lake.folders(names)
+                for key in keys:
+                    check, file = subjects[key.asset_key, key.name]
+                    # A result would be asked for its plate.
+                    log_check(context, _of_all(key, [judge.whatever(key, check, file, n, folders[n]) for n in names]))
+                return
+            plate = name_of(context.partition_key)
+            found = {key: judge(key, *subjects[key.asset_key, key.name], plate, lake.of(plate)) for key in keys}
+            if any(not judged.rank and key.name in {c.__name__ for c in _BLOCKING} for key, judged in found.items()):
+                tell_unchecked(context, but=keys)
+            for key, judged in found.items():
+                yield _result(key, judged)
 
     return checks
 
 
-def _result(key: dg.AssetCheckKey, check: Check, subject: Subject) -> dg.AssetCheckResult:
-    plan = subject.plan
-    if subject.name in COMPARTMENTS and subject.name not in plan.compartments:
-        return _passed(key, f"{plan.source.plate} has no table for {subject.name}")
-    if subject.name == JOINED and plan.base is None:
-        return _passed(key, f"{plan.source.plate} has no table of objects")
-    passed, facts = check(subject)
-    severity = dg.AssetCheckSeverity.WARN if check in _WARNINGS else dg.AssetCheckSeverity.ERROR
+def _if_not(check: Check) -> str:
+    return "A warning where not." if check in _WARNINGS else "An error where not."
+
+
+@dataclass(frozen=True)
+class _Judge:
+    instance: dg.DagsterInstance
+    options: Options
+    limits: Limits
+
+    def __call__(self, key: dg.AssetCheckKey, check: Check, file: str, plate: str, folder: PlateFolder) -> _Judged:
+        """What a check says of a plate. One that was not converted has nothing to check, and is no failure.
+
+        Raises:
+            CytoTableError: the lake cannot be read.
+        """
+        severity = _WARN if check in _WARNINGS else _ERROR
+        is_made = latest_record(self.instance, key.asset_key, key_of(plate)) is not None
+        try:
+            plan = kept_plan(plate, folder, self.options)
+        except PlanError as error:
+            if not is_made:
+                return _Judged(plate, _passed(f"plate {plate} is not converted, and has no file to check"), severity)
+            return _Judged(plate, Outcome(False, f"not checked: {told(error)}"), _WARN)
+        if file != JOINED and file not in plan.compartments:
+            return _Judged(plate, _passed(f"{plate} has no table for {file}"), severity)
+        if file == JOINED and plan.base is None:
+            return _Judged(plate, _passed(f"{plate} has no table of objects"), severity)
+        if folder.stored(file) is None:
+            if not is_made:
+                return _Judged(plate, _passed(f"plate {plate} is not converted, and has no file to check"), severity)
+            said = f"{folder.address(file)} is not there any more; materialize {key.asset_key.to_user_string()} again"
+            return _Judged(plate, Outcome(False, said), _ERROR)
+        return _Judged(plate, check(Subject(plan, folder, file, self.limits)), severity)
+
+    def whatever(self, key: dg.AssetCheckKey, check: Check, file: str, plate: str, folder: PlateFolder) -> _Judged:
+        """The same; what cannot be read is told, for the other plates have to be checked too."""
+        try:
+            return self(key, check, file, plate, folder)
+        except CytoTableError as error:
+            return _Judged(plate, Outcome(False, f"not checked: {told(error)}"), _WARN)
+
+
+def _result(key: dg.AssetCheckKey, judged: _Judged) -> dg.AssetCheckResult:
+    outcome = judged.outcome
     return dg.AssetCheckResult(
-        asset_key=key.asset_key, check_name=key.name, passed=passed, severity=severity, metadata=facts
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=outcome.passed,
+        severity=judged.severity,
+        description=outcome.said,
+        metadata=dict(outcome.facts),
     )
 
 
-def _passed(key: dg.AssetCheckKey, note: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, passed=True, metadata={"note": note})
+def _of_all(key: dg.AssetCheckKey, found: Sequence[_Judged]) -> dg.AssetCheckEvaluation:
+    """One result of all plates: the worst of them."""
+    worst = sorted(found, key=lambda judged: judged.rank)
+    odd = [judged for judged in worst if not judged.outcome.passed]
+    checked = f"{counted(len(found), 'plate')} checked: {'it passes' if len(found) == 1 else 'all pass'}"
+    said = f"{len(odd):,} of {counted(len(found), 'plate')} do not pass: " if odd else checked
+    said += "; ".join(f"{judged.plate}: {judged.outcome.said}" for judged in odd[:_NAMED])
+    said += f"; and {len(odd) - _NAMED:,} more" if len(odd) > _NAMED else ""
+    rows = [
+        dg.TableRecord({"plate": j.plate, "result": _word(j), "what was found": j.outcome.said}) for j in worst[:_ROWS]
+    ]
+    return dg.AssetCheckEvaluation(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=not odd,
+        severity=odd[0].severity if odd else _WARN,
+        description=said,
+        metadata={
+            "plates checked": len(found),
+            "plates that do not pass": len(odd),
+            **({"plates": dg.MetadataValue.table(rows)} if rows else {}),
+            **({"plates not shown": len(found) - _ROWS} if len(found) > _ROWS else {}),
+        },
+    )
+
+
+def _word(judged: _Judged) -> str:
+    return ("error", "warning", "passed")[judged.rank]
+
+
+def _passed(note: str) -> Outcome:
+    return Outcome(True, note)
 
 
 def _asset(name: str) -> dg.AssetKey:
     return SINGLE_CELLS if name == JOINED else compartment_key(name)
-
-
-def _keyed_by(subject: Subject) -> str:
-    """The compartment whose rows and keys a file has."""
-    return base_compartment(subject.plan) if subject.name == JOINED else subject.name

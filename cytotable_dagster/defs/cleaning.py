@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import cast
 
-from cytotable_dagster.core.intake.cache import cache_folder
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster.core.storage.store_destination import StoreDestination, destination_of
 from cytotable_dagster.core.storage.store_publication import HIDDEN, claimed_name
 from cytotable_dagster.core.support.leftovers import sweep, sweep_below, sweep_temporary
 from cytotable_dagster.core.support.publication import begun
-from cytotable_dagster.defs.resources import Dataset, Lake, PlateSource, store_options
+from cytotable_dagster.defs.resources import Dataset, Lake, PlateSource, store_to_write
 
 
 def clean(destinations: Sequence[str]) -> list[str]:
@@ -21,14 +21,14 @@ def clean(destinations: Sequence[str]) -> list[str]:
     source = PlateSource()
     removed = [str(path) for path in sweep_temporary()]
     folder = Lake().of("doctor")
-    for place in (cache_folder(source.cloud()), folder.path.parent):
+    for place in (source.copies().folder, folder.path.parent):
         removed += [str(path) for path in sweep_below(place)]
     # Objects of a lake appear one by one: nothing of theirs can be half published.
     dataset = Dataset().destination()
     if isinstance(dataset, LocalDestination):
         removed += [str(path) for path in sweep_below(dataset.root)]
     for address in destinations:
-        removed += _cleaned(destination_of(address, store_options(None)))
+        removed += _cleaned(destination_of(address, store_to_write(None)))
     return removed
 
 
@@ -48,7 +48,7 @@ def _cleaned(place: Destination) -> list[str]:
 
 def _cleaned_in_store(place: StoreDestination) -> list[str]:
     if place.root.endswith(".parquet"):
-        place = StoreDestination(place.root.rpartition("/")[0], place.cloud)
+        place = StoreDestination(place.root.rpartition("/")[0], place.store)
     left = place.there(HIDDEN)
     for name in {claimed_name(key) for key in left}:
         with place.writing(name):

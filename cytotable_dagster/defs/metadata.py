@@ -1,36 +1,47 @@
 """What a materialization shows: facts of core as Dagster metadata."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from cytotable_dagster.core.datasets.tables import Table
+from cytotable_dagster.core.about.columns import FILE as COLUMNS
+from cytotable_dagster.core.about.columns import family_of
+from cytotable_dagster.core.lake.chunk_wells import wells_of_chunk
 from cytotable_dagster.core.lake.folder import PlateFolder
-from cytotable_dagster.core.lake.follow import Update
 from cytotable_dagster.core.model.coercions import merged
+from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts, Source
 from cytotable_dagster.core.planning.plan import Plan, TablePlan
 from cytotable_dagster.core.reports.records import ConversionReport, Found, Match
-from cytotable_dagster.core.steps.join import joined_columns
+from cytotable_dagster.core.shown import counted, human_bytes
+from cytotable_dagster.core.steps.joined import joined_columns
+from cytotable_dagster.defs.metadata_values import (
+    REPORT_LINES,
+    Metadata,
+    as_lines,
+    as_place,
+    as_sentence,
+    as_size,
+    as_snippet,
+    as_table,
+    preview_of,
+)
+from cytotable_dagster.defs.words import in_dagster
 
-Metadata = dict[str, Any]
-
-# The page draws every row of a schema: 400 settle in 4 seconds, 4,000 in 16.
-_SCHEMA_COLUMNS = 400
-_REPORT_LINES = 100
-_PLATES = 200
-_PREVIEW_ROWS = 5
-_PREVIEW_COLUMNS = 10
+_ONE = {"cells": "cell", "nuclei": "nucleus"}
+_COERCED_COLUMNS = 400
+# Wells of a chunk that are named in one line.
+_WELLS_NAMED = 12
 
 
 def source_metadata(source: Source) -> Metadata:
     """Where a plate came from."""
     address = dg.MetadataValue.path(source.uri) if source.etag is None else dg.MetadataValue.url(source.uri)
-    found: Metadata = {"source": address, "etag": source.etag, "md5": source.md5}
+    found: Metadata = {"source": address, "etag": source.etag, "digest": source.digest}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -43,68 +54,103 @@ def plan_metadata(plan: Plan, report: ConversionReport) -> Metadata:
             "compartment": part.table.compartment,
             "rows": part.rows,
             "columns": len(part.columns),
-            "rows without image": _count(parts[part.table.compartment].without_image),
-            "images without rows": _count(parts[part.table.compartment].images_without),
-            "columns widened": len(parts[part.table.compartment].widened),
-            "read by": f"{part.reader} ({part.reason})" if part.reason else part.reader,
+            "rows of no image": _count(parts[part.table.compartment].without_image),
+            "images without a row": _count(parts[part.table.compartment].images_without),
+            "columns declared as whole numbers that hold decimals": len(parts[part.table.compartment].widened),
+            "how it is read": f"from a copy: {part.reason}" if part.reason else "straight from the file",
         }
         for part in plan.tables
     ]
+    rows = ", ".join(_objects(part.rows, part.table.compartment.lower()) for part in plan.tables)
     return {
+        "summary": as_sentence(
+            f"{human_bytes(plan.source.size)} with {rows}; to be converted in {counted(plan.chunk_count, 'chunk')}; "
+            f"from {plan.source.uri}"
+        ),
         **source_metadata(plan.source),
+        "size": as_size(plan.source.size),
         "bytes": plan.source.size,
         "local file": dg.MetadataValue.path(plan.source.path),
         "preset": plan.preset.name,
         "images": plan.images,
         "chunks": plan.chunk_count,
-        "tables": _table(tables),
+        "tables": as_table(tables),
         "images without cells": report.without_cells.count,
-        "mismatches": _lines("what does not match", report.mismatches),
+        "mismatches": as_lines("what does not match", report.mismatches),
         **(
-            {"not joined": _lines("compartment", [": ".join(told) for told in report.unjoined])}
+            {"not joined": as_lines("compartment", [": ".join(told) for told in report.unjoined])}
             if report.unjoined
             else {}
         ),
         **({"not converted": _unconverted(report)} if report.unconverted else {}),
-        "notes": _lines("note", report.notes),
+        "notes": as_lines("note", report.notes),
     }
 
 
 def _unconverted(report: ConversionReport) -> dg.TableMetadataValue | str:
     """Tables of the source that nothing is made of."""
     shown = [
-        {"table": table.name, "rows": table.rows, "why": table.reason, "what takes it": table.remedy}
-        for table in report.unconverted[:_REPORT_LINES]
+        {"table": table.name, "rows": table.rows, "why": table.reason, "what takes it": in_dagster(table.remedy)}
+        for table in report.unconverted[:REPORT_LINES]
     ]
-    return _table(shown)
+    return as_table(shown)
 
 
-def chunk_metadata(plan: Plan, compartment: str, facts: FileFacts) -> Metadata:
-    """A chunk's file; short, for there are many."""
+def chunk_metadata(plan: Plan, folder: PlateFolder, compartment: str, chunk: int, facts: FileFacts) -> Metadata:
+    """A chunk's rows, of which images and wells they are, and the file that they are in, or will be; short, for there
+    are many."""
+    first, last = plan.batches[chunk][0], plan.batches[chunk][-1]
+    ordinals = f"images {first + 1:,} to {last:,}" if last > first + 1 else f"image {last:,}"
+    images = f"{ordinals} of {plan.images:,}" if last > first else "no image"
+    wells = wells_of_chunk(plan, chunk)
+    rows = f"{facts.rows:,} rows of " if compartment != IMAGE else ""
     return {
-        **_file_metadata(facts),
+        "summary": as_sentence(
+            f"{rows}{images}" + (f", in {counted(len(wells), 'well')}: {_shortened(wells)}" if wells else "")
+        ),
+        **({"wells": ", ".join(wells)} if len(wells) > _WELLS_NAMED else {}),
+        **_file_metadata(replace(facts, path=folder.result(compartment))),
         **source_metadata(plan.source),
         "source table": plan.part(compartment).table.name,
         **_coercions(facts.coercions),
     }
 
 
-def compartment_metadata(plan: Plan, folder: PlateFolder, compartment: str, facts: FileFacts) -> Metadata:
+def _shortened(wells: Sequence[str]) -> str:
+    head = ", ".join(wells[:_WELLS_NAMED])
+    return head if len(wells) <= _WELLS_NAMED else f"{head} ... {wells[-1]}"
+
+
+def compartment_metadata(
+    plan: Plan, folder: PlateFolder, compartment: str, facts: FileFacts, pictures: Metadata, wells: int = 0
+) -> Metadata:
     """A compartment's file: what is in it, and which source columns it came from."""
     part = plan.part(compartment)
+    what = compartment.lower()
+    coerced = sum(item.count for item in facts.coercions)
+    told = [f"{counted(coerced, 'value')} that did not fit"] if coerced else []
     return {
-        **_file_metadata(facts),
+        "summary": _sentence(plan, facts, what, wells, told),
+        **_begin(pictures),
+        "read it": _snippet(folder, compartment),
         **source_metadata(plan.source),
         "source table": part.table.name,
-        "column families": _table(_families(part)),
+        **_file_metadata(facts),
+        **_map(folder),
+        **({} if compartment == IMAGE else {f"{what} per image": round(facts.rows / max(plan.images, 1), 2)}),
+        "values that did not fit": coerced,
         **_content(folder, compartment),
+        **_rest(pictures),
+        "column families": as_table(_families(part)),
         **_coercions(facts.coercions),
     }
 
 
-def single_cells_metadata(plan: Plan, folder: PlateFolder, facts: FileFacts, matches: Sequence[Match]) -> Metadata:
+def single_cells_metadata(
+    plan: Plan, folder: PlateFolder, facts: FileFacts, matches: Sequence[Match], pictures: Metadata, wells: int = 0
+) -> Metadata:
     """The joined table: what is in it, which compartments it came from and how well they matched."""
-    origins = Counter((column.compartment, _family(column.name)) for column in joined_columns(plan))
+    origins = Counter((column.compartment, family_of(column.name)) for column in joined_columns(plan))
     families = [
         {"family": family, "columns": count, "source table": plan.part(compartment).table.name}
         for (compartment, family), count in origins.items()
@@ -113,63 +159,68 @@ def single_cells_metadata(plan: Plan, folder: PlateFolder, facts: FileFacts, mat
         {
             "compartment": match.compartment,
             "by": match.by or "its image",
-            "matched rows": match.matched,
-            "rows without": match.unmatched.count,
-            "objects in no row": match.left_over.count,
+            "cells that have one": match.matched,
+            "cells without one": match.unmatched.count,
+            "left over, without a cell": match.left_over.count,
         }
         for match in matches
     ]
-    return {
-        **_file_metadata(facts),
-        **source_metadata(plan.source),
-        "matches": _table(counts),
-        "unmatched rows": sum(match.unmatched.count for match in matches),
-        "column families": _table(families),
-        **_content(folder, SINGLE_CELLS),
-    }
-
-
-def dataset_metadata(update: Update) -> Metadata:
-    """A dataset's table: what is in it, of which plates and versions, and what this update did."""
-    table = update.table
-    members = [
-        {
-            "plate": member.plate,
-            "rows": member.content.rows,
-            "columns": len(member.content.columns),
-            "bytes": member.size,
-            "source": member.content.facts.get("source_uri"),
-            "source version": member.content.facts.get("source_etag") or member.content.facts.get("source_md5"),
-            "converted by": member.content.facts.get("version"),
-        }
-        for member in list(table.members.values())[:_PLATES]
+    base = (plan.base or "row").lower()
+    told = [
+        f"{_objects(match.left_over.count, match.compartment.lower())} without {base}"
+        for match in matches
+        if match.left_over.count and match.compartment != IMAGE
     ]
-    left = len(table.members) - len(members)
+    unmatched = max((match.unmatched.count for match in matches), default=0)
     return {
-        "dagster/row_count": table.rows,
-        "plates": len(table.members),
-        "columns": len(update.drift.columns),
-        "bytes": table.size,
-        "path": dg.MetadataValue.path(table.dest.address(table.name)),
-        "plates inside": _table(members),
-        **({"plates not shown": left} if left > 0 else {}),
-        "added": _names(update.added),
-        "replaced": _names(update.replaced),
-        "removed": _names(update.removed),
-        "schema drift": _lines("drift", update.drift.lines),
-        **({"left out": _lines("plate", [": ".join(told) for told in update.left_out])} if update.left_out else {}),
+        "summary": _sentence(plan, facts, "cells", wells, told),
+        **_begin(pictures),
+        "read it": _snippet(folder, SINGLE_CELLS),
+        **source_metadata(plan.source),
+        **_file_metadata(facts),
+        **_map(folder),
+        "cells per image": round(facts.rows / max(plan.images, 1), 2),
+        "cells that lack an object, %": round(100 * unmatched / max(facts.rows, 1), 2),
+        "matches": as_table(counts),
+        "unmatched rows": sum(match.unmatched.count for match in matches),
+        **_content(folder, SINGLE_CELLS),
+        **_rest(pictures),
+        "column families": as_table(families),
     }
 
 
-def dataset_version(table: Table) -> str:
-    """What tells a dataset's table from what it was: its plates and their files."""
-    text = "\n".join(f"{plate} {member.fingerprint} {member.origin}" for plate, member in table.members.items())
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _sentence(plan: Plan, facts: FileFacts, what: str, wells: int, more: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """What a page begins with."""
+    images = f" in {counted(plan.images, 'image')}" if what != "image" else ""
+    of_wells = f" of {counted(wells, 'well')}" if wells else ""
+    said = f"{_objects(facts.rows, what)}{images}{of_wells}"
+    return as_sentence(", ".join([said, *more, f"put together in {facts.seconds:,.2f} s", f"from {plan.source.uri}"]))
 
 
-def _names(names: Sequence[str]) -> str:
-    more = f", and {len(names) - _PLATES:,} more" if len(names) > _PLATES else ""
-    return f"{', '.join(names[:_PLATES])}{more}" if names else "none"
+def _objects(count: int, what: str) -> str:
+    """`1 nucleus`, `2 images`; tables are called after several of what they hold, but for that of images."""
+    if what == "image":
+        return counted(count, what)
+    return f"1 {_ONE[what]}" if count == 1 and what in _ONE else f"{count:,} {what}"
+
+
+def _begin(pictures: Metadata) -> Metadata:
+    """The first picture, which stands at the top of a page."""
+    return dict(list(pictures.items())[:1])
+
+
+def _rest(pictures: Metadata) -> Metadata:
+    return dict(list(pictures.items())[1:])
+
+
+def _snippet(folder: PlateFolder, name: str) -> dg.MarkdownMetadataValue:
+    return as_snippet(folder.address(name))
+
+
+def _map(folder: PlateFolder) -> Metadata:
+    """Where it is told from which source column each column comes."""
+    address = f"{folder.address(SINGLE_CELLS).rpartition('/')[0]}/{COLUMNS}"
+    return {"where each column comes from": as_place(Path(address) if folder.store is None else address)}
 
 
 def absent_metadata(plan: Plan, compartment: str) -> Metadata:
@@ -195,47 +246,29 @@ def _file_metadata(facts: FileFacts) -> Metadata:
     return {
         "dagster/row_count": facts.rows,
         "columns": facts.columns,
+        "size": as_size(facts.size),
         "bytes": facts.size,
-        "seconds": round(facts.seconds, 3),
-        "path": _where(facts.path),
+        **({"seconds": round(facts.seconds, 3)} if facts.seconds else {}),
+        "path": as_place(facts.path),
     }
 
 
-def _where(path: Path) -> dg.MetadataValue:
-    """A file's path, or its address in a store."""
-    return dg.MetadataValue.path(path) if isinstance(path, Path) else dg.MetadataValue.url(str(path))
-
-
 def _content(folder: PlateFolder, name: str) -> Metadata:
-    """Schema and first rows of a result."""
+    """First rows of a result, and its columns that are no measurements: not as Dagster's schema of a table, which a
+    page would begin with."""
     import pyarrow.parquet as pq
 
     with folder.open(name) as opened, pq.ParquetFile(opened) as file:
         schema = file.schema_arrow
-        columns = [dg.TableColumn(field.name, str(field.type)) for field in schema][:_SCHEMA_COLUMNS]
-        names = schema.names[:_PREVIEW_COLUMNS]
-        found = file.read_row_group(0, columns=names).slice(0, _PREVIEW_ROWS) if file.num_row_groups else None
-    content: Metadata = {"dagster/column_schema": dg.TableSchema(columns)}
-    if len(schema) > len(columns):
-        content["schema shown"] = f"the first {len(columns)} of {len(schema):,} columns"
-    if found is not None:
-        content["preview"] = _table([{name: _shown(value) for name, value in row.items()} for row in found.to_pylist()])
-    return content
-
-
-def _shown(value: Any) -> str | int | float | None:
-    """A value as a table of the page can hold it: JSON has no NaN."""
-    if value is None or isinstance(value, int | str):
-        return value
-    if isinstance(value, float) and value - value == 0:
-        return round(value, 6)
-    return str(value)
+        keys = [{"column": one.name, "type": str(one.type)} for one in schema if one.name.startswith("Metadata_")]
+        preview = preview_of(file)
+    return {**preview, "keys and metadata": as_table(keys)}
 
 
 def _families(part: TablePlan) -> list[dict[str, Any]]:
     """Columns of a compartment by family, with one of them as example of how names come about."""
-    counts = Counter(_family(column.name) for column in part.columns)
-    examples = {_family(column.name): column for column in reversed(part.columns)}
+    counts = Counter(family_of(column.name) for column in part.columns)
+    examples = {family_of(column.name): column for column in reversed(part.columns)}
     return [
         {
             "family": family,
@@ -245,12 +278,6 @@ def _families(part: TablePlan) -> list[dict[str, Any]]:
         }
         for family, count in counts.items()
     ]
-
-
-def _family(name: str) -> str:
-    """`AreaShape` of `Cells_AreaShape_Area`, `Metadata` of `Metadata_Well`."""
-    parts = name.split("_")
-    return parts[0] if parts[0] == "Metadata" or len(parts) < 3 else parts[1]
 
 
 def _coercions(coercions: Sequence[Coercion]) -> Metadata:
@@ -266,21 +293,10 @@ def _coercions(coercions: Sequence[Coercion]) -> Metadata:
             "source table": item.table,
             "source column": item.source,
         }
-        for item in merged(coercions)[:_SCHEMA_COLUMNS]
+        for item in merged(coercions)[:_COERCED_COLUMNS]
     ]
-    return {"coercions": _table(shown)}
+    return {"coercions": as_table(shown)}
 
 
 def _count(found: Found | None) -> int | None:
     return None if found is None else found.count
-
-
-def _lines(head: str, lines: Sequence[str]) -> dg.TableMetadataValue | str:
-    """Lines as a table of one column; a plate of thousands of files may have as many notes."""
-    left = len(lines) - _REPORT_LINES
-    more = [f"and {left:,} more"] if left > 0 else []
-    return _table([{head: line} for line in (*lines[:_REPORT_LINES], *more)])
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) if rows else "none"

@@ -7,7 +7,7 @@ But for the first, what was told is remembered when the webhook has taken it, so
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ import dagster as dg
 from cytotable_dagster.core.errors import DownloadError
 from cytotable_dagster.core.model.plate_names import plate_of
 from cytotable_dagster.defs.jobs import build_datasets, convert_plate
-from cytotable_dagster.defs.plates import BATCH_TAG, SOURCE, URI_TAG
+from cytotable_dagster.defs.plates import BATCH_TAG
+from cytotable_dagster.defs.refusals import refused_now
 from cytotable_dagster.defs.resources import Webhook
 from cytotable_dagster.defs.webhook import post
 
@@ -24,8 +25,8 @@ _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRu
 _UNDER_WAY = [status for status in dg.DagsterRunStatus if status not in _ENDED]
 _STARTED = [status for status in _UNDER_WAY if status.value in ("STARTING", "STARTED", "CANCELING")]
 _OFF = "CYTOTABLE_WEBHOOK_URL is not set"
-# Observations in one tick, of which there is one for each plate that comes; refusals that are told by name, and kept.
-_AT_ONCE, _NAMED, _KEPT = 1000, 20, 1000
+# What is told by name.
+_NAMED = 20
 _EVERY = 60
 
 # What a sensor's tick is given, what it returns.
@@ -58,17 +59,16 @@ def refused_notice() -> dg.SensorDefinition:
     """Tells of files that cannot be plates."""
 
     def refused(context: dg.SensorEvaluationContext, url: str, webhook: Webhook) -> dg.SensorResult | dg.SkipReason:
-        if context.cursor is None:
-            return dg.SensorResult(
-                skip_reason="what comes is told of", cursor=str(_newest_observation(context.instance))
-            )
-        last, found = _refused_since(context.instance, after=int(context.cursor))
-        if found:
-            lines = [str(seen.metadata["refused"].value) for _, seen in found]
-            more = [f"and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
-            head = f":no_entry: {_counted(len(lines), 'file')} refused: "
-            post(url, head + "\n".join([*lines[:_NAMED], *more]))
-        return dg.SensorResult(skip_reason=f"{len(found)} refused", cursor=str(last or context.cursor))
+        now = {f"{one.uri} {one.version}": one for one in refused_now(context.instance).values()}
+        told = json.loads(context.cursor) if context.cursor else None
+        if not isinstance(told, list):
+            return dg.SensorResult(skip_reason="what comes is told of", cursor=json.dumps(sorted(now)))
+        new = sorted((one for key, one in now.items() if key not in told), key=lambda one: one.since)
+        if new:
+            more = [f"and {len(new) - _NAMED} more"] if len(new) > _NAMED else []
+            head = f":no_entry: {_counted(len(new), 'file')} refused: "
+            post(url, head + "\n".join([*(one.reason for one in new[:_NAMED]), *more]))
+        return dg.SensorResult(skip_reason=f"{len(new)} refused", cursor=json.dumps(sorted(now)))
 
     return _notice("refused_notice", "Posts to CYTOTABLE_WEBHOOK_URL which files were refused, and why.", refused)
 
@@ -79,24 +79,23 @@ def batch_done_notice() -> dg.SensorDefinition:
     def batch_done(context: dg.SensorEvaluationContext, url: str, webhook: Webhook) -> dg.SensorResult | dg.SkipReason:
         seen = json.loads(context.cursor or "{}")
         pending: dict[str, float] = seen.get("pending", {})
-        refused: dict[str, list[str]] = seen.get("refused", {})
         since = begin = seen.get("since", time.time())
         for record in _ended_since(context.instance, since):
             batch = record.dagster_run.tags.get(BATCH_TAG)
             if batch and record.end_time:
                 pending[batch] = max(record.end_time, pending.get(batch, 0))
                 since = max(since, record.end_time)
-        last, found = _refused_since(context.instance, after=seen.get("observed"), since=begin)
-        for moment, observed in found:
-            if "batch" in observed.metadata:
-                batch = str(observed.metadata["batch"].value)
-                pending[batch] = max(moment, pending.get(batch, 0))
-                refused[batch] = [*refused.get(batch, []), str(observed.metadata["source"].value)][-_KEPT:]
+        refused = sorted(refused_now(context.instance).values(), key=lambda one: one.since)
+        until = seen.get("refused_until", begin)
+        for one in refused:
+            if one.batch is not None and one.since > until:
+                pending[one.batch] = max(one.since, pending.get(one.batch, 0))
+        until = max((one.since for one in refused), default=until)
         told, in_vain = 0, ""
         for batch, end in list(pending.items()):
             if not in_vain and _is_done(context.instance, batch, end, webhook.quiet_seconds):
                 try:
-                    post(url, _summary(context.instance, batch, refused))
+                    post(url, _summary(context.instance, batch, [one.name for one in refused if one.batch == batch]))
                 except DownloadError as error:
                     in_vain = f"; {error}"
                     continue
@@ -104,7 +103,7 @@ def batch_done_notice() -> dg.SensorDefinition:
                 del pending[batch]
         return dg.SensorResult(
             skip_reason=f"{told} batches told of, {len(pending)} under way{in_vain}",
-            cursor=json.dumps({"since": since, "pending": pending, "refused": refused, "observed": last}),
+            cursor=json.dumps({"since": since, "pending": pending, "refused_until": until}),
         )
 
     return _notice(
@@ -202,27 +201,6 @@ def _reason_of_run(instance: dg.DagsterInstance, run: str) -> str:
     return reason
 
 
-def _newest_observation(instance: dg.DagsterInstance) -> int:
-    records = instance.fetch_observations(SOURCE, limit=1).records
-    return records[0].storage_id if records else 0
-
-
-def _refused_since(
-    instance: dg.DagsterInstance, *, after: int | None, since: float | None = None
-) -> tuple[int | None, list[tuple[float, dg.AssetObservation]]]:
-    """Files that were refused after an observation (or, where none is given, a moment), with the moment of each; and
-    which observation comes last."""
-    wanted = dg.AssetRecordsFilter(
-        asset_key=SOURCE,
-        after_storage_id=after,
-        after_timestamp=None if after is not None or since is None else float(since),
-    )
-    records = instance.fetch_observations(wanted, limit=_AT_ONCE, ascending=True).records
-    seen = [(record.timestamp, record.asset_observation) for record in records]
-    found = [(moment, observed) for moment, observed in seen if observed is not None and "refused" in observed.metadata]
-    return records[-1].storage_id if records else after, found
-
-
 def _ended_since(instance: dg.DagsterInstance, moment: float) -> list[Any]:
     wanted = dg.RunsFilter(
         job_name=convert_plate.name, statuses=_ENDED, updated_after=datetime.fromtimestamp(moment, UTC)
@@ -236,20 +214,16 @@ def _is_done(instance: dg.DagsterInstance, batch: str, end: float, quiet: float)
     return not instance.get_runs_count(dg.RunsFilter(tags={BATCH_TAG: batch}, statuses=_UNDER_WAY))
 
 
-def _summary(instance: dg.DagsterInstance, batch: str, refused: dict[str, list[str]]) -> str:
-    """How the last run of each plate of a batch ended, and what was refused and has not come since."""
+def _summary(instance: dg.DagsterInstance, batch: str, refused: Sequence[str]) -> str:
+    """How the last run of each plate of a batch ended, and which of its files are refused."""
     last: dict[str, str] = {}
-    came = set()
     for run in instance.get_runs(dg.RunsFilter(job_name=convert_plate.name, tags={BATCH_TAG: batch})):
         last.setdefault(plate_of(run.tags.get("dagster/partition", "")), run.status.value)
-        came.add(run.tags.get(URI_TAG))
     counts = Counter(last.values())
     failed = sorted(plate for plate, status in last.items() if status != "SUCCESS")
-    out = sorted({uri for uri in refused.get(batch, []) if uri not in came})
     told = f":white_check_mark: batch {batch} is done: {counts['SUCCESS']} plates converted"
     told += f", {len(failed)} failed ({', '.join(failed[:10])})" if failed else ""
-    names = [uri.rstrip("/").rsplit("/", 1)[-1] for uri in out[:10]]
-    return f"{told}, {len(out)} refused ({', '.join(names)})" if out else told
+    return f"{told}, {len(refused)} refused ({', '.join(sorted(refused)[:10])})" if refused else told
 
 
 def _last_moved(instance: dg.DagsterInstance, queued: float) -> float:

@@ -1,6 +1,5 @@
 """Partitions: plates come and go, a plate's chunks are numbered, and a chunk's key reads `BR00126114|03`."""
 
-import os
 from shlex import quote
 
 import dagster as dg
@@ -13,21 +12,6 @@ plates = dg.DynamicPartitionsDefinition(name="plates")
 # The dimensions of a multi-partition are sorted by name; these two put the plate first in the key.
 PLATE = "plate"
 CHUNK = "plate_chunk"
-
-_VARIABLE = "CYTOTABLE_CHUNKS_PER_PLATE"
-_DEFAULT = 8
-
-
-def chunks_per_plate() -> int:
-    """`CYTOTABLE_CHUNKS_PER_PLATE`, default 8: the one setting that has to be known while definitions are built.
-
-    Raises:
-        OptionError: it is no number from 1 to 99; Dagster compares at most 100 partitions of a dependency.
-    """
-    text = os.environ.get(_VARIABLE, str(_DEFAULT))
-    if not text.isdigit() or not 1 <= int(text) <= 99:
-        raise OptionError(f"{_VARIABLE}={text!r}: give a number of chunks from 1 to 99")
-    return int(text)
 
 
 def plate_chunk_partitions(chunks: int) -> dg.MultiPartitionsDefinition:
@@ -66,6 +50,6 @@ def check_key(key: str) -> None:
     """
     if key_of(name_of(key)) != key:
         raise OptionError(
-            f"partition {key!r}: plate {name_of(key)!r} has the key {key_of(name_of(key))!r}; remove this one, and add "
-            f"the plate by: cytotable-dagster plate add {quote(name_of(key))}"
+            f"partition {key!r}: plate {name_of(key)!r} has the partition key {key_of(name_of(key))!r}; delete this "
+            f"partition, and add that one, or: cytotable-dagster plate add {quote(name_of(key))}"
         )

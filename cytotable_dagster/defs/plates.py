@@ -1,28 +1,40 @@
 """Plates of a Dagster instance: added, listed and removed by the command line and by sensors.
 
-A plate is a partition of `plates`, whose key is its name (see `partitions.key_of`). Where its file is, when it was
-said, is kept in the instance as an observation of the asset `plate_source`, so that the web UI shows it and nothing
-beside the instance has to be looked after.
+A plate is a partition of `plates`, whose key is its name (see `partitions.key_of`). Where its files are is kept in the
+instance as an observation of the asset `plate_source`, so that the web UI shows it and nothing beside the instance has
+to be looked after. A materialization with the same facts goes with it: by observations Dagster tells what is outdated
+of an asset that others make, by materializations what is there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from shlex import quote
+from types import MappingProxyType
+from typing import Any
 
 import dagster as dg
 
 from cytotable_dagster.core.errors import OptionError, UnsafeNameError
+from cytotable_dagster.core.intake.addresses import Found
 from cytotable_dagster.core.model.plate_names import plate_of
-from cytotable_dagster.core.storage.client import check_store
+from cytotable_dagster.core.shown import human_bytes
+from cytotable_dagster.core.storage.address import check_store
 from cytotable_dagster.core.support.written_paths import expanded
+from cytotable_dagster.defs.assets.common import PLATE_SOURCE
 from cytotable_dagster.defs.partitions import key_of, plates
+from cytotable_dagster.defs.refusals import accept
 
-SOURCE = dg.AssetKey("plate_source")
+SOURCE = PLATE_SOURCE
 PLATES = str(plates.name)
-URI_TAG, BATCH_TAG, VERSION_TAG = "cytotable/uri", "cytotable/batch", "cytotable/version"
+# Of runs: the batch is shown in their list, the long ones are not.
+BATCH_TAG, URI_TAG, VERSION_TAG = "batch", ".dagster/cytotable_uri", ".dagster/cytotable_version"
 # Plates, or records of them, that are asked for in one query; SQLite of old takes no more than 999 values.
 _AT_ONCE = 500
+# What is told of a plate's source that no placeholder of an address stands for; and of one that is found by its name.
+_FACTS = ("source", "kind", "size", "bytes", "modified", "added by")
+_BY_NAME = "cytotable/found_by_name"
 
 
 class Known:
@@ -60,6 +72,11 @@ class Known:
             f"cytotable-dagster plate add {quote(barcode)} --source {quote(uri)}"
         )
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the plates are that were added."""
+        return tuple(self._added.values())
+
     def add(self, key: str, uri: str) -> None:
         self._added[key] = uri
 
@@ -85,7 +102,7 @@ def run_tags(uri: str, version: str, places: Mapping[str, str]) -> dict[str, str
     return {
         URI_TAG: uri,
         VERSION_TAG: version,
-        **{f"cytotable/{place}": value for place, value in _batches(places).items()},
+        **_batches(places),
     }
 
 
@@ -94,43 +111,120 @@ def _batches(places: Mapping[str, str]) -> dict[str, str]:
     return {place: value for place, value in places.items() if place != "plate"}
 
 
-def refusal(uri: str, reason: str, places: Mapping[str, str]) -> dg.AssetObservation:
-    """What is told once of a file that cannot be a plate; of no partition, for it has none."""
-    return dg.AssetObservation(
-        asset_key=SOURCE,
-        description=f"refused: {reason}",
-        metadata={"source": uri, "refused": reason, **_batches(places)},
-    )
+def sightings(
+    name: str,
+    uri: str | None,
+    found: Found | None = None,
+    version: str | None = None,
+    *,
+    by: str,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[dg.AssetObservation, dg.AssetMaterialization]:
+    """What is known of a plate's source: its address (None: found by its name), what was found there, and who told.
 
+    Another version, such as an ETag, marks what was made of the plate as outdated.
 
-def observation(
-    name: str, uri: str | None, version: str | None = None, places: Mapping[str, str] | None = None
-) -> dg.AssetObservation:
-    """What is known of a plate's source: its address (None: found by its name), its version (such as the ETag), and
-    what the placeholders of its pattern stand for.
-
-    Another version marks what was made of the plate as outdated.
+    Args:
+        version: where nothing was found.
+        by: `sensor`, `schedule`, `command`, `run`.
+        more: tags.
     """
-    return dg.AssetObservation(
-        asset_key=SOURCE,
-        partition=key_of(name),
-        description=f"Plate {name} is at {uri}" if uri else f"Plate {name} is found by its name",
-        metadata={"source": uri or "", **_batches(places or {})},
-        tags={"dagster/data_version": version or uri or "found by its name"},
-    )
+    known: dict[str, Any] = {"source": uri or ""}
+    if found is not None:
+        known |= {
+            "kind": found.kind,
+            "size": human_bytes(found.size),
+            "bytes": found.size,
+            "modified": dg.MetadataValue.timestamp(found.modified),
+            **_batches(found.places),
+        }
+        version = version_of(found)
+    told: dict[str, Any] = {
+        "asset_key": SOURCE,
+        "partition": key_of(name),
+        "description": f"Plate {name} is at {uri}" if uri else f"Plate {name} is found by its name",
+        "metadata": {**known, "added by": by},
+        "tags": {"dagster/data_version": version or uri or "found by its name", **more},
+    }
+    return dg.AssetObservation(**told), dg.AssetMaterialization(**told)
 
 
-def add(instance: dg.DagsterInstance, name: str, uri: str | None = None, version: str | None = None) -> None:
-    """Make a plate known, or tell anew where a known one is.
+def told_by_run(instance: dg.DagsterInstance, name: str, uri: str, found: Found | None) -> dict[str, str]:
+    """Tell what a run found at a plate's address, unless that was told already.
+
+    Returns:
+        tags of an event that says that it was made of this.
+    """
+    key = key_of(name)
+    before = last_seen(instance, [key]).get(key)
+    if found is not None and (before is None or (before.tags or {}).get("dagster/data_version") != version_of(found)):
+        found = replace(found, places=_places_told(before))
+        by = str(before.metadata["added by"].value) if before and "added by" in before.metadata else "run"
+        # One that is found by its name may be elsewhere another time.
+        told = sightings(name, uri, found, by=by, more={} if _source(before) else {_BY_NAME: "yes"})
+        for event in told:
+            instance.report_runless_asset_event(event)
+        before = told[0]
+    if before is None:
+        return {}
+    newest = instance.get_latest_storage_id_by_partition(SOURCE, dg.DagsterEventType.ASSET_OBSERVATION, {key})
+    name = SOURCE.to_user_string()
+    return {
+        f"dagster/input_data_version/{name}": (before.tags or {}).get("dagster/data_version", ""),
+        f"dagster/input_event_pointer/{name}": str(newest[key]),
+    }
+
+
+def _places_told(before: dg.AssetObservation | None) -> dict[str, str]:
+    """What the placeholders of its pattern stand for, as it was told of a plate."""
+    told = before.metadata if before else {}
+    return {place: str(value.value) for place, value in told.items() if place not in _FACTS}
+
+
+def version_of(found: Found) -> str:
+    """What changes with a source."""
+    return f"{found.version}-{found.size}"
+
+
+def add(
+    instance: dg.DagsterInstance,
+    name: str,
+    uri: str | None = None,
+    version: str | None = None,
+    found: Found | None = None,
+) -> str:
+    """Make a plate known, or tell anew where a known one is; `added`, `changed` or `unchanged`.
+
+    Args:
+        found: what is at the address, where that was looked at.
 
     Raises:
         UnsafeNameError: a name that no plate can have.
         OptionError: a variable in the address that is not set, or a store that is not read.
     """
-    check_store(uri or "")
-    seen = observation(name, None if uri is None else expanded(uri, to_read=True), version)
-    instance.add_dynamic_partitions(PLATES, [key_of(name)])
-    instance.report_runless_asset_event(seen)
+    key = key_of(name)
+    events = sightings(name, None if uri is None else address_of(uri), found, version, by="command")
+    seen = events[0]
+    is_known, before = instance.has_dynamic_partition(PLATES, key), last_seen(instance, [key]).get(key)
+    instance.add_dynamic_partitions(PLATES, [key])
+    if is_known and before is not None and _source(before) == _source(seen):
+        is_told = (before.tags or {}).get("dagster/data_version") == (seen.tags or {}).get("dagster/data_version")
+        if is_told or (found is None and version is None):
+            return "unchanged"
+    for event in events:
+        instance.report_runless_asset_event(event)
+    accept(instance, _source(seen) or "")
+    return "changed" if is_known else "added"
+
+
+def address_of(written: str) -> str:
+    """An address as it was typed, with its variables filled in.
+
+    Raises:
+        OptionError: one that is not set, or a store that is not read.
+    """
+    check_store(written)
+    return expanded(written, to_read=True)
 
 
 def list_plates(instance: dg.DagsterInstance) -> list[tuple[str, str | None]]:
@@ -188,6 +282,8 @@ def last_seen(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, dg
 
 
 def _source(seen: dg.AssetObservation | None) -> str | None:
+    if seen and _BY_NAME in (seen.tags or {}):
+        return None
     return str(seen.metadata["source"].value) or None if seen else None
 
 

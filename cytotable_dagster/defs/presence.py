@@ -14,7 +14,8 @@ import psutil
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-TAG = "cytotable/process"
+# Hidden in the list of runs, for it is long.
+TAG = ".dagster/cytotable_process"
 BEAT_SECONDS = 60
 
 

@@ -1,38 +1,29 @@
-"""Settings: what the user configures in, what `core` takes out.
-
-A field that is not configured is looked up in the environment when a run needs it, never before.
-"""
+"""Where plates are and results go: what the user configures in, what `core` takes out; see also `settings`."""
 
 import os
-import shlex
-import shutil
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from cytotable_dagster.core.errors import OptionError
-from cytotable_dagster.core.execution.runner import Runner, runner, thread_config
 from cytotable_dagster.core.intake.addresses import Pattern
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.intake.patterns import find_by_pattern, whole_pattern
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.names import DEFAULT_NAMES
 from cytotable_dagster.core.model.plate_names import safe_name
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.planning.options import KEEP, Options
-from cytotable_dagster.core.sources.csv.plates import folder_of_plate
-from cytotable_dagster.core.storage.client import is_remote
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.sources.plate_folders import folder_of_plate
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.written_paths import expanded
-from cytotable_dagster.loading import loaded
-
-if TYPE_CHECKING:
-    from parsl import Config
+from cytotable_dagster.defs.settings import WAREHOUSE, setting
 
 
 class PlateSource(dg.ConfigurableResource):
@@ -40,7 +31,7 @@ class PlateSource(dg.ConfigurableResource):
 
     location: str | None = Field(
         default=None,
-        description="A folder or s3:// prefix that holds {plate}.sqlite, or a pattern such as "
+        description="A folder or prefix of a store that holds {plate}.sqlite, or a pattern such as "
         "s3://bucket/backend/{batch}/{plate}/{plate}.sqlite, or s3://bucket/{batch}/{plate}/analysis/ for plates that "
         "are folders of CSV files; asked for plates that were added without an address. "
         "Default: CYTOTABLE_SOURCE, else ./plates.",
@@ -56,7 +47,7 @@ class PlateSource(dg.ConfigurableResource):
         "plate is not whole. Default: CYTOTABLE_MARKER, else none.",
     )
     endpoint_url: str | None = Field(
-        default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
+        default=None, description="Of an S3 store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
     )
     no_sign_request: bool | None = Field(
         default=None, description="Public data, no credentials. Default: CYTOTABLE_NO_SIGN_REQUEST=1."
@@ -79,44 +70,52 @@ class PlateSource(dg.ConfigurableResource):
         """The plate of this name: at the address given, else where the pattern says."""
         if uri is not None:
             return Plate(name, uri)
-        return find_by_pattern(self._location(), name, self.cloud())
+        return find_by_pattern(self._location(), name, self.copies().store)
 
     def pattern(self) -> Pattern:
         """The addresses at which plates are looked for; absolute."""
         text = whole_pattern(self._location())
         if not is_remote(text):
             text = str(Path(text).absolute()) + "/" * text.endswith("/")
-        return Pattern(text, self.marker or os.environ.get("CYTOTABLE_MARKER") or None)
+        return Pattern(text, setting(self.marker, "CYTOTABLE_MARKER"))
 
-    def cloud(self) -> dict[str, Any]:
-        """Options of the cloud client."""
+    def copies(self) -> Cache:
+        """Where plates of a store are kept, and how that store is spoken to.
+
+        Raises:
+            OptionError: a limit that is none.
+        """
+        return Cache.checked(self.store_options())
+
+    def store_options(self) -> dict[str, Any]:
+        """The same as arguments of the library's functions."""
         unsigned = self.no_sign_request
         if unsigned is None:
             unsigned = os.environ.get("CYTOTABLE_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes")
         options = {
-            "local_cache_dir": _setting(self.cache, "CYTOTABLE_CACHE", "plate_cache"),
-            "endpoint_url": self.endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL"),
+            "local_cache_dir": setting(self.cache, "CYTOTABLE_CACHE", "plate_cache"),
+            "endpoint_url": setting(self.endpoint_url, "CYTOTABLE_ENDPOINT_URL"),
             "no_sign_request": unsigned or None,
-            "cache_limit": self.cache_limit or os.environ.get("CYTOTABLE_CACHE_LIMIT") or None,
+            "cache_limit": setting(self.cache_limit, "CYTOTABLE_CACHE_LIMIT"),
         }
         return {name: value for name, value in options.items() if value is not None}
 
     def _location(self) -> str:
-        location = expanded(_setting(self.location, "CYTOTABLE_SOURCE", "plates"), to_read=True)
-        pattern = self.plate_pattern or os.environ.get("CYTOTABLE_PLATE_PATTERN")
+        location = expanded(setting(self.location, "CYTOTABLE_SOURCE", "plates"), to_read=True)
+        pattern = setting(self.plate_pattern, "CYTOTABLE_PLATE_PATTERN")
         if not pattern or "{plate}" in location:
             return location
         return f"{location.rstrip('/')}/{folder_of_plate(pattern)}/"
 
     def preset_name(self) -> str | None:
-        return self.preset or os.environ.get("CYTOTABLE_PRESET") or None
+        return setting(self.preset, "CYTOTABLE_PRESET")
 
 
 class Lake(dg.ConfigurableResource):
     """Where results go, a folder for each plate or a prefix for each of a store; and what they are like."""
 
     folder: str | None = Field(
-        default=None, description="A folder or an s3:// prefix. Default: CYTOTABLE_LAKE, else ./lake."
+        default=None, description="A folder or a prefix of a store. Default: CYTOTABLE_LAKE, else ./lake."
     )
     work: str | None = Field(
         default=None,
@@ -124,7 +123,7 @@ class Lake(dg.ConfigurableResource):
         "CYTOTABLE_WORK, else plate_work beside the cache.",
     )
     endpoint_url: str | None = Field(
-        default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
+        default=None, description="Of an S3 store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
     )
 
     names: str | None = Field(
@@ -164,13 +163,13 @@ class Lake(dg.ConfigurableResource):
         """How plates are converted."""
         return Options.checked(
             chunks=chunks,
-            names=_setting(self.names, "CYTOTABLE_NAMES", DEFAULT_NAMES),
-            unmatched=_setting(self.unmatched, "CYTOTABLE_UNMATCHED", KEEP),
-            encoding=_setting(self.encoding, "CYTOTABLE_ENCODING", "utf-8"),
-            delimiter=self.delimiter or os.environ.get("CYTOTABLE_DELIMITER") or None,
-            decimal=self.decimal or os.environ.get("CYTOTABLE_DECIMAL") or None,
-            site_pattern=self.site_pattern or os.environ.get("CYTOTABLE_SITE_PATTERN") or None,
-            equal_sites=self.equal_sites or os.environ.get("CYTOTABLE_EQUAL_SITES") or None,
+            names=setting(self.names, "CYTOTABLE_NAMES", DEFAULT_NAMES),
+            unmatched=setting(self.unmatched, "CYTOTABLE_UNMATCHED", KEEP),
+            encoding=setting(self.encoding, "CYTOTABLE_ENCODING", "utf-8"),
+            delimiter=setting(self.delimiter, "CYTOTABLE_DELIMITER"),
+            decimal=setting(self.decimal, "CYTOTABLE_DECIMAL"),
+            site_pattern=setting(self.site_pattern, "CYTOTABLE_SITE_PATTERN"),
+            equal_sites=setting(self.equal_sites, "CYTOTABLE_EQUAL_SITES"),
         )
 
     def of(self, plate: str) -> PlateFolder:
@@ -179,11 +178,11 @@ class Lake(dg.ConfigurableResource):
 
     def folders(self, names: Iterable[str]) -> dict[str, PlateFolder]:
         """The folders of plates, called as they are (see `plate_names`)."""
-        lake = destination_of(_setting(self.folder, "CYTOTABLE_LAKE", "lake"), store_options(self.endpoint_url))
+        lake = destination_of(setting(self.folder, "CYTOTABLE_LAKE", "lake"), store_to_write(self.endpoint_url))
         if isinstance(lake, LocalDestination):
             return {name: PlateFolder(lake.root / safe_name(name)) for name in names}
-        beside = Path(expanded(_setting(None, "CYTOTABLE_CACHE", "plate_cache"))).with_name("plate_work")
-        work = Path(expanded(_setting(self.work, "CYTOTABLE_WORK", str(beside)))).absolute()
+        beside = Path(expanded(setting(None, "CYTOTABLE_CACHE", "plate_cache"))).with_name("plate_work")
+        work = Path(expanded(setting(self.work, "CYTOTABLE_WORK", str(beside)))).absolute()
         return {name: PlateFolder(work / safe_name(name), lake) for name in names}
 
 
@@ -191,7 +190,7 @@ class Dataset(dg.ConfigurableResource):
     """Where the tables of all plates go, and which plates are in them. What lies there belongs to its assets."""
 
     folder: str | None = Field(
-        default=None, description="A folder or an s3:// prefix. Default: CYTOTABLE_DATASET, else ./dataset."
+        default=None, description="A folder or a prefix of a store. Default: CYTOTABLE_DATASET, else ./dataset."
     )
     plates: str | None = Field(
         default=None,
@@ -199,16 +198,28 @@ class Dataset(dg.ConfigurableResource):
         "Default: CYTOTABLE_DATASET_PLATES, else all.",
     )
     endpoint_url: str | None = Field(
-        default=None, description="Of a store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
+        default=None, description="Of an S3 store that is not AWS. Default: CYTOTABLE_ENDPOINT_URL."
     )
 
     def destination(self) -> Destination:
-        options = store_options(self.endpoint_url)
-        return destination_of(_setting(self.folder, "CYTOTABLE_DATASET", "dataset"), options)
+        store = store_to_write(self.endpoint_url)
+        return destination_of(setting(self.folder, "CYTOTABLE_DATASET", "dataset"), store)
 
     def chosen(self) -> list[str]:
         """Patterns of the plates' names."""
-        return [name.strip() for name in _setting(self.plates, "CYTOTABLE_DATASET_PLATES", "*").split(",")]
+        return [name.strip() for name in setting(self.plates, "CYTOTABLE_DATASET_PLATES", "*").split(",")]
+
+
+class Warehouse(dg.ConfigurableResource):
+    """Where the warehouse is made of the dataset's single cells. What lies there belongs to its asset."""
+
+    folder: str | None = Field(
+        default=None,
+        description="A folder of this machine. Default: CYTOTABLE_WAREHOUSE, without which there is no such asset.",
+    )
+
+    def root(self) -> Path:
+        return Path(expanded(setting(self.folder, WAREHOUSE, "warehouse"))).absolute()
 
 
 class Webhook(dg.ConfigurableResource):
@@ -227,103 +238,10 @@ class Webhook(dg.ConfigurableResource):
     )
 
     def address(self) -> str | None:
-        return self.url or os.environ.get("CYTOTABLE_WEBHOOK_URL") or None
+        return setting(self.url, "CYTOTABLE_WEBHOOK_URL")
 
 
-class ParslCluster(dg.ConfigurableResource):
-    """What the chunks are converted on; a Parsl kernel is started for each step that needs one, and cleaned up."""
-
-    executor: str | None = Field(
-        default=None,
-        description="threads; processes (a HighThroughputExecutor on this machine); or module:function, which "
-        "returns a parsl.Config, for a cluster; the module is installed, or in the folder that Dagster was started in. "
-        "Default: CYTOTABLE_EXECUTOR, else threads.",
-    )
-    workers: int | None = Field(
-        default=None, description="Threads or processes. Default: CYTOTABLE_WORKERS, else one a core."
-    )
-
-    @contextmanager
-    def runner(self, scratch: Path) -> Iterator[Runner]:
-        """A runner on a kernel of its own; Parsl's files go into `scratch`."""
-        with runner(self.config(scratch), scratch) as run:
-            yield run
-
-    def check(self) -> None:
-        """See whether a kernel can be made of the settings, before a plate is fetched.
-
-        Raises:
-            OptionError: it cannot.
-        """
-        _workers(self.workers)
-        if self._chosen() not in ("threads", "processes"):
-            _loaded_config(self._chosen())
-
-    def config(self, scratch: Path) -> "Config":
-        chosen = self._chosen()
-        workers = _workers(self.workers)
-        if chosen == "threads":
-            return thread_config(workers)
-        if chosen == "processes":
-            return _process_config(workers, scratch)
-        return _loaded_config(chosen)
-
-    def _chosen(self) -> str:
-        return _setting(self.executor, "CYTOTABLE_EXECUTOR", "threads")
-
-
-def _setting(configured: str | None, variable: str, default: str) -> str:
-    return configured or os.environ.get(variable) or default
-
-
-def store_options(endpoint_url: str | None) -> dict[str, Any]:
-    """Options of a client that writes: credentials are those of the environment."""
-    endpoint = endpoint_url or os.environ.get("CYTOTABLE_ENDPOINT_URL")
-    return {"endpoint_url": endpoint} if endpoint else {}
-
-
-def _workers(configured: int | None) -> int:
-    text = str(configured or os.environ.get("CYTOTABLE_WORKERS") or os.cpu_count() or 1)
-    if not text.isdigit() or int(text) < 1:
-        raise OptionError(f"CYTOTABLE_WORKERS={text!r}: give a number from 1")
-    return int(text)
-
-
-def _process_config(workers: int, scratch: Path) -> "Config":
-    from parsl import Config, HighThroughputExecutor
-    from parsl.providers import LocalProvider
-
-    # Parsl looks for its scripts on the PATH, where an environment that is not activated is not.
-    scripts = Path(sys.executable).parent
-    # A run that is killed would leave its interchange, and that its workers; on Linux the kernel can end it too.
-    mortal = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-    return Config(
-        executors=[
-            HighThroughputExecutor(
-                interchange_launch_cmd=[*mortal, str(scripts / "interchange.py")],
-                label="processes",
-                address="127.0.0.1",
-                loopback_address="127.0.0.1",
-                max_workers_per_node=workers,
-                worker_logdir_root=str(scratch / "parsl"),
-                heartbeat_period=5,
-                heartbeat_threshold=20,
-                provider=LocalProvider(
-                    init_blocks=1, max_blocks=1, worker_init=f"export PATH={shlex.quote(str(scripts))}:$PATH"
-                ),
-            )
-        ],
-        run_dir=str(scratch / "parsl"),
-        initialize_logging=False,
-        usage_tracking=0,
-    )
-
-
-def _loaded_config(address: str) -> "Config":
-    """What the user's function at `module:function` returns."""
-    found = loaded(address, f"executor {address!r}", "give threads, processes or module:function")
-    from parsl import Config
-
-    if not isinstance(found, Config):
-        raise OptionError(f"executor {address!r}: a parsl.Config is expected, not a {type(found).__name__}")
-    return found
+def store_to_write(endpoint_url: str | None) -> Store:
+    """The store that results go to: credentials are those of the environment."""
+    endpoint = setting(endpoint_url, "CYTOTABLE_ENDPOINT_URL")
+    return Store.checked({"endpoint_url": endpoint} if endpoint else {})

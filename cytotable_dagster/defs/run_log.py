@@ -4,17 +4,24 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cytotable_dagster.core.support.pacing import lines
+from cytotable_dagster.core.support.telling import watched
+
 _CONVERTER = logging.getLogger("cytotable_dagster")
 
 
 @contextmanager
 def in_run_log(log: logging.Logger) -> Iterator[None]:
-    """Remarks of the converter, such as that it compiles its readers, go to a run's log while the block lasts."""
-    handler = _To(log)
+    """While the block lasts, a run's log has the converter's remarks (that it compiles its readers, what it planned)
+    and how far its steps are, in a bounded number of lines."""
+    handler, level = _To(log), _CONVERTER.level
     _CONVERTER.addHandler(handler)
+    _CONVERTER.setLevel(logging.INFO)
     try:
-        yield
+        with watched(lines(log.info)):
+            yield
     finally:
+        _CONVERTER.setLevel(level)
         _CONVERTER.removeHandler(handler)
 
 

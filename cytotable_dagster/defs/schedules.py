@@ -50,11 +50,11 @@ def nightly_schedule(*, seconds: float = _SECONDS, limit: int = _PLATES) -> dg.S
         memory = kept.memory.forgotten({name for name, version in kept.asked.items() if version not in asked})
         requests: dict[str, dg.RunRequest] = {}
         files, reasons = 0, list[str]()
-        with listing(pattern, plate_files.cloud()) as source:
+        with listing(pattern, plate_files.copies().store) as source:
             while len(requests) < limit and (left := until - time.monotonic()) > 0:
                 wanted = min(_PLATES_AT_ONCE, limit - len(requests))
                 seen = look(source, pattern, memory, limit=wanted, seconds=left, every=True)
-                found = asked_for(instance, source, seen, until)
+                found = asked_for(instance, source, seen, until, by="schedule")
                 _record(instance, found)
                 memory, files = found.memory, files + len(seen.ready)
                 new = [request for request in found.requests if request.tags[plates.VERSION_TAG] not in asked]
@@ -98,7 +98,7 @@ class _Kept:
 
 
 def _record(instance: dg.DagsterInstance, found: Asked) -> None:
-    """Partitions and observations, which a schedule cannot return."""
+    """Partitions and events, which a schedule cannot return."""
     if found.new:
         instance.add_dynamic_partitions(plates.PLATES, list(found.new))
     for event in found.events:

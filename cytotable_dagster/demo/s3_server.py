@@ -111,10 +111,17 @@ def upload_tree(
     Returns:
         The objects' addresses, `s3://bucket/key`, in order.
     """
+    s3_client(server.endpoint_url).create_bucket(Bucket=bucket, ACL="public-read")
+    return upload_files(server.endpoint_url, folder, bucket, multipart_threshold=multipart_threshold)
+
+
+def upload_files(
+    endpoint_url: str, folder: Path, bucket: str, *, multipart_threshold: int = MULTIPART_THRESHOLD
+) -> list[str]:
+    """The same into a bucket that is there."""
     from boto3.s3.transfer import TransferConfig
 
-    client = s3_client(server.endpoint_url)
-    client.create_bucket(Bucket=bucket, ACL="public-read")
+    client = s3_client(endpoint_url)
     config = TransferConfig(multipart_threshold=multipart_threshold)
     uris = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -8,10 +8,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.defs.home import LOCATION, set_pools, write_settings
@@ -19,6 +21,8 @@ from cytotable_dagster.defs.home import LOCATION, set_pools, write_settings
 HOST = "127.0.0.1"
 _START_SECONDS = 120
 _STOP_SECONDS = 20
+# Where somebody waits for the end of both.
+_IMPATIENT_SECONDS = 4
 
 
 class ServersError(CytoTableError, OSError):
@@ -55,8 +59,11 @@ def dagster_servers(home: Path, settings: Mapping[str, str], port: int = 0) -> I
     Raises:
         ServersError: one did not start; the message has its last line.
     """
-    with daemon(home, settings), web_server(home, settings, port) as server:
-        yield server
+    with daemon(home, settings) as other, web_server(home, settings, port) as server:
+        try:
+            yield server
+        finally:
+            end_groups([server.pid, other.pid], _IMPATIENT_SECONDS)
 
 
 @contextmanager
@@ -101,24 +108,28 @@ def _server(
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
     """End the leader of a process group and all that it started."""
-    for what in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, what)
-        except ProcessLookupError:
-            break
-        deadline = time.monotonic() + _STOP_SECONDS
-        while _group_lives(process) and time.monotonic() < deadline:
-            time.sleep(0.1)
+    end_groups([process.pid], _STOP_SECONDS)
     process.wait()
 
 
-def _group_lives(process: "subprocess.Popen[bytes]") -> bool:
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def end_groups(leaders: Sequence[int], seconds: float) -> None:
+    """Ask process groups to end, all at once, and after so many seconds make those end that have not."""
+    for what in (signal.SIGTERM, signal.SIGKILL):
+        for leader in leaders:
+            with suppress(ProcessLookupError):
+                os.killpg(leader, what)
+        deadline = time.monotonic() + seconds
+        while any(map(_group_lives, leaders)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def _group_lives(leader: int) -> bool:
+    """Whether any process of a group does something still; one that has ended and is not yet waited for does not."""
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -144,5 +155,6 @@ def free_port(port: int = 0) -> int:
     try:
         with socket.create_server((HOST, port)) as server:
             return int(server.getsockname()[1])
-    except OSError as error:
-        raise ServersError(f"port {port} of {HOST} cannot be used ({error.strerror}); choose another") from error
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else "ports are numbers from 0 to 65535"
+        raise ServersError(f"port {port} of {HOST} cannot be used ({why}); choose another") from error

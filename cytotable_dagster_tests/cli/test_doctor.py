@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from cytotable_dagster.cli.main import main
-from cytotable_dagster.core.kernels.code_cache import VARIABLE
+from cytotable_dagster.core.environment import KERNEL_CACHE
 from cytotable_dagster.core.support.leftovers import owned_file, owned_folder
 from cytotable_dagster.defs.home import write_settings
+from cytotable_dagster_tests.stores.servers import PROVIDERS
 
 
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder, and no setting."""
-    for name in [name for name in os.environ if name.startswith("CYTOTABLE_") and name != VARIABLE]:
+    for name in [name for name in os.environ if name.startswith("CYTOTABLE_") and name != KERNEL_CACHE]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -34,7 +35,7 @@ def _said(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[
 def test_all_is_well_where_nothing_is_set(in_folder: Path, capsys):
     status, states, said = _said(capsys, "--compile")
     assert status == 0
-    assert states.pop("Dagster") == "note"
+    assert (states.pop("Dagster"), states.pop("plates")) == ("note", "note")
     assert set(states.values()) == {"ok"}
     assert "compiled, in" in said["readers"]
     assert f"{in_folder}/lake: will be made" in said["lake"]
@@ -43,14 +44,19 @@ def test_all_is_well_where_nothing_is_set(in_folder: Path, capsys):
 
 def test_what_cannot_be_written_is_wrong(in_folder: Path, capsys, monkeypatch):
     (in_folder / "file").touch()
-    for name in ("CYTOTABLE_CACHE", "CYTOTABLE_LAKE", "CYTOTABLE_DATASET"):
+    for name in ("CYTOTABLE_CACHE", "CYTOTABLE_LAKE", "CYTOTABLE_DATASET", "CYTOTABLE_WAREHOUSE"):
         monkeypatch.setenv(name, str(in_folder / "file" / "below"))
     monkeypatch.setenv("DAGSTER_HOME", str(in_folder))
     status, states, _ = _said(capsys)
     assert status == 1
-    assert {what for what, state in states.items() if state == "wrong"} == {"Dagster", "cache", "lake", "dataset"}
+    places = {"cache", "lake", "dataset", "warehouse"}
+    assert {what for what, state in states.items() if state == "wrong"} == {"Dagster", *places}
     write_settings(in_folder)
-    assert _said(capsys)[1]["Dagster"] == "ok"
+    states = _said(capsys)[1]
+    assert (states["Dagster"], states["pools"]) == ("ok", "wrong")
+    assert main(["home"]) == 0
+    capsys.readouterr()
+    assert "fetch 2, parsl 2" in _said(capsys)[2]["pools"]
 
 
 def test_what_is_wrong_is_one_line_on_stderr(in_folder: Path, capsys, monkeypatch):
@@ -59,16 +65,29 @@ def test_what_is_wrong_is_one_line_on_stderr(in_folder: Path, capsys, monkeypatc
     assert capsys.readouterr().err.splitlines() == ["cytotable-dagster: to be mended: Dagster"]
 
 
-def test_a_store_is_asked_and_its_error_told(in_folder: Path, capsys, monkeypatch, results_server):
-    monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", results_server.endpoint_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    monkeypatch.setenv("CYTOTABLE_LAKE", "s3://results/lake")
-    monkeypatch.setenv("CYTOTABLE_DATASET", "s3://no-such-bucket/dataset")
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_store_is_asked_and_its_error_told(in_folder: Path, capsys, monkeypatch, store_here, provider):
+    for name, value in store_here.server.environment(store_here.passing.endpoint_url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CYTOTABLE_LAKE", f"{provider}://results/lake")
+    monkeypatch.setenv("CYTOTABLE_DATASET", f"{provider}://no-such-bucket/dataset")
+    monkeypatch.setenv("CYTOTABLE_WAREHOUSE", f"{provider}://results/warehouse")
+    monkeypatch.setenv("CYTOTABLE_SOURCE", f"{provider}://no-such-bucket/{{batch}}/{{plate}}.sqlite")
     status, states, said = _said(capsys)
-    assert (status, states["lake"], states["dataset"]) == (1, "ok", "wrong")
+    assert (status, states["lake"], states["dataset"], states["plates"]) == (1, "ok", "wrong", "wrong")
     assert "no-such-bucket" in said["dataset"]
+    assert "name a folder" in said["warehouse"]
     assert f"{in_folder}/plate_work" in said["plans and chunks"]
+
+
+def test_programs_are_given_the_same_and_what_caches_hold(in_folder: Path, capsys, monkeypatch):
+    (in_folder / "plate_cache").mkdir()
+    (in_folder / "plate_cache" / "P1.sqlite").write_bytes(bytes(123_456))
+    monkeypatch.setenv("CYTOTABLE_LAKE", str(in_folder / "plate_cache" / "P1.sqlite"))
+    assert main(["doctor", "--json"]) == 1
+    found = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert found["cache"]["state"] == "ok" and "holds 123 kB" in found["cache"]["detail"]
+    assert found["lake"]["state"] == "wrong"
 
 
 def test_readers_that_are_not_compiled_are_told_and_where_they_would_be(in_folder: Path, capsys, monkeypatch):
@@ -76,17 +95,17 @@ def test_readers_that_are_not_compiled_are_told_and_where_they_would_be(in_folde
     for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(in_folder / "home"))
-    monkeypatch.setenv(VARIABLE, str(in_folder / "kernels"))
+    monkeypatch.setenv(KERNEL_CACHE, str(in_folder / "kernels"))
     monkeypatch.setattr("tempfile.tempdir", str(in_folder))
     _, states, said = _said(capsys)
     assert states["readers"] == "note"
     assert str(in_folder / "kernels") in said["readers"]
     # Nor in the temporary folder.
-    monkeypatch.setenv(VARIABLE, str(in_folder / "home" / "below"))
+    monkeypatch.setenv(KERNEL_CACHE, str(in_folder / "home" / "below"))
     (in_folder / f"cytotable_dagster-{os.geteuid()}").touch()
     status, states, said = _said(capsys)
     assert (status, states["readers"]) == (1, "wrong")
-    assert VARIABLE in said["readers"]
+    assert KERNEL_CACHE in said["readers"]
 
 
 def test_what_killed_processes_left_is_removed_wherever_it_lies(in_folder: Path, monkeypatch, capsys):
@@ -137,7 +156,7 @@ def test_a_publication_that_was_cut_off_is_finished(in_folder: Path, capsys):
 
 
 def test_what_a_killed_process_left_in_a_store_is_undone(in_store, in_folder: Path, monkeypatch, capsys):
-    monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", in_store.cloud["endpoint_url"])
+    monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", in_store.store.options["endpoint_url"])
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     for below in (".cytotable", ".cytotable/cells.parquet"):

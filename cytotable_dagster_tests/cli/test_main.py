@@ -9,16 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import cytotable_dagster
+from cytotable_dagster import read_table
 from cytotable_dagster.cli.main import main
 from cytotable_dagster_tests.core.conftest import names_in
-from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, write_sqlite
 from cytotable_dagster_tests.core.sources.csv import test_csv
 from cytotable_dagster_tests.core.sources.npz import test_npz
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_sqlite(tmp_path / "source" / "P1.sqlite", plate(JUMP, sites(3, 2)))
 
 
 def _run(*arguments: object) -> int:
@@ -29,14 +25,31 @@ def test_a_plate_is_converted_and_the_result_printed(source, tmp_path, capsys):
     assert _run("convert", source, tmp_path / "out") == 0
     printed = capsys.readouterr()
     assert names_in(tmp_path / "out") == ["Cells.parquet", "Cytoplasm.parquet", "Image.parquet", "Nuclei.parquet"]
-    assert printed.out.splitlines()[0].split() == ["file", "rows", "columns", "bytes", "seconds"]
-    assert str(tmp_path / "out" / "Cells.parquet") in printed.out
+    where, heads, *_ = printed.out.splitlines()
+    assert where == f"in {tmp_path / 'out'}:"
+    assert heads.split() == ["file", "rows", "columns", "size", "seconds"]
+    tables = [
+        line for line in printed.out.splitlines() if line.startswith(("file ", "table ", "Cytoplasm.", "Cytoplasm "))
+    ]
+    assert len(tables) == 4 and max(map(len, tables)) <= 80
 
 
-def test_without_a_terminal_progress_is_one_plain_line_a_table(source, tmp_path, capsys):
+def test_one_plate_of_one_is_called_so(source, tmp_path, capsys):
+    (tmp_path / "plates").mkdir()
+    source.rename(tmp_path / "plates" / "P1.sqlite")
+    (tmp_path / "plates" / "P2.sqlite").touch()
+    assert _run("convert", tmp_path / "plates", tmp_path / "out", "--on-error", "skip") == 1
+    printed = capsys.readouterr()
+    assert "1 plate converted in" in printed.out
+    assert printed.err.splitlines()[-1] == "cytotable-dagster: 1 of 2 plates was skipped: P2"
+
+
+def test_without_a_terminal_progress_is_plain_lines_to_the_end_of_each_table(source, tmp_path, capsys):
     assert _run("convert", source, tmp_path / "out", "--chunk-size", 2) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert sorted(lines) == [f"{name}: 2 of 2" for name in ("Cells", "Cytoplasm", "Image", "Nuclei")]
+    assert lines[0] == "tables looked through: 4 of 4"
+    steps = [f"{name}: {done} of 2" for name in ("Cells", "Cytoplasm", "Image", "Nuclei") for done in (1, 2)]
+    assert sorted(lines[1:]) == steps
 
 
 def test_every_option_reaches_the_conversion(source, tmp_path, capsys):
@@ -77,11 +90,30 @@ def test_options_of_the_joined_table_reach_the_conversion(source, tmp_path, opti
     assert columns is None or metadata.num_columns == columns
 
 
+def test_anndata_is_chosen_by_name_or_option(source, tmp_path, capsys):
+    assert _run("convert", source, tmp_path / "cells.h5ad") == 0
+    assert "cells.h5ad" in capsys.readouterr().out
+    assert _run("convert", source, tmp_path / "cells", "--dest-datatype", "anndata_zarr", "--targets", "cells") == 0
+    assert (tmp_path / "cells.h5ad").read_bytes()[1:4] == b"HDF" and (tmp_path / "cells" / ".zgroup").exists()
+
+
+def test_plates_are_put_into_a_warehouse(source, tmp_path, capsys):
+    options = ("convert", source, tmp_path / "warehouse", "--dest-backend", "iceberg")
+    assert _run(*options) == 0
+    assert str(tmp_path / "warehouse") in capsys.readouterr().out
+    assert _run(*options) != 0
+    assert "is in the warehouse; replace it with" in capsys.readouterr().err
+    assert _run(*options, "--overwrite") == 0
+    assert len(read_table(tmp_path / "warehouse")) == 5
+
+
 def test_join_and_no_join_override_the_destination(source, tmp_path):
     assert _run("convert", source, tmp_path / "out", "--join") == 0
     assert names_in(tmp_path / "out") == ["single_cells.parquet"]
     assert _run("convert", source, tmp_path / "x.parquet", "--no-join") == 0
     assert "Cells.parquet" in names_in(tmp_path / "x.parquet")
+    assert _run("convert", source, tmp_path / "both", "--both") == 0
+    assert {"Cells.parquet", "single_cells.parquet"} < {*names_in(tmp_path / "both")}
 
 
 def test_a_parsl_config_is_loaded_by_name(source, tmp_path):
@@ -141,6 +173,7 @@ def test_a_destination_that_exists_is_a_failure_unless_overwrite(source, tmp_pat
         ["transform"],
         ["inspect"],
         ["inspect", "x", "--source-datatype", "xls"],
+        ["dataset"],
     ],
 )
 def test_a_command_that_is_not_understood_is_status_2(arguments, capsys):
@@ -171,6 +204,23 @@ def test_inspect_shows_dialect_tables_rows_columns_size_and_chunks(source, capsy
     assert lines["Cells"].split()[:4] == ["Cells", "Cells", "5", "5"]
     assert lines["Nuclei"].split()[:4] == ["Nuclei", "Nuclei", "7", "5"]
     assert names_in(tmp_path) == before
+
+
+def test_inspect_tells_what_a_conversion_complains_of(source, capsys, tmp_path):
+    assert _run("inspect", source) == 0
+    complained = capsys.readouterr().out.split("refuses:\n")[1].splitlines()
+    assert _run("convert", source, tmp_path / "out", "--report", tmp_path / "report.json") == 0
+    assert [line.strip() for line in complained] == json.loads((tmp_path / "report.json").read_text())["problems"]
+
+
+def test_inspect_gives_programs_the_same(source, capsys, tmp_path):
+    assert _run("inspect", source, "--chunk-size", 2, "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["plate"], found["bytes"], found["preset"]) == ("P1", source.stat().st_size, JUMP)
+    assert [(chunk["images"], chunk["rows"]["Cells"]) for chunk in found["chunks"]] == [(1, 3), (1, 2)]
+    assert {table["table"]: table["rows"] for table in found["tables"]}["Nuclei"] == 7
+    assert found["base"] == "Cytoplasm" and set(found["joined"]) == {"Cells", "Nuclei"}
+    assert len(found["problems"]) == 2
 
 
 def test_inspect_names_tables_that_would_not_be_converted(tmp_path, capsys):
@@ -208,7 +258,7 @@ def test_the_report_is_printed_and_written_where_asked(source, tmp_path, capsys)
 
 def test_strict_fails_in_one_line_and_still_writes_the_report(source, tmp_path, capsys):
     assert _run("convert", source, tmp_path / "out", "--strict", "--report", tmp_path / "report.json") == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["problems"][0] in line
     assert not (tmp_path / "out").exists()
@@ -244,7 +294,7 @@ def test_folders_of_files_are_converted_and_inspected(tmp_path, capsys):
     assert _run("convert", tmp_path / "P1", tmp_path / "out", *options) == 0
     assert pq.read_table(tmp_path / "out" / "Image.parquet")["Metadata_Well"].to_pylist() == ["Zürich"]
     assert _run("convert", tmp_path / "P1", tmp_path / "again", *options[:2]) == 1
-    assert "pass encoding=" in capsys.readouterr().err
+    assert "pass --encoding" in capsys.readouterr().err
     test_npz.site(tmp_path / "P2" / "a.npz")
     assert _run("inspect", tmp_path / "P2") == 0
     assert _run("convert", tmp_path / "P2", tmp_path / "deep", "--source-datatype", "npz", "--strict") == 0

@@ -4,12 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.arrivals import Look, Memory, look
 from cytotable_dagster.core.intake.listing import listing
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.demo.s3_server import S3Server, s3_client
+
+if TYPE_CHECKING:
+    from cytotable_dagster_tests.conftest import StoreHere
 
 NESTED = "{batch}/{plate}/{plate}.sqlite"
 BUCKETS: Iterator[str] = (f"arrivals-{number}" for number in range(10**6))
@@ -37,7 +41,7 @@ class Place:
         now: Callable[[], float] = time.time,
     ) -> Look:
         whole = Pattern(self.root + pattern, self.marker)
-        with listing(whole, self.cloud) as source:
+        with listing(whole, Store.checked(self.cloud)) as source:
             # As a scheduler keeps it.
             seen = look(
                 source, whole, Memory.loaded(memory.dumped()), limit=limit, seconds=seconds, every=every, now=now
@@ -69,6 +73,17 @@ def bucket(server: S3Server, name: str) -> Place:
         lambda key, content: client.put_object(Bucket=name, Key=key, Body=content, ACL="public-read"),
         lambda key: client.delete_object(Bucket=name, Key=key),
         {"endpoint_url": server.endpoint_url, "no_sign_request": True},
+    )
+
+
+def container(here: "StoreHere", name: str) -> Place:
+    """The same in another store."""
+    here.server.create_bucket(name)
+    return Place(
+        f"{here.provider}://{name}/",
+        lambda key, content: here.server.put(name, key, content),
+        lambda key: here.server.delete(name, key),
+        here.options,
     )
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, write_sqlite
 
 # The machine may be busy: time is no property.
@@ -87,7 +88,7 @@ def results(request: pytest.FixtureRequest, tmp_path: Path) -> Results:
     if request.param == "folder":
         return Results(LocalDestination(tmp_path / "results"), {})
     place = request.getfixturevalue("in_store")
-    return Results(place, {"dest_cloud": place.cloud})
+    return Results(place, {"dest_cloud": place.store.options})
 
 
 def names_in(folder: Path) -> list[str]:

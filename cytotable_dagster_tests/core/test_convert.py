@@ -1,6 +1,5 @@
 """convert(): what each parameter does, and what the result tells."""
 
-import hashlib
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 import cytotable_dagster
 from cytotable_dagster import PRESETS, ConversionResult, convert
@@ -23,6 +23,7 @@ from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError
 from cytotable_dagster.core.parquet.writing import read_facts
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, Site, plate, sites
+from cytotable_dagster_tests.digests import digest
 
 FOUR = ["Cells.parquet", "Cytoplasm.parquet", "Image.parquet", "Nuclei.parquet"]
 
@@ -284,14 +285,14 @@ def test_rows_are_sorted_even_where_it_is_not_asked_for(make_plate, tmp_path):
 def test_a_destination_that_exists_is_left_as_it_is_unless_overwrite(make_plate, results, dest):
     source = make_plate()
     first = convert(source, results.at(dest), **results.options)
-    before = [results.content(output.path) for output in first.outputs]
+    before = [digest(results.content(output.path)) for output in first.outputs]
     with pytest.raises(DestinationExistsError, match="overwrite=True") as caught:
         convert(source, results.at(dest), chunk_size=1, **results.options)
     assert isinstance(caught.value, FileExistsError)
     assert any(str(output.path) in str(caught.value) for output in first.outputs)
-    assert [results.content(output.path) for output in first.outputs] == before
+    assert [digest(results.content(output.path)) for output in first.outputs] == before
     again = convert(source, results.at(dest), overwrite=True, chunk_size=1, **results.options)
-    assert [results.content(output.path) for output in again.outputs] != before
+    assert [digest(results.content(output.path)) for output in again.outputs] != before
 
 
 def test_what_lies_beside_the_results_is_left_alone(make_plate, tmp_path):
@@ -337,9 +338,12 @@ def test_a_file_where_a_folder_is_to_be_is_refused(make_plate, tmp_path, dest):
         ({"no_sign_requests": True}, TypeError, "no_sign_request"),
         ({"dest_datatype": "csv"}, OptionError, "'csv'"),
         ({"concat": "no"}, OptionError, "concat 'no'"),
+        ({"join": "all"}, OptionError, "join 'all'"),
+        ({"join": "both", "dest_path": "out.parquet"}, OptionError, "give a folder as dest_path"),
+        ({"join": "both", "dest_path": "out.zarr"}, OptionError, "Parquet files only"),
         ({"overwrite": "no"}, OptionError, "overwrite 'no'"),
         ({"metadata": ["experiment"]}, PresetError, "Experiment"),
-        ({"dest_path": "gs://bucket/out"}, OptionError, "gs://bucket/out"),
+        ({"dest_path": "ftp://bucket/out"}, OptionError, "ftp://bucket/out"),
     ],
 )
 def test_an_option_that_means_nothing_is_refused_by_name_and_leaves_nothing(
@@ -364,7 +368,8 @@ def test_progress_tells_every_step_to_its_end(make_plate, tmp_path):
     for dest, names in (("out", {"Image", "Cells", "Cytoplasm", "Nuclei"}), ("out.parquet", {"single_cells"})):
         told: list[tuple[str, int, int]] = []
         convert(source, tmp_path / dest, chunk_size=1, progress=lambda *step, told=told: told.append(step))
-        assert {step for step, _, _ in told} == names
+        assert told[0] == ("tables looked through", 0, 4)
+        assert {step for step, _, _ in told} == {"tables looked through", *names}
         for name in names:
             assert [step[1:] for step in told if step[0] == name][-1] == (3, 3)
 
@@ -372,10 +377,11 @@ def test_progress_tells_every_step_to_its_end(make_plate, tmp_path):
 def test_the_result_prints_a_short_table(make_plate, tmp_path):
     result = convert(make_plate(), tmp_path / "out")
     lines = str(result).splitlines()
-    assert lines[0].split() == ["file", "rows", "columns", "bytes", "seconds"]
-    assert [line.split()[0] for line in lines[1:5]] == [str(output.path) for output in result.outputs]
-    assert lines[2].split()[1:3] == ["5", "5"]
-    assert f"plate P1 from {result.source.uri}, preset {JUMP}" in lines[5]
+    assert lines[0] == f"in {tmp_path / 'out'}:"
+    assert lines[1].split() == ["file", "rows", "columns", "size", "seconds"]
+    assert [line.split()[0] for line in lines[2:6]] == [output.path.name for output in result.outputs]
+    assert lines[3].split()[1:3] == ["5", "5"]
+    assert f"plate P1 from {result.source.uri}, preset {JUMP}" in lines[6]
 
 
 def test_a_result_of_one_file_is_a_path_wherever_one_is_wanted(make_plate, tmp_path):
@@ -433,7 +439,9 @@ def test_the_footer_tells_where_a_file_comes_from(make_plate, tmp_path, dest, op
         path = next(path.iterdir())
     facts = read_facts(path)
     assert facts["source_uri"] == str(source)
-    assert facts["source_md5"] == hashlib.md5(source.read_bytes()).hexdigest()
+    assert (
+        facts["source_digest"] == f"xxh3-128:{xxhash.xxh3_128_hexdigest(source.read_bytes())}" == result.source.digest
+    )
     assert facts["plate"] == "P1"
     assert facts["preset"] == JUMP
     assert facts["version"] == cytotable_dagster.__version__
@@ -448,7 +456,7 @@ def test_a_query_is_kept_as_it_was_given(make_plate, tmp_path):
     sql = "SELECT *\nFROM 'Cells.parquet'"
     results = [convert(source, tmp_path / f"{n}.parquet", joins=sql) for n in range(2)]
     assert read_facts(results[0].path)["joins"] == "SELECT * FROM 'Cells.parquet'"
-    assert results[0].path.read_bytes() == results[1].path.read_bytes()
+    assert digest(results[0].path) == digest(results[1].path)
 
 
 def test_a_destination_on_another_file_system_than_its_parent_is_written_to(make_plate, tmp_path):

@@ -1,16 +1,31 @@
 """One deployment for all tests of the Dagster side; each test has plates of its own names."""
 
+import sqlite3
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+import sqlalchemy
 
 from cytotable_dagster.demo.servers import prepare_home, web_server
 from cytotable_dagster_tests.defs.deployment import CHUNKS, Deployment
 from cytotable_dagster_tests.defs.instances import opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True, scope="session")
+def _commits_wait_for_no_disk() -> Iterator[None]:
+    """A run commits four hundred times to databases that need to outlive processes, and no power cut."""
+
+    def wait_not(connection: object, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", wait_not)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", wait_not)
+
+
+@pytest.fixture(scope="package")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
     home = folder / "home"

@@ -16,6 +16,7 @@ from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write
 
 CHUNKS = 4
 COMPARTMENTS = ("Image", "Cells", "Cytoplasm", "Nuclei")
+TABLES = (*COMPARTMENTS, "single_cells")
 CHUNK_ASSETS = tuple(f"{name.lower()}_chunk" for name in COMPARTMENTS)
 PLATE_ASSETS = ("plate_sqlite", *(name.lower() for name in COMPARTMENTS), "single_cells")
 
@@ -49,6 +50,11 @@ class Deployment:
     def run(self, job: str, **resources: dg.ConfigurableResource) -> dg.ExecuteInProcessResult:
         """A job that is of no plate."""
         return self._run(job, None, resources)
+
+    def run_once(self, job: Any) -> dg.ExecuteInProcessResult:
+        """A job that definitions do not have."""
+        defs = dg.Definitions.merge(_definitions(), dg.Definitions(jobs=[job]))
+        return defs.resolve_job_def(job.name).execute_in_process(instance=self.instance, raise_on_error=False)
 
     def materialize(self, name: str, *assets: str) -> dg.ExecuteInProcessResult:
         """Some of the assets of a plate."""

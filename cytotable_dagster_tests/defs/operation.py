@@ -31,9 +31,9 @@ _RUNS = """query { runsOrError(filter: {}) { ... on Runs { results {
   runId status jobName creationTime startTime endTime tags { key value }
   stats { ... on RunStatsSnapshot { launchTime } }
 } } } }"""
-_OBSERVED = """query { assetNodeOrError(assetKey: {path: ["plate_source"]}) { ... on AssetNode {
-  assetObservations { description partition }
-} } }"""
+_REFUSED = """query { assetNodeOrError(assetKey: {path: ["plate_source"]}) { ... on AssetNode { assetChecksOrError {
+  ... on AssetChecks { checks { executionForLatestMaterialization { status evaluation { severity description } } } }
+} } } }"""
 _LOGS = """query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
   __typename ... on MessageEvent { message stepKey timestamp }
   ... on ExecutionStepFailureEvent { failureMetadata { description } }
@@ -119,10 +119,10 @@ class Operation:
             found.append(Run(run["runId"], tags.get("dagster/partition", ""), run["status"], tags, *moments))
         return [run for run in reversed(found) if plate in (None, run.plate)]
 
-    def observed(self) -> list[tuple[str | None, str]]:
-        """Partition and description of what was seen of the sources."""
-        events = self.graphql(_OBSERVED)["assetNodeOrError"]["assetObservations"]
-        return [(event["partition"], event["description"]) for event in events]
+    def refused(self) -> dict[str, Any]:
+        """What the web UI shows of the files that are refused."""
+        (check,) = self.graphql(_REFUSED)["assetNodeOrError"]["assetChecksOrError"]["checks"]
+        return dict(check["executionForLatestMaterialization"])
 
     def logs(self, run: str) -> list[dict[str, Any]]:
         return list(self.graphql(_LOGS, run=run)["logsForRun"]["events"])

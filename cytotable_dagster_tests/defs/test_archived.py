@@ -12,14 +12,16 @@ from cytotable_dagster.core.sources.identity import content_crc32
 from cytotable_dagster.core.storage.destination import Destination
 from cytotable_dagster.datasets import tables
 from cytotable_dagster.defs import plates
-from cytotable_dagster.defs.assets.datasets import TABLES, dataset_key
+from cytotable_dagster.defs.assets.common import dataset_key
 from cytotable_dagster.defs.build import build_defs
-from cytotable_dagster.defs.resources import Dataset, Lake, ParslCluster, PlateSource
+from cytotable_dagster.defs.cluster import ParslCluster
+from cytotable_dagster.defs.resources import Dataset, Lake, PlateSource
 from cytotable_dagster.demo.s3_server import s3_client
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.defs.deployment import TABLES
 from cytotable_dagster_tests.defs.instances import opened
-from cytotable_dagster_tests.store_between import Between
+from cytotable_dagster_tests.stores.between import Between
 
 import pyarrow.parquet as pq  # isort: skip
 

@@ -11,7 +11,7 @@ from cytotable_dagster.core.errors import SourceAccessError, SourceNotFoundError
 from cytotable_dagster.defs.resources import PlateSource
 from cytotable_dagster.defs.sensors import new_plates_sensor
 from cytotable_dagster_tests.defs.instances import opened
-from cytotable_dagster_tests.store_between import Between, between
+from cytotable_dagster_tests.stores.between import Between, between
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
@@ -51,7 +51,8 @@ class Ticks:
         done = new_plates_sensor()(context)
         assert isinstance(done, dg.SensorResult)
         self.cursor = done.cursor
-        self.refused += [str(event.description) for event in done.asset_events if "refused" in event.metadata]
+        events = [event for event in done.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+        self.refused += [str(event.description) for event in events if not event.passed]
         return [request.partition_key for request in done.run_requests or []], str(done.skip_reason or "")
 
 

@@ -13,7 +13,7 @@ from cytotable_dagster.core.errors import WorkerLostError
 from cytotable_dagster.core.execution.runner import runner
 from cytotable_dagster.defs import plates
 from cytotable_dagster.defs.assets.faults import passes
-from cytotable_dagster.defs.resources import ParslCluster
+from cytotable_dagster.defs.cluster import ParslCluster
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.defs.operation import Operation, operation, wait_for
 
@@ -63,6 +63,7 @@ def test_a_killed_run_leaves_no_workers_behind_and_is_done_by_another(running: O
     assert [run.status for run in running.ended("Killed", 2)] == ["FAILURE", "SUCCESS"]
 
 
+@pytest.mark.slow
 def test_a_run_that_loses_its_workers_goes_on_by_itself(running: Operation) -> None:
     run = running.launch("Lost")
     wait_for(lambda: bool(list(running.lake("Lost").glob("chunks/*/*"))), "no chunk is begun")

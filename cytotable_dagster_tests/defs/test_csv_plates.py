@@ -9,6 +9,7 @@ import pytest
 
 from cytotable_dagster.defs import plates
 from cytotable_dagster.defs.build import build_defs
+from cytotable_dagster.defs.refusals import refused_now
 from cytotable_dagster.defs.resources import PlateSource
 from cytotable_dagster_tests.core.sources.csv.test_csv import site
 from cytotable_dagster_tests.defs.deployment import COMPARTMENTS, Deployment, failures
@@ -85,11 +86,10 @@ def test_folders_that_arrive_in_a_bucket_are_converted_and_again_when_they_grow(
     put("Arrived/analysis/all.done")
     (request,) = tick()
     assert request.partition_key == "Arrived"
-    assert request.tags["cytotable/batch"] == "Batch1"
+    assert request.tags["batch"] == "Batch1"
     assert plates.source_of(instance, "Arrived") == f"s3://{name}/Batch1/Arrived/analysis/"
-    refused = instance.fetch_observations(dg.AssetRecordsFilter(asset_key=plates.SOURCE), limit=20).records
-    told = [str(record.asset_observation.description) for record in refused if record.asset_observation]
-    assert len([line for line in told if "Nothing/analysis/: no CSV or NPZ file" in line]) == 1
+    (refused,) = [one for uri, one in refused_now(instance).items() if "Nothing" in uri]
+    assert "Nothing/analysis/: no CSV or NPZ file" in refused.reason
     result = deployment.convert("Arrived", plate_files=source)
     assert result.success, failures(result)
     assert rows(deployment, "Arrived") == dict.fromkeys((*COMPARTMENTS, "single_cells"), 3) | {"Image": 1}

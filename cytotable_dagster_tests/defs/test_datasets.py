@@ -12,13 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import datasets
+from cytotable_dagster.core.intake.addresses import Found
 from cytotable_dagster.defs import plates
-from cytotable_dagster.defs.assets.datasets import TABLES, dataset_key
+from cytotable_dagster.defs.assets.common import dataset_key
 from cytotable_dagster.defs.build import build_defs
+from cytotable_dagster.defs.cluster import ParslCluster
+from cytotable_dagster.defs.metadata_values import as_union_snippet
 from cytotable_dagster.defs.partitions import chunk_key, key_of
-from cytotable_dagster.defs.resources import Dataset, Lake, ParslCluster, PlateSource
+from cytotable_dagster.defs.resources import Dataset, Lake, PlateSource
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
-from cytotable_dagster_tests.defs.deployment import Deployment
+from cytotable_dagster_tests.defs.deployment import TABLES, Deployment
 from cytotable_dagster_tests.defs.instances import opened
 
 
@@ -162,7 +165,8 @@ def test_plates_are_chosen_by_name_or_batch(project, tmp_path):
     instance, run = project
     for batch, name in (("b1", "A"), ("b2", "B")):
         uri = str(tmp_path / "plates" / f"{name}.sqlite")
-        instance.report_runless_asset_event(plates.observation(name, uri, "1", {"plate": name, "batch": batch}))
+        for event in plates.sightings(name, uri, Found(uri, 1, "1", 0.0, {"plate": name, "batch": batch}), by="sensor"):
+            instance.report_runless_asset_event(event)
     assert _metadata(run("build_datasets", chosen="B*"), "Cells")["added"] == "B"
     assert _metadata(run("build_datasets", chosen="b1/*, nothing"), "Cells")["removed"] == "B"
     index = json.loads((tmp_path / "set" / "_index" / "Cells.json").read_text())
@@ -244,3 +248,15 @@ def test_the_page_marks_a_dataset_only_when_plates_have_come_since(deployment: D
     assert marked() == {"STALE"}
     assert deployment.run("build_datasets", **resources).success
     assert marked() == {"FRESH"}
+
+
+def test_what_a_page_says_to_read_plates_that_differ_with_has_all_columns(tmp_path: Path) -> None:
+    (tmp_path / "a long name of a folder" / "single_cells").mkdir(parents=True)
+    folder = tmp_path / "a long name of a folder" / "single_cells"
+    for name in ("A", "B"):
+        duckdb.sql(f"SELECT 1 AS both, 2 AS of_{name}").write_parquet(str(folder / f"{name}.parquet"))
+    text = str(as_union_snippet(str(folder)).value)
+    lines = text.removeprefix("```python\n").removesuffix("\n```").splitlines()
+    read = eval("\n".join(lines[2:]), {"duckdb": duckdb})
+    assert max(map(len, lines)) <= 60 and lines[0] == "import duckdb"
+    assert list(read.columns) == ["both", "of_A", "of_B"] and len(read) == 2

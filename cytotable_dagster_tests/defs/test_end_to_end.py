@@ -84,14 +84,15 @@ def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operati
 
     assert (good.status, bad.status, [run.status for run in replaced]) == ("SUCCESS", "FAILURE", ["SUCCESS"] * 2)
     assert (rows(running, "Good"), rows(running, "Replaced")) == (9, 15)
-    assert good.tags["cytotable/batch"] == "Batch1"
+    assert good.tags["batch"] == "Batch1"
     assert not list(running.lake("Damaged").glob("*.parquet"))
     failed = [event["failureMetadata"] for event in running.logs(bad.id) if event.get("failureMetadata")]
     assert "Damaged.sqlite" in failed[0]["description"]
     assert len(failed) == 1, "a damaged file is not tried again"
-    refused = [line for partition, line in running.observed() if partition is None]
-    assert len(refused) == 1
-    assert "Empty.sqlite: empty (0 bytes)" in refused[0]
+    refused = running.refused()
+    assert (refused["status"], refused["evaluation"]["severity"]) == ("FAILED", "ERROR")
+    assert refused["evaluation"]["description"].startswith("1 file is refused: ")
+    assert "Empty.sqlite: empty (0 bytes)" in refused["evaluation"]["description"]
     assert len(running.runs()) == 4
     wait_for(lambda: len(hook.texts) > 1, "no notices of the plate that failed and the file that was refused")
     failure, refusal = sorted(hook.texts, key=lambda text: ":x:" not in text)
@@ -109,6 +110,7 @@ def test_plates_that_arrive_are_converted_and_nothing_else_runs(running: Operati
     print("MB", running.memory())
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_restarted_in_the_middle_loses_and_repeats_nothing(running: Operation, tmp_path: Path) -> None:
     before = len(running.runs())
     running.upload("Batch2/Middle/Middle.sqlite", content(tmp_path, *[30] * 20))
@@ -129,6 +131,7 @@ def add(running: Operation, folder: Path, *names: str) -> None:
             plates.add(instance, name, str(write_sqlite(folder / f"{name}.sqlite", plate(JUMP, sites(*[20] * 10)))))
 
 
+@pytest.mark.slow
 def test_plates_of_a_backfill_share_the_pools(running: Operation, tmp_path: Path) -> None:
     add(running, tmp_path, *PLATES)
     answer = running.graphql(_BACKFILL, plates=list(PLATES))["launchPartitionBackfill"]

@@ -75,3 +75,15 @@ def test_a_lake_that_cannot_be_written_is_told_in_one_line(
     (line,) = failures(deployment.convert("Unwritable"))
     assert line.startswith("/proc/lake: is not there and cannot be made (No such file or directory)")
     assert "\n" not in line
+
+
+def test_the_reason_of_a_failure_is_among_the_events_of_the_partition(deployment: Deployment) -> None:
+    path = deployment.add("Reasoned")
+    path.write_text("no plate")
+    result = deployment.convert("Reasoned")
+    (line,) = failures(result)
+    assert str(path) in line
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("plate_sqlite"), asset_partitions=["Reasoned"])
+    (record,) = deployment.instance.fetch_observations(wanted, limit=5).records
+    assert record.asset_observation is not None
+    assert record.asset_observation.metadata["why it failed"].value == line

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from cytotable_dagster.cli import commands
+from cytotable_dagster.cli import instance as commands
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.defs.home import INSTANCE, merge_settings
 from cytotable_dagster.defs.yaml_merge import merged

@@ -14,10 +14,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from cytotable_dagster.core.lake.chunks import moment
+from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.defs import plates
 from cytotable_dagster.demo.servers import prepare_home
 from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.conftest import ROOT
+from cytotable_dagster_tests.digests import digests
 
 KILLS = int(os.environ.get("CYTOTABLE_KILLS", "2"))
 SEED = int(os.environ.get("CYTOTABLE_SEED", "1"))
@@ -70,14 +73,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(place: Place) -> tuple[dict[str, bytes], float]:
+def undisturbed(place: Place) -> tuple[dict[str, str], float]:
     """Its files, and how long it took."""
     seconds = place.convert(place.folder / "undisturbed")
-    return files(place.folder / "undisturbed"), seconds
-
-
-def files(lake: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(lake)): path.read_bytes() for path in lake.rglob("*.parquet")}
+    return digests(place.folder / "undisturbed", "*.parquet"), seconds
 
 
 def begun(lake: Path) -> int:
@@ -85,13 +84,22 @@ def begun(lake: Path) -> int:
     return sum(".parquet" in name for _, _, names in os.walk(lake) for name in names)
 
 
-def moments(lake: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in lake.glob("*/chunks/*/[0-9]*.parquet")}
+def versions(lake: Path) -> dict[str, str]:
+    """When each chunk was written that waits or is a part of its table."""
+    found = {}
+    for compartment in ("Image", "Cells", "Cytoplasm", "Nuclei"):
+        folder = PlateFolder(lake / NAME)
+        record = folder.made(compartment)
+        for number, chunk in enumerate(record.chunks if record else ()):
+            found[f"{compartment} {number}"] = chunk.made
+        for file in folder.chunks(compartment).glob("[0-9]*.parquet"):
+            found[f"{compartment} {int(file.stem)}"] = moment(file)
+    return found
 
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_what_follows_a_killed_run_has_the_bytes_of_an_undisturbed_one(
-    place: Place, undisturbed: tuple[dict[str, bytes], float], number: int
+    place: Place, undisturbed: tuple[dict[str, str], float], number: int
 ) -> None:
     expected, seconds = undisturbed
     lake = place.folder / f"lake{number}"
@@ -106,9 +114,9 @@ def test_what_follows_a_killed_run_has_the_bytes_of_an_undisturbed_one(
     process.kill()
     process.wait()
     place.notice_the_killed_run()
-    kept = moments(lake)
+    kept = versions(lake)
     print(f"killed with {len(kept)} chunks and {len(list(lake.glob('*/*.parquet')))} of 5 results there")
     place.convert(lake)
-    assert files(lake) == expected
-    assert kept.items() <= moments(lake).items(), "a chunk that was whole was made again"
+    assert digests(lake, "*.parquet") == expected
+    assert kept.items() <= versions(lake).items(), "a chunk that was whole was made again"
     assert not list(lake.rglob("*.tmp"))

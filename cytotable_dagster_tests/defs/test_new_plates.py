@@ -59,14 +59,15 @@ def asked(result: dg.SensorResult) -> list[str | None]:
 
 
 def refused(result: dg.SensorResult) -> list[str]:
-    return [str(event.description) for event in result.asset_events if "refused" in event.metadata]
+    told = [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+    return [one["reason"] for event in told for one in event.metadata["refused"].value]  # type: ignore[union-attr, index]
 
 
 def test_a_new_plate_is_added_and_its_run_knows_where_it_came_from(ticks: Ticks) -> None:
     uri = ticks.put("Batch1/BR1/BR1.sqlite")
     (request,) = ticks.tick().run_requests or []
     assert request.partition_key == "BR1"
-    assert request.tags == {"cytotable/uri": uri, "cytotable/version": request.run_key, "cytotable/batch": "Batch1"}
+    assert request.tags == {plates.URI_TAG: uri, plates.VERSION_TAG: request.run_key, "batch": "Batch1"}
     assert plates.list_plates(ticks.instance) == [("BR1", uri)]
     again = ticks.tick()
     assert asked(again) == []
@@ -140,7 +141,7 @@ def test_a_name_that_is_too_long_is_refused_and_the_others_come(ticks: Ticks) ->
     assert "no plate's name" in refused(result)[0]
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "empty (0 bytes)"), (b"<html>sign in", "not a SQLite file")])
+@pytest.mark.parametrize(("content", "reason"), [(b"", "empty (0 bytes)"), (b"<html>sign in", "no SQLite file")])
 def test_what_is_no_plate_is_reported_once_until_it_is_replaced(ticks: Ticks, content: bytes, reason: str) -> None:
     uri = ticks.put("Batch1/Bad/Bad.sqlite", content)
     ticks.put("Batch1/Good/Good.sqlite")

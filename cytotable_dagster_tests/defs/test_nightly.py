@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from cytotable_dagster.defs import plates
+from cytotable_dagster.defs.refusals import Refused, refused_now
 from cytotable_dagster.defs.resources import PlateSource
 from cytotable_dagster.defs.schedules import nightly_schedule
 from cytotable_dagster_tests.defs.instances import opened
@@ -37,7 +38,7 @@ class Nights:
     def tick(self, *, starts: Callable[[str], bool] = lambda name: True, **settings: float) -> list[str]:
         """The plates whose runs are asked for; those that `starts` are made."""
         with opened(dg.DagsterInstance.local_temp(str(self.home))) as instance:
-            before = instance.fetch_observations(plates.SOURCE, limit=1).records
+            before = refused_now(instance)
             source = PlateSource(location=f"{self.folder}/{{batch}}/{{plate}}.sqlite")
             with dg.build_schedule_context(
                 instance=instance, scheduled_execution_time=datetime.now(UTC), resources={"plate_files": source}
@@ -51,11 +52,12 @@ class Nights:
                 if starts(str(request.partition_key)):
                     run = dg.DagsterRun("convert_plate", str(uuid.uuid4()), tags=dict(request.tags))
                     instance.add_run(run)
-            after = before[0].storage_id if before else None
-            wanted = dg.AssetRecordsFilter(asset_key=plates.SOURCE, after_storage_id=after)
-            told = [record.asset_observation for record in instance.fetch_observations(wanted, limit=10_000).records]
-            self.refused = [str(seen.description) for seen in told if seen and "refused" in seen.metadata]
+            self.refused = [one.reason for uri, one in refused_now(instance).items() if uri not in before]
             return sorted(str(request.partition_key) for request in requests)
+
+    def refused_now(self) -> dict[str, Refused]:
+        with opened(dg.DagsterInstance.local_temp(str(self.home))) as instance:
+            return refused_now(instance)
 
     def runs(self) -> int:
         with opened(dg.DagsterInstance.local_temp(str(self.home))) as instance:
@@ -90,6 +92,7 @@ def test_what_is_no_plate_is_refused_once(nights: Nights) -> None:
     assert nights.refused == []
     nights.put("Batch1/Empty.sqlite", SQLITE)
     assert nights.tick() == ["Empty"]
+    assert nights.refused_now() == {}
 
 
 def test_runs_that_a_daemon_did_not_come_to_start_are_asked_for_again(nights: Nights) -> None:

@@ -21,6 +21,7 @@ from cytotable_dagster.defs.notices import (
     queue_notice,
     refused_notice,
 )
+from cytotable_dagster.defs.refusals import Refused, accept, evaluation, refused_now
 from cytotable_dagster.defs.resources import Dataset, Lake, PlateSource, Webhook
 from cytotable_dagster.defs.schedules import nightly_schedule
 from cytotable_dagster.defs.webhook import post
@@ -147,7 +148,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def refuse(instance: dg.DagsterInstance, plate: str, batch: str = "Batch1") -> str:
     uri = f"s3://bucket/{batch}/{plate}.sqlite"
-    instance.report_runless_asset_event(plates.refusal(uri, f"{uri}: empty", {"plate": plate, "batch": batch}))
+    one = Refused.now(uri, "1", f"{uri}: empty", {"plate": plate, "batch": batch})
+    instance.report_runless_asset_event(evaluation({**refused_now(instance), uri: one}))
     return uri
 
 
@@ -176,6 +178,7 @@ def test_a_batch_that_is_done_counts_what_was_refused(instance: dg.DagsterInstan
     notice.tick()
     refuse(instance, "Empty")
     mended = refuse(instance, "Mended")
+    accept(instance, mended)
     refuse(instance, "Elsewhere", "Batch2")
     tags = {**plates.run_tags(mended, "1", {"batch": "Batch1"}), "dagster/partition": "Mended"}
     instance.add_run(dg.DagsterRun("convert_plate", str(uuid.uuid4()), tags=tags, status=dg.DagsterRunStatus.SUCCESS))

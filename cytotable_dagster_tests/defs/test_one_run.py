@@ -1,20 +1,23 @@
 """A plate from source to single cells in one run, and what is shown of it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cytotable_dagster import convert
+from cytotable_dagster import datasets
 from cytotable_dagster.core.model.types import Source
 from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.plan import Options, load_plan
 from cytotable_dagster.core.reports.account import planned_report
 from cytotable_dagster.core.sources.detection import resolved_preset
-from cytotable_dagster.defs.checks import Subject, rows_reconciled
+from cytotable_dagster.defs.check_limits import Limits
 from cytotable_dagster.defs.metadata import plan_metadata
+from cytotable_dagster.defs.plate_facts import Subject, rows_reconciled
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite
 from cytotable_dagster_tests.defs.deployment import CHUNKS, COMPARTMENTS, PLATE_ASSETS, Deployment, failures
 from cytotable_dagster_tests.defs.instances import opened
@@ -35,39 +38,57 @@ def test_nothing_is_outdated_after_an_undisturbed_run(deployment: Deployment, co
     assert deployment.outdated("Before") == {}
 
 
-def test_files_hold_what_the_library_writes(deployment: Deployment, converted: str) -> None:
+def test_files_hold_what_the_library_puts_into_a_dataset(deployment: Deployment, converted: str) -> None:
     source = deployment.folder / "plates" / f"{converted}.sqlite"
     folder = deployment.folder / "by_the_library"
-    convert(source, folder)
-    convert(source, folder / "single_cells.parquet")
+    datasets.add(source, folder)
+    datasets.add(source, folder, join=True)
     for name in (*COMPARTMENTS, "single_cells"):
         made = pq.read_table(deployment.lake(converted).result(name))
-        assert made.replace_schema_metadata(None) == pq.read_table(folder / f"{name}.parquet").replace_schema_metadata(
-            None
-        )
+        theirs = pq.read_table(folder / name / f"{converted}.parquet")
+        assert made.replace_schema_metadata(None) == theirs.replace_schema_metadata(None)
 
 
-def test_only_results_plan_and_chunks_are_left(deployment: Deployment, converted: str) -> None:
+def test_only_results_and_plan_are_left(deployment: Deployment, converted: str) -> None:
     names = {path.name for path in deployment.lake(converted).path.iterdir()}
     results = {f"{name}.parquet" for name in (*COMPARTMENTS, "single_cells")}
-    assert names == {*results, "chunks", ".plan", ".source.json"}
+    assert names == {*results, "_about", ".plan", ".results", ".source.json"}
 
 
 @pytest.mark.parametrize("compartment", COMPARTMENTS)
 def test_each_chunk_shows_its_own_rows_and_seconds(deployment: Deployment, converted: str, compartment: str) -> None:
     shown = [deployment.metadata(f"{compartment.lower()}_chunk", f"{converted}|{n:02d}") for n in range(CHUNKS)]
     rows = [metadata["dagster/row_count"] for metadata in shown]
-    assert rows == [pq.read_metadata(metadata["path"]).num_rows for metadata in shown]
-    assert sum(rows) == pq.read_metadata(deployment.lake(converted).result(compartment)).num_rows
+    whole = pq.ParquetFile(path := deployment.lake(converted).result(compartment)).metadata
+    assert {metadata["path"] for metadata in shown} == {str(path)}
+    # A chunk of rows is a row group here.
+    assert [count for count in rows if count] == [
+        whole.row_group(group).num_rows for group in range(whole.num_row_groups)
+    ]
     assert all(metadata["seconds"] > 0 for metadata in shown)
     assert "dagster/column_schema" not in shown[0]
+
+
+@pytest.mark.parametrize("compartment", ["Image", "Cells"])
+def test_each_chunk_tells_its_images_and_wells(deployment: Deployment, converted: str, compartment: str) -> None:
+    image = pq.ParquetFile(deployment.lake(converted).result("Image"))
+    found = (image.read_row_group(group, columns=["Metadata_Well"]) for group in range(image.num_row_groups))
+    first = 0
+    for chunk in range(CHUNKS):
+        summary = deployment.metadata(f"{compartment.lower()}_chunk", f"{converted}|{chunk:02d}")["summary"]
+        wells = next(found).column(0).to_pylist()
+        last = first + len(wells)
+        assert (f"images {first + 1} to {last} of " if len(wells) > 1 else f"image {last} of ") in summary
+        assert summary.endswith(f": {', '.join(dict.fromkeys(wells))}")
+        first = last
+    assert f" of {first}, in" in summary
 
 
 @pytest.mark.parametrize("asset", PLATE_ASSETS)
 def test_each_file_tells_its_source(deployment: Deployment, converted: str, asset: str) -> None:
     metadata = deployment.metadata(asset, converted)
     assert metadata["source"] == str(deployment.folder / "plates" / f"{converted}.sqlite")
-    assert len(metadata["md5"]) == 32
+    assert re.fullmatch("xxh3-128:[0-9a-f]{32}", metadata["digest"])
     assert metadata["bytes"] > 0
 
 
@@ -75,10 +96,13 @@ def test_a_compartment_shows_columns_preview_and_families(deployment: Deployment
     metadata = deployment.metadata("cells", converted)
     file = pq.read_metadata(metadata["path"])
     assert (metadata["dagster/row_count"], metadata["columns"]) == (file.num_rows, file.num_columns)
-    assert [column.name for column in metadata["dagster/column_schema"].columns] == file.schema.names
+    keys = [name for name in file.schema.names if name.startswith("Metadata_")]
     deployed = deployment.last("cells", converted)
     assert deployed is not None
-    preview, families = (deployed.metadata[name].records for name in ("preview", "column families"))
+    tables = ("keys and metadata", "preview", "column families")
+    told, preview, families = (deployed.metadata[name].records for name in tables)
+    assert [row.data["column"] for row in told] == keys
+    assert "dagster/column_schema" not in metadata
     assert [row.data["Metadata_ObjectNumber"] for row in preview][:3] == [1, 2, 3]
     assert {"family": "AreaShape", "columns": 1, "source table": "Cells"}.items() <= families[1].data.items()
 
@@ -88,10 +112,10 @@ def test_single_cells_show_how_compartments_match(deployment: Deployment, conver
     assert deployed is not None
     shown = {row.data["compartment"]: row.data for row in deployed.metadata["matches"].records}
     # Ten cytoplasms on five images; every third of an image lacks its nucleus, a nucleus of each image is of no cell.
-    assert (shown["Cells"]["matched rows"], shown["Cells"]["rows without"]) == (10, 0)
-    assert (shown["Nuclei"]["matched rows"], shown["Nuclei"]["rows without"]) == (8, 2)
-    assert shown["Nuclei"]["objects in no row"] == 6
-    assert (shown["Image"]["rows without"], shown["Image"]["objects in no row"]) == (0, 1)
+    assert (shown["Cells"]["cells that have one"], shown["Cells"]["cells without one"]) == (10, 0)
+    assert (shown["Nuclei"]["cells that have one"], shown["Nuclei"]["cells without one"]) == (8, 2)
+    assert shown["Nuclei"]["left over, without a cell"] == 6
+    assert (shown["Image"]["cells without one"], shown["Image"]["left over, without a cell"]) == (0, 1)
 
 
 def test_a_plate_shows_what_is_not_converted_and_what_is_not_joined(tmp_path: Path) -> None:
@@ -113,14 +137,15 @@ def test_checks_show_rows_keys_and_matches(deployment: Deployment) -> None:
     checks = deployment.checks(deployment.convert("Checked"))
     names = (*(name.lower() for name in COMPARTMENTS), "single_cells")
     assert set(checks) == {
-        *((name, check) for name in names for check in ("rows_reconciled", "keys_unique")),
+        *((name, "rows_reconciled") for name in names),
         *((name.lower(), "values_fit") for name in COMPARTMENTS),
         ("image", "counts_agree"),
         ("single_cells", "objects_matched"),
     }
     unmatched = checks.pop(("single_cells", "objects_matched"))
-    assert (unmatched.passed, unmatched.severity.value) == (False, "WARN")
-    assert unmatched.metadata["Nuclei: in no row"].value == 2
+    assert (unmatched.passed, unmatched.severity.value) == (True, "WARN")
+    assert unmatched.metadata["Nuclei: in no row, %"].value == 33.33
+    assert unmatched.description == ("2 of 6 nuclei (33 %) have no cytoplasm; usual where cells touch the border")
     assert all(check.passed for check in checks.values())
 
 
@@ -178,12 +203,12 @@ def test_the_plate_shows_what_does_not_match_in_it(deployment: Deployment) -> No
         "TableNumber 1003, ImageNumber 3, ObjectNumber 1" in lines
     )
     rows = {record.data["compartment"]: record.data for record in shown.metadata["tables"].records}
-    assert (rows["Nuclei"]["rows without image"], rows["Nuclei"]["images without rows"]) == (3, 1)
+    assert (rows["Nuclei"]["rows of no image"], rows["Nuclei"]["images without a row"]) == (3, 1)
     assert shown.metadata["images without cells"].value == 1
     check = deployment.checks(result)["image", "counts_agree"]
     assert (check.passed, check.severity.value) == (False, "WARN")
     assert check.metadata["Image_Count_Cells"].value == (
-        "7 counted, 2 rows, not equal on 1 of 2 images, such as TableNumber 1001, ImageNumber 1"
+        "7 counted, 2 rows; not as many on 1 of 2 images, such as TableNumber 1001, ImageNumber 1"
     )
 
 
@@ -193,7 +218,14 @@ def test_single_cells_wait_for_the_rows_of_their_compartments(deployment: Deploy
     done = [event.step_key for event in result.all_events if event.is_step_success]
     assert done.index("compartment_checks") < done.index("single_cells") < done.index("single_cells_checks")
     folder = deployment.lake("Short")
-    subject = Subject(load_plan(folder.plan), folder, "Cells")
-    assert rows_reconciled(subject) == (True, {"rows": 4, "source rows": 4, "source table": "Cells"})
+    subject = Subject(load_plan(folder.plan), folder, "Cells", Limits())
+    keys = "Metadata_Image_TableNumber, Metadata_ImageNumber, Metadata_ObjectNumber"
+    assert rows_reconciled(subject).said == f"4 rows, as table Cells has; each has a key of its own ({keys})"
     pq.write_table(pq.read_table(folder.result("Cells")).slice(1), folder.result("Cells"))
-    assert rows_reconciled(subject) == (False, {"rows": 3, "source rows": 4, "source table": "Cells"})
+    outcome = rows_reconciled(subject)
+    assert (outcome.passed, outcome.said) == (False, "3 rows, where table Cells gives 4")
+    twice = pq.read_table(folder.result("Cells"))
+    pq.write_table(pa.concat_tables([twice, twice.slice(0, 1)]), folder.result("Cells"))
+    outcome = rows_reconciled(subject)
+    assert not outcome.passed
+    assert outcome.said.startswith("1 of 4 rows share their key")

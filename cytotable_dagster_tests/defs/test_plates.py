@@ -8,6 +8,7 @@ import pytest
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError, UnsafeNameError
 from cytotable_dagster.core.intake.patterns import find_by_pattern
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.defs import plates
 from cytotable_dagster.defs.partitions import key_of, name_of
 from cytotable_dagster.defs.resources import Lake, PlateSource
@@ -42,7 +43,7 @@ def test_what_no_file_can_be_called_is_refused(deployment: Deployment, name: str
 def test_a_key_typed_in_the_web_ui_that_is_no_name_is_refused_by_the_run(deployment: Deployment) -> None:
     deployment.instance.add_dynamic_partitions("plates", ["a[b"])
     (line,) = failures(deployment.convert("a[b"))
-    assert line.startswith("partition 'a[b': plate 'a[b' has the key 'a%5Bb'")
+    assert line.startswith("partition 'a[b': plate 'a[b' has the partition key 'a%5Bb'")
     plates.remove(deployment.instance, "a[b")
 
 
@@ -51,8 +52,8 @@ def test_an_address_may_have_variables(deployment: Deployment, monkeypatch: pyte
     plates.add(deployment.instance, "Moved", "$EXPORTS/a.sqlite")
     assert plates.source_of(deployment.instance, "Moved") == "/exports/a.sqlite"
     with pytest.raises(OptionError, match="NO_SUCH is not set"):
-        plates.add(deployment.instance, "Lost", "$NO_SUCH/a.sqlite")
-    assert "Lost" not in dict(plates.list_plates(deployment.instance))
+        plates.add(deployment.instance, "NoVariable", "$NO_SUCH/a.sqlite")
+    assert "NoVariable" not in dict(plates.list_plates(deployment.instance))
     source = PlateSource(location="${EXPORTS}/{batch}/{plate}.sqlite")
     assert source.pattern().text == "/exports/{batch}/{plate}.sqlite"
     assert Lake(folder="$EXPORTS/lake").of("P").path == Path("/exports/lake/P")
@@ -64,10 +65,10 @@ def test_a_pattern_finds_the_plate_whatever_it_is_called(tmp_path: Path, name: s
     for other in (name, "p1", "ab", "x"):
         (tmp_path / "B{x}" / other).mkdir(parents=True)
         (tmp_path / "B{x}" / other / f"{other}.sqlite").touch()
-    found = find_by_pattern(f"{tmp_path}/{{batch}}/{{plate}}/{{plate}}.sqlite", name, {})
+    found = find_by_pattern(f"{tmp_path}/{{batch}}/{{plate}}/{{plate}}.sqlite", name, Store())
     assert found.uri == f"{tmp_path}/B{{x}}/{name}/{name}.sqlite"
     with pytest.raises(OptionError, match="no file is called so"):
-        find_by_pattern(str(tmp_path), f"../{name}", {})
+        find_by_pattern(str(tmp_path), f"../{name}", Store())
 
 
 def test_plates_are_added_moved_and_removed(deployment: Deployment) -> None:
@@ -112,9 +113,9 @@ def test_a_pattern_finds_the_plate_in_its_batch(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.touch()
     pattern = f"{tmp_path}/{{batch}}/{{plate}}/{{plate}}.sqlite"
-    assert find_by_pattern(pattern, "BR1", {}).uri == str(file)
+    assert find_by_pattern(pattern, "BR1", Store()).uri == str(file)
     with pytest.raises(SourceNotFoundError, match="BR3"):
-        find_by_pattern(pattern, "BR3", {})
+        find_by_pattern(pattern, "BR3", Store())
 
 
 def test_a_barcode_in_two_batches_is_not_guessed(tmp_path: Path) -> None:
@@ -122,11 +123,11 @@ def test_a_barcode_in_two_batches_is_not_guessed(tmp_path: Path) -> None:
         (tmp_path / batch).mkdir()
         (tmp_path / batch / "BR1.sqlite").touch()
     with pytest.raises(SourceFormatError, match=r"2 files .*Batch1/BR1.sqlite and .*Batch2/BR1.sqlite"):
-        find_by_pattern(f"{tmp_path}/{{batch}}/{{plate}}.sqlite", "BR1", {})
+        find_by_pattern(f"{tmp_path}/{{batch}}/{{plate}}.sqlite", "BR1", Store())
 
 
 def test_a_folder_means_files_named_after_their_plates() -> None:
-    assert find_by_pattern("s3://bucket/plates/", "BR1", {}).uri == "s3://bucket/plates/BR1.sqlite"
+    assert find_by_pattern("s3://bucket/plates/", "BR1", Store()).uri == "s3://bucket/plates/BR1.sqlite"
 
 
 def test_an_address_that_was_given_comes_before_the_pattern() -> None:

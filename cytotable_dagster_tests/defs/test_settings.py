@@ -4,16 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import parsl
 import pytest
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.runner import thread_config
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.defs.build import build_defs
-from cytotable_dagster.defs.partitions import chunk_key, chunks_per_plate, plate_chunk_partitions
-from cytotable_dagster.defs.resources import Lake, ParslCluster, PlateSource
+from cytotable_dagster.defs.build_settings import chunks_per_plate
+from cytotable_dagster.defs.cluster import ParslCluster
+from cytotable_dagster.defs.partitions import chunk_key, plate_chunk_partitions
+from cytotable_dagster.defs.resources import Lake, PlateSource
 from cytotable_dagster_tests.conftest import ROOT
+from cytotable_dagster_tests.core.model import test_preset_file
 from cytotable_dagster_tests.defs.deployment import Deployment, failures
 
 _LOAD_WITH_NOTHING = """
@@ -57,7 +62,7 @@ def test_without_settings_everything_is_below_the_working_directory(
     monkeypatch.chdir(tmp_path)
     assert Lake().of("P").path == tmp_path / "lake" / "P"
     assert PlateSource().plate("P", None).uri == "plates/P.sqlite"
-    assert PlateSource().cloud() == {"local_cache_dir": "plate_cache"}
+    assert PlateSource().copies() == Cache(folder=tmp_path / "plate_cache")
     assert PlateSource().preset_name() is None
 
 
@@ -85,8 +90,9 @@ def test_what_folders_of_csv_plates_are_called_is_a_setting(monkeypatch: pytest.
 def test_a_store_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CYTOTABLE_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("CYTOTABLE_NO_SIGN_REQUEST", "true")
-    found = PlateSource(cache="here").cloud()
-    assert found == {"local_cache_dir": "here", "endpoint_url": "http://127.0.0.1:9", "no_sign_request": True}
+    found = PlateSource(cache="here").copies()
+    assert found.folder == Path("here").absolute()
+    assert found.store.options == {"endpoint_url": "http://127.0.0.1:9", "no_sign_request": True}
 
 
 @pytest.mark.parametrize("text", ["0", "100", "-1", "many", ""])
@@ -104,9 +110,9 @@ def test_chunk_keys_put_the_plate_first(deployment: Deployment) -> None:
 
 
 def test_an_executor_of_the_users_own(deployment: Deployment) -> None:
-    deployment.add("Own")
+    deployment.add("Cluster")
     cluster = ParslCluster(executor=f"{__name__}:two_threads")
-    result = deployment.convert("Own", parsl_cluster=cluster)
+    result = deployment.convert("Cluster", parsl_cluster=cluster)
     assert result.success, failures(result)
 
 
@@ -161,7 +167,7 @@ def test_what_a_newcomer_sees_is_described() -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description
-        assert node.group_name in ("source", "chunks", "parquet", "images", "datasets")
+        assert node.group_name in ("1_source", "2_chunks", "3_tables", "4_images", "5_datasets")
 
 
 def test_dg_finds_the_definitions(deployment: Deployment) -> None:
@@ -169,3 +175,19 @@ def test_dg_finds_the_definitions(deployment: Deployment) -> None:
         [Path(sys.executable).with_name("dg"), "check", "defs"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_owners_and_tables_of_a_preset_are_known_to_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = tmp_path / "lab.toml"
+    preset.write_text(test_preset_file.example())
+    monkeypatch.setenv("CYTOTABLE_PRESET", str(preset))
+    monkeypatch.setenv("CYTOTABLE_OWNERS", "ada@lab.org, team:screening")
+    defs = build_defs(chunks=2)
+    graph = defs.resolve_asset_graph()
+    for name in ("nuclei_cellpose3", "nuclei_cellpose3_chunk", "nuclei_cellpose3_dataset"):
+        assert graph.get(dg.AssetKey(name)).owners == ["ada@lab.org", "team:screening"]
+    assert dg.AssetKey("nuclei_cellpose3") in graph.get(dg.AssetKey("single_cells")).parent_keys
+    assert dg.AssetKey("nuclei_cellpose3") in defs.resolve_job_def("convert_plate").asset_layer.selected_asset_keys
+    monkeypatch.setenv("CYTOTABLE_OWNERS", "ada")
+    with pytest.raises(OptionError, match="CYTOTABLE_OWNERS: 'ada' is no owner; give e-mail addresses"):
+        build_defs(chunks=2)

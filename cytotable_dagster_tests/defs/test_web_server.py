@@ -15,6 +15,7 @@ import pytest
 
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.intake.patterns import find_by_pattern
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.defs import plates
 from cytotable_dagster.demo.servers import daemon
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
@@ -105,12 +106,12 @@ def test_a_plate_on_s3_is_converted_by_one_launch(launched: Deployment, store: S
 
 
 def test_a_pattern_finds_the_plate_in_the_store(launched: Deployment, store: S3Server) -> None:
-    cloud = {"endpoint_url": store.endpoint_url, "no_sign_request": True}
-    assert find_by_pattern(f"s3://{BUCKET}/{{batch}}/{{plate}}.sqlite", "Stored", cloud).uri == (
+    known = Store.checked({"endpoint_url": store.endpoint_url, "no_sign_request": True})
+    assert find_by_pattern(f"s3://{BUCKET}/{{batch}}/{{plate}}.sqlite", "Stored", known).uri == (
         f"s3://{BUCKET}/batch/Stored.sqlite"
     )
     with pytest.raises(SourceNotFoundError, match="Other"):
-        find_by_pattern(f"s3://{BUCKET}/{{batch}}/{{plate}}.sqlite", "Other", cloud)
+        find_by_pattern(f"s3://{BUCKET}/{{batch}}/{{plate}}.sqlite", "Other", known)
 
 
 def test_a_plate_that_fails_says_why_in_the_web_ui(launched: Deployment, store: S3Server) -> None:

@@ -16,7 +16,7 @@ from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.defs.assets.faults import passes
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.docs.blocks import ROOT
-from cytotable_dagster_tests.store_between import Between, between
+from cytotable_dagster_tests.stores.between import Between, between
 
 PAGE = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- faults: made by python -m cytotable_dagster_tests.docs.faults -->", "<!-- end of faults -->"

@@ -1,5 +1,6 @@
 """What stands for the files, stores and servers that pages name, so that their blocks run as they are written."""
 
+import csv
 import os
 import re
 import sqlite3
@@ -126,7 +127,8 @@ class Stage:
 
 
 def write_plates(folder: Path) -> None:
-    """`plate.sqlite` and its `images/`, `plates/` with two plates; each whole, so that nothing of them is unmatched."""
+    """`plate.sqlite` and its `images/`, `plates/` with two plates, each whole, so that nothing of them is unmatched; and
+    `screen/`, the same as CSV files of each site."""
     for name, seed in (("BR00126114", 1), ("BR00126115", 2)):
         made = write_plate(folder / ".made", plate=name, wells=2, sites_per_well=1, image_size=256, seed=seed)
         path = folder / "plates" / f"{name}.sqlite"
@@ -135,6 +137,7 @@ def write_plates(folder: Path) -> None:
         made.sqlite.rename(path)
         made.images.rename(folder / "images" / name) if seed == 1 else None
         _match_all(path)
+        _write_sites(path, folder / "screen" / name)
     (folder / "plate.sqlite").write_bytes((folder / "plates" / "BR00126114.sqlite").read_bytes())
 
 
@@ -152,6 +155,29 @@ def _match_all(path: Path) -> None:
             "UPDATE Image SET Count_Nuclei = (SELECT count(*) FROM Nuclei n WHERE n.TableNumber = Image.TableNumber)"
         )
     link.close()
+
+
+def _write_sites(path: Path, folder: Path) -> None:
+    """A plate as ExportToSpreadsheet leaves it where it runs for each site alone."""
+    with sqlite3.connect(path) as link:
+        sites = link.execute("SELECT TableNumber, Metadata_Well, Metadata_Site FROM Image").fetchall()
+        for number, well, site in sites:
+            exported = folder / f"{folder.name}-{well}-{site}"
+            exported.mkdir(parents=True)
+            for table in ("Image", "Cells", "Cytoplasm", "Nuclei"):
+                found = link.execute(f"SELECT * FROM {table} WHERE TableNumber = ?", (number,))
+                heads = [column[0] for column in found.description]
+                with (exported / f"{table}.csv").open("w", newline="") as file:
+                    write = csv.writer(file)
+                    kept = [place for place, head in enumerate(heads) if head != "TableNumber"]
+                    write.writerow(_as_exported(heads[place], table) for place in kept)
+                    write.writerows([row[place] for place in kept] for row in found)
+    link.close()
+
+
+def _as_exported(column: str, table: str) -> str:
+    """Files of objects have no compartment in front."""
+    return column.removeprefix(f"{table}_")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The conversions that both tools do, with the same arguments."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP
@@ -12,7 +12,8 @@ IN_CARTA = "in-carta"
 NPZ = "deepprofiler"
 
 LARGE, SOME, SMALL = 30_000, 100, 7
-"""Objects a chunk: all at once; a few chunks; so few that every table of a small plate is in many chunks."""
+"""Objects a chunk: all at once; a few chunks of ours, against CytoTable's all at once; in both, so few that every table
+of a small plate is in many chunks."""
 
 # Of a plate of the cytominer dialect whose image table names no files.
 CYTOMINER_JOIN = """
@@ -50,6 +51,11 @@ class Case:
     label: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     peer_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def peer(self) -> "Case":
+        """What CytoTable is asked for."""
+        return replace(self, chunk_size=LARGE) if self.chunk_size == SOME else self
 
     @property
     def name(self) -> str:

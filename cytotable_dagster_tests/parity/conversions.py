@@ -48,8 +48,9 @@ class Conversions:
     @cached_property
     def _answers(self) -> Mapping[Case, PeerAnswer]:
         """CytoTable's, all in one process: its imports alone take seconds."""
-        answers, _ = run_peer([self._peer_arguments(case) for case in self.cases])
-        return dict(zip(self.cases, answers, strict=True))
+        asked = dict.fromkeys(case.peer for case in self.cases)
+        answers, _ = run_peer([self._peer_arguments(case) for case in asked])
+        return dict(zip(asked, answers, strict=True))
 
     def _peer_arguments(self, case: Case) -> Arguments:
         return {
@@ -76,7 +77,7 @@ class Conversions:
         return {output.path.stem: output.path for output in result.outputs}
 
     def _differences(self, case: Case) -> list[Found]:
-        answer = self._answers[case]
+        answer = self._answers[case.peer]
         where = Where(case.name, case.preset, JOINED if case.joined else "")
         try:
             ours = self._ours(case)
@@ -92,7 +93,7 @@ class Conversions:
             if table not in ours:
                 found.append(explained("their table", where, "", "no such table in ours", LISTED))
                 continue
-            names = [str(path.relative_to(self.folder / "theirs" / case.name)) for path in paths]
+            names = [str(path.relative_to(self.folder / "theirs" / case.peer.name)) for path in paths]
             if names != [ours[table].name]:
                 found.append(explained("file name", where, "", f"{names} is {ours[table].name}", LISTED))
             found += compare(_read(paths), pq.read_table(ours[table]), where, LISTED)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ class Finished:
 
     Attributes:
         seconds: from its start to its end.
+        cpu_seconds: of the processor, by it and the descendants that it waited for.
         peak_anonymous: most bytes that the process tree held at one time besides pages of files.
         peak_resident: the same with mapped pages of files, which the page cache holds anyway.
         output: what it printed, both streams.
@@ -34,6 +36,7 @@ class Finished:
 
     returncode: int
     seconds: float
+    cpu_seconds: float
     peak_anonymous: int
     peak_resident: int
     output: str
@@ -46,7 +49,7 @@ def run_to_end(command: Sequence[str], *, folder: Path, environment: Mapping[str
         TimeoutError: it did not end in time, and was stopped.
     """
     mark = uuid.uuid4().hex
-    started = time.perf_counter()
+    before, started = _cpu_of_children(), time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
@@ -70,7 +73,13 @@ def run_to_end(command: Sequence[str], *, folder: Path, environment: Mapping[str
             process.wait()
         output.seek(0)
         text = output.read().decode(errors="replace")
-    return Finished(process.returncode, seconds, watch.peak_anonymous, watch.peak_resident, text)
+    cpu = _cpu_of_children() - before
+    return Finished(process.returncode, seconds, cpu, watch.peak_anonymous, watch.peak_resident, text)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _MemoryWatch(threading.Thread):

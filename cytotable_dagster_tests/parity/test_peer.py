@@ -22,6 +22,7 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_n
 """
 
 
+@pytest.mark.slow
 @needs_peer
 def test_worker_processes_convert_and_end(tmp_path: Path) -> None:
     source = write_sqlite(tmp_path / "P1.sqlite", plate(EXPORT, sites(3)))

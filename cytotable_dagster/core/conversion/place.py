@@ -1,25 +1,30 @@
 """Where the results of a conversion go, and what they are called there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.model.presets import DEFAULT
 from cytotable_dagster.core.model.types import SINGLE_CELLS
+from cytotable_dagster.core.planning.options import BOTH
 from cytotable_dagster.core.sources.unconverted import OTHERS
-from cytotable_dagster.core.storage.client import is_remote
+from cytotable_dagster.core.storage.address import is_remote
 from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.publication import exists_already
 
 
-def is_joined(dest_path: str | Path, join: bool | None, joins: str | None) -> bool:
-    """Whether the joined table is asked for.
+def join_asked(dest_path: str | Path, join: bool | str | None, joins: str | None) -> bool | str:
+    """Whether the joined table is asked for, or BOTH.
 
     Raises:
-        OptionError: `join` and `joins` contradict each other.
+        OptionError: `join` contradicts `joins`, or is of several files where `dest_path` names one.
     """
+    if join == BOTH:
+        if _names_file(dest_path):
+            raise OptionError(f'{dest_path}: join="{BOTH}" makes several files; give a folder as dest_path')
+        return BOTH
     if join is None:
         return joins is not None or _names_file(dest_path)
     if joins is not None and not join:
@@ -27,15 +32,20 @@ def is_joined(dest_path: str | Path, join: bool | None, joins: str | None) -> bo
     return join
 
 
-def place_for(dest_path: str | Path, joined: bool, cloud: Mapping[str, Any]) -> tuple[Destination, str]:
+def place_for(dest_path: str | Path, joined: bool, store: Store) -> tuple[Destination, str]:
     """Where results go, and what the joined table is called there."""
     if not (joined and _names_file(dest_path)):
-        return destination_of(dest_path, cloud), f"{SINGLE_CELLS}.parquet"
+        return destination_of(dest_path, store), f"{SINGLE_CELLS}.parquet"
+    return place_and_name(dest_path, store)
+
+
+def place_and_name(dest_path: str | Path, store: Store) -> tuple[Destination, str]:
+    """Where one result goes, and what it is called there."""
     if is_remote(str(dest_path)):
         folder, _, name = str(dest_path).rstrip("/").rpartition("/")
-        return destination_of(folder, cloud), name
+        return destination_of(folder, store), name
     path = Path(dest_path).absolute()
-    return destination_of(path.parent, cloud), path.name
+    return destination_of(path.parent, store), path.name
 
 
 def output_name(compartment: str, one_file: bool) -> str:
@@ -44,7 +54,7 @@ def output_name(compartment: str, one_file: bool) -> str:
 
 
 def usual_outputs(targets: Sequence[str] | None, one_file: bool) -> list[str]:
-    """What compartments that nearly every plate has are called there, of those wanted."""
+    """What compartments that nearly every plate has are called in the destination, of those wanted."""
     usual = (*DEFAULT.metadata, *DEFAULT.compartments)
     asked = None if targets is None else {target.lower() for target in targets}
     wanted = [name for name in usual if asked is None or name.lower() in asked]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.conversion.request import Request, silent
+from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.conversion.skipping import Skipping
 from cytotable_dagster.core.errors import OptionError, SourceChangedError
 from cytotable_dagster.core.execution.runner import Runner
@@ -22,12 +22,13 @@ from cytotable_dagster.core.reports.account import finished_report, planned_repo
 from cytotable_dagster.core.reports.matches import key_names
 from cytotable_dagster.core.reports.records import ConversionReport
 from cytotable_dagster.core.reports.results import PlatesReport
-from cytotable_dagster.core.sources.identity import content_crc32, content_md5
-from cytotable_dagster.core.sources.sqlite.copies import settled
+from cytotable_dagster.core.sources.identity import content_digest
+from cytotable_dagster.core.sources.reading import reading
 from cytotable_dagster.core.sources.state import check_unchanged, unless_changed
-from cytotable_dagster.core.steps.chunk_files import read_batches
-from cytotable_dagster.core.steps.join import joined_columns, joined_schema
+from cytotable_dagster.core.steps.batches import read_batches
+from cytotable_dagster.core.steps.joined import joined_columns, joined_schema
 from cytotable_dagster.core.steps.plate_work import Work
+from cytotable_dagster.core.support.telling import tell
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,20 @@ def plan_all(
     known = 0
     seen: dict[Columns, Columns] = {}
     for done, plate in enumerate(plates):
-        with skipping.attempt(plate.name), kept(plate.uri, request.cloud):
-            source = fetch(plate, request.cloud, request.experiment)
-            with unless_changed(source):
-                folder = scratch / "plans" / str(done)
-                readable = settled(source, copies_in(folder))
+        with skipping.attempt(plate.name, several=len(plates) > 1), kept(plate.uri, request.cache):
+            source = fetch(plate, request.cache, request.experiment)
+            folder = scratch / "plans" / str(done)
+            with reading(source, copies_in(folder)) as readable:
                 preset = request.preset_of(readable)
-                number = None if request.add_tablenumber is False else content_crc32(source.path)
-                options = replace(request.options, table_number=number, plate_name=plate.name)
+                numbered = request.add_tablenumber is not False
+                options = replace(request.options, numbered=numbered, plate_name=plate.name)
                 if is_known is not None and is_known(plate.name, fingerprint(source, preset, options)):
                     known += 1
                 else:
                     plan = make_plan(readable, preset, options, folder)
                     columns = {name: seen.setdefault(own, own) for name, own in _columns(plan, request).items()}
-                    found.append(Ready(source, plan.folder, number, columns))
-        request.progress("plates looked through", done + 1, len(plates))
+                    found.append(Ready(source, plan.folder, plan.number, columns))
+        tell("plates looked through", done + 1, len(plates))
     skipping.check(len(found) + known)
     if request.add_tablenumber is False:
         _check_keys(found)
@@ -114,17 +114,17 @@ def converted(
     for number, ready in enumerate(plates, start=1):
         plate = Plate(ready.name, ready.source.uri)
         done = None
-        with skipping.attempt(ready.name), kept(plate.uri, request.cloud):
-            source = fetch(plate, request.cloud, request.experiment)
+        with skipping.attempt(ready.name, several=len(plates) > 1), kept(plate.uri, request.cache):
+            source = fetch(plate, request.cache, request.experiment)
             # What is fetched anew from a store is another file of the same content.
             touched = source.etag is None and source.state != ready.source.state
             if touched or source.fingerprint != ready.source.fingerprint:
                 raise SourceChangedError(f"{plate.uri}: has changed since it was looked through; convert again")
-            with unless_changed(source):
+            with unless_changed(replace(source, settled=load_plan(ready.plan).source.settled)):
                 made = _converted(ready, request, run, scratch)
                 check_unchanged(source)
                 done = made
-        request.progress("plates converted", number, len(plates))
+        tell("plates converted", number, len(plates))
         if done is None:
             shutil.rmtree(_folder_of(ready, scratch), ignore_errors=True)
         else:
@@ -144,19 +144,14 @@ def _converted(ready: Ready, request: Request, run: Runner, scratch: Path) -> Do
     report = planned_report(plan)
     if request.strict:
         report.check()
-    digest = run.submit(content_md5, ready.source.path) if ready.source.md5 is None else None
+    digest = run.submit(content_digest, ready.source.path) if ready.source.digest is None else None
     folder = _folder_of(ready, scratch)
     folder.mkdir(parents=True)
     # What is called off of this plate is not of the next.
     run = replace(run, stop=folder.with_suffix(".stop"))
-    work = Work(plan, run, folder, True, digest, silent)
-    if request.joins is not None:
-        files = {SINGLE_CELLS: work.joined_by_sql(request.joins)}
-    elif request.joined:
-        files = {SINGLE_CELLS: work.single_cells()}
-    else:
-        files = work.compartments()
-    facts = {**plan.facts(), **({"source_md5": digest.result()} if digest else {})}
+    work = Work(plan, run, folder, True, digest)
+    files = work.results(request.joined, request.both, request.joins)
+    facts = {**plan.facts(), **({"source_digest": digest.result()} if digest else {})}
     report = finished_report(plan, report, files, by_query=request.joins is not None)
     shutil.rmtree(copies_in(plan.folder), ignore_errors=True)
     if request.strict:
@@ -222,9 +217,10 @@ def _columns(plan: Plan, request: Request) -> dict[str, Columns]:
     """The columns of each table; of one that a query makes they are known when it is made."""
     if request.joins is not None:
         return {}
-    if request.joined:
-        return {SINGLE_CELLS: columns_of(joined_schema(plan, joined_columns(plan)))}
-    return {name: columns_of(plan.schema(name)) for name in plan.results}
+    joined = {SINGLE_CELLS: columns_of(joined_schema(plan))} if request.joined else {}
+    if joined and not request.both:
+        return joined
+    return {**{name: columns_of(plan.schema(name)) for name in plan.results}, **joined}
 
 
 def _check_keys(plates: Sequence[Ready]) -> None:

@@ -47,14 +47,16 @@ _OF_ONE_PLATE = (
 
 @dataclass
 class Skipping:
-    """What becomes of the errors of single plates by `on_error`; `reasons` are what was passed over, by plate."""
+    """What becomes of the errors of single plates by `on_error` (None where nobody may choose); `reasons` are what was
+    passed over, by plate."""
 
-    on_error: str = STOP
+    on_error: str | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def attempt(self, plate: str) -> Iterator[None]:
-        """Work on one plate, the rest of which is left out where it fails and is to be skipped."""
+    def attempt(self, plate: str, *, several: bool = True) -> Iterator[None]:
+        """Work on one plate, the rest of which is left out where it fails and is to be skipped; where others would be
+        left if it were (it is one of `several`), the error says so."""
         try:
             with errors_of_machine():
                 yield
@@ -62,7 +64,9 @@ class Skipping:
             # It is fetched anew, and all done again (see `cache.with_fresh_copies`).
             raise
         except _OF_ONE_PLATE as error:
-            if self.on_error == STOP:
+            if self.on_error != SKIP:
+                if several and self.on_error is not None:
+                    error.args = (f'{error}; on_error="skip" goes on with the other plates', *error.args[1:])
                 raise
             self.reasons[plate] = str(error)
 

@@ -10,8 +10,7 @@ from; the index only spares reading all footers again, and follows the files whe
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.datasets.files import Content, contents, file_name, files_of, is_old, table_names
@@ -48,6 +47,25 @@ class Member:
     def fingerprint(self) -> str | None:
         """What the file was made of (see `plan.fingerprint`); None for one of another producer."""
         return self.content.facts.get("fingerprint")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A plate's file on its way into a table: a whole Parquet file of our own writing, called `name` in its `place`,
+    which may be linked to and is never written to again; `content` is what is in it. `fills` are columns that it does
+    not have under their names, `fitted` all that it has with those, where there are any."""
+
+    place: Destination
+    name: str
+    content: Content
+    origin: str = ""
+    fills: Mapping[str, Fill] = field(default_factory=dict)
+    fitted: Columns | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """What it has among other plates' files, before they are made to fit each other."""
+        return self.content.columns if self.fitted is None else self.fitted
 
 
 @dataclass(frozen=True)
@@ -140,35 +158,19 @@ def save_index(table: Table) -> None:
         out.write(json.dumps({"schemas": schemas, "plates": plates}).encode())
 
 
-def put_plate(
-    table: Table,
-    plate: str,
-    file: "Path | pa.NativeFile",
-    content: Content,
-    columns: Columns,
-    fills: Mapping[str, Fill],
-    origin: str = "",
-) -> Table:
+def put_plate(table: Table, plate: str, arrival: Arrival, columns: Columns) -> Table:
     """Put a plate's file into a table, in place of the one that is there; others are not touched.
 
     Args:
-        file: a whole Parquet file of our own writing, which may be linked to and is never written to again; or one
-            that is elsewhere, opened.
-        content: what is in it.
         columns: what it is to have; where it differs, a copy with other columns is made (see `parquet.refit`).
-        fills: columns that it does not have under their names.
     """
-    import pyarrow as pa
-
-    name = table.file_of(plate)
-    if not isinstance(file, Path):
-        _fit(table.dest, name, file, columns, fills)
-    elif not fills and content.columns == columns:
-        table.dest.put(file, name)
+    name, content = table.file_of(plate), arrival.content
+    if not arrival.fills and content.columns == columns:
+        table.dest.put_from(arrival.place, arrival.name, name)
     else:
-        with pa.OSFile(str(file)) as source:
-            _fit(table.dest, name, source, columns, fills)
-    return _with(table, plate, name, replace(content, columns=columns), origin)
+        with arrival.place.open(arrival.name) as source:
+            _fit(table.dest, name, source, columns, arrival.fills)
+    return _with(table, plate, name, replace(content, columns=columns), arrival.origin)
 
 
 def retyped(table: Table, wanted: Columns, but: Collection[str] = ()) -> dict[str, Columns]:

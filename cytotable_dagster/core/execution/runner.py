@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from cytotable_dagster.core.errors import OptionError, WorkerLostError
 from cytotable_dagster.core.execution.stopping import unless_stopped
 from cytotable_dagster.core.shown import one_line
+from cytotable_dagster.core.support.cores import cores
+from cytotable_dagster.core.support.memory import memory_used_again
 
 if TYPE_CHECKING:
     from parsl import Config
@@ -101,6 +103,12 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
     Raises:
         OptionError: `parsl_config` is something else.
     """
+    with memory_used_again(), _runner(parsl_config, scratch) as run:
+        yield run
+
+
+@contextmanager
+def _runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
     if parsl_config is None and "parsl" not in sys.modules:
         with _threads(scratch) as run:
             yield run
@@ -132,7 +140,7 @@ def runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
 
 @contextmanager
 def _threads(scratch: Path) -> Iterator[Runner]:
-    count = os.cpu_count() or 1
+    count = cores()
     pool = ThreadPoolExecutor(count, thread_name_prefix="cytotable_dagster")
     try:
         yield Runner(pool.submit, 2 * count, scratch / _STOP_FILE, in_process=True)
@@ -161,7 +169,7 @@ def thread_config(threads: int | None = None) -> "Config":
     from parsl import Config, ThreadPoolExecutor
 
     return Config(
-        executors=[ThreadPoolExecutor(label="threads", max_threads=threads or os.cpu_count() or 1)],
+        executors=[ThreadPoolExecutor(label="threads", max_threads=threads or cores())],
         initialize_logging=False,
         usage_tracking=0,
     )

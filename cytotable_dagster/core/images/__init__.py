@@ -5,7 +5,10 @@ measured; crops are the pixels of single cells, read when they are asked for, or
 here and from no module inside.
 """
 
+from cytotable_dagster.core.images.boxes import centre_columns
+from cytotable_dagster.core.images.cell_images import CellImages, ChannelLayers, open_cell_images
 from cytotable_dagster.core.images.choosing import extreme_cells, typical_cells
+from cytotable_dagster.core.images.crop_dataset import CropDataset, crop_statuses, read_crops
 from cytotable_dagster.core.images.cropping import CROP_TYPES, SIZE, Crops, crops
 from cytotable_dagster.core.images.cutting import CROP_STATUSES
 from cytotable_dagster.core.images.finding import find_provenance, put_provenance
@@ -20,7 +23,8 @@ from cytotable_dagster.core.images.image import (
     VERIFIED,
     Image,
 )
-from cytotable_dagster.core.images.lance_sink import CropDataset, read_crops, save_crops
+from cytotable_dagster.core.images.lance_sink import save_crops
+from cytotable_dagster.core.images.ome import ome_arrow_images, ome_arrow_struct
 from cytotable_dagster.core.images.plate_picture import mosaic, sites_of, status_picture
 from cytotable_dagster.core.images.provenance import (
     FILE,
@@ -45,17 +49,24 @@ __all__ = [
     "USABLE",
     "VERIFIED",
     "VERIFY",
+    "CellImages",
+    "ChannelLayers",
     "CropDataset",
     "Crops",
     "Image",
     "Provenance",
     "Rules",
     "Search",
+    "centre_columns",
     "contact_sheet",
+    "crop_statuses",
     "crops",
     "extreme_cells",
     "find_provenance",
     "mosaic",
+    "ome_arrow_images",
+    "ome_arrow_struct",
+    "open_cell_images",
     "plate_contrasts",
     "png_of",
     "provenance_of",

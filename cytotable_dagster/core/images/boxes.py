@@ -1,11 +1,11 @@
 """Where a cell is in its image: the columns that say it, and the square that is cut out."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.support.arguments import mapping_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,8 @@ _SIDES = ("x_min", "x_max", "y_min", "y_max")
 # In CytoTable's order.
 _BOX_OF = ("Cytoplasm_", "Nuclei_", "Cells_", "")
 _CENTRE_OF = ("Nuclei", "Cells", "Cytoplasm")
+# Where a cell may be, so that a square around it has whole numbers for sides.
+_FARTHEST = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,7 @@ def place_columns(names: Sequence[str], bbox_column_map: Mapping[str, str] | Non
     """
     there = set(names)
     box = _given_box(bbox_column_map, there, where) if bbox_column_map is not None else _box(there)
-    pairs = [
-        (f"{prefix}{compartment}_{kind}_Center_X", f"{prefix}{compartment}_{kind}_Center_Y")
-        for compartment in (*_CENTRE_OF, *_others(names))
-        for kind in ("Location", "AreaShape")
-        for prefix in ("", "Metadata_")
-    ]
-    centres = tuple(dict.fromkeys(pair for pair in pairs if there.issuperset(pair)))
+    centres = centre_columns(names)
     if not centres and box is None:
         raise OptionError(
             f"{where}: no column says where cells are: neither Nuclei_Location_Center_X nor "
@@ -57,7 +53,20 @@ def place_columns(names: Sequence[str], bbox_column_map: Mapping[str, str] | Non
     return PlaceColumns(centres, box)
 
 
+def centre_columns(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The pairs of columns among these that say where objects' centres are, the nucleus' first."""
+    there = set(names)
+    pairs = [
+        (f"{prefix}{compartment}_{kind}_Center_X", f"{prefix}{compartment}_{kind}_Center_Y")
+        for compartment in (*_CENTRE_OF, *_others(names))
+        for kind in ("Location", "AreaShape")
+        for prefix in ("", "Metadata_")
+    ]
+    return tuple(dict.fromkeys(pair for pair in pairs if there.issuperset(pair)))
+
+
 def _given_box(given: Mapping[str, str], there: set[str], where: str) -> dict[str, str]:
+    given = mapping_in("bbox_column_map", given, "{'x_min': ...}")
     if {*given} != {*_SIDES}:
         raise OptionError(f"bbox_column_map: {', '.join(_SIDES)} are expected, and nothing else")
     for side, column in given.items():
@@ -83,42 +92,91 @@ def _others(names: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What is cut out of an image: rows `top` to `bottom`, columns `left` to `right` of it, which may lie outside."""
+class Cuts:
+    """What is cut out of an image for each of several cells: its columns `left` to `right` and rows `top` to `bottom`,
+    which may lie outside; `known` says of which cells."""
 
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
+    left: "np.ndarray"
+    right: "np.ndarray"
+    top: "np.ndarray"
+    bottom: "np.ndarray"
+    known: "np.ndarray"
 
 
-def cut_at(x: float, y: float, size: int) -> Cut:
-    """The square of that size whose middle is nearest to a point."""
-    top, left = math.floor(y - size / 2 + 0.5), math.floor(x - size / 2 + 0.5)
-    return Cut(top, left, top + size, left + size)
+def cuts_at(xs: "np.ndarray", ys: "np.ndarray", size: int) -> Cuts:
+    """The squares of that size whose middles are nearest to points."""
+    import numpy as np
+
+    known = _whole(xs) & _whole(ys)
+    left, top = (np.floor(np.where(known, at, 0) - size / 2 + 0.5).astype(np.int64) for at in (xs, ys))
+    return Cuts(left, left + size, top, top + size, known)
 
 
-def cut_out(image: "np.ndarray", cut: Cut, out: "np.ndarray") -> bool:
-    """Copy a cut of an image into an array of its size; what lies outside is left as it is. Whether something did."""
-    height, width = image.shape
-    top, left = max(cut.top, 0), max(cut.left, 0)
-    bottom, right = min(cut.bottom, height), min(cut.right, width)
-    if top < bottom and left < right:
-        out[top - cut.top : bottom - cut.top, left - cut.left : right - cut.left] = image[top:bottom, left:right]
-    return (top, left, bottom, right) != (cut.top, cut.left, cut.bottom, cut.right)
+def cuts_of(boxes: "np.ndarray") -> Cuts:
+    """Boxes, shape (cells, 4): x_min, x_max, y_min, y_max."""
+    import numpy as np
+
+    known = np.all(_whole(boxes), axis=1)
+    left, right, top, bottom = np.where(known[:, None], boxes, 0).astype(np.int64).T
+    return Cuts(left, right, top, bottom, known & (left < right) & (top < bottom))
 
 
-def is_outside(cut: Cut, height: int, width: int) -> bool:
-    """Whether a cut has nothing of an image of that size."""
-    return cut.bottom <= 0 or cut.right <= 0 or cut.top >= height or cut.left >= width
+def _whole(values: "np.ndarray") -> "np.ndarray":
+    """Which are numbers, and near enough that whole ones hold their places."""
+    import numpy as np
+
+    return np.isfinite(values) & (np.abs(values) <= _FARTHEST)
+
+
+# Where something is in an array.
+Index = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Lying:
+    """How cuts lie in images of one size.
+
+    Attributes:
+        outside: which have nothing of such an image.
+        padded: which have something that is not in it.
+        squares: of cuts that are as large as a crop, where in the crops the pixels of the image are that it has.
+        boxes: of all others cell and pixels.
+    """
+
+    outside: "np.ndarray"
+    padded: "np.ndarray"
+    squares: tuple[tuple[int | tuple[int, slice, slice], Index], ...]
+    boxes: tuple[tuple[int, Index], ...]
+
+
+def lying(cuts: Cuts, height: int, width: int, size: int) -> Lying:
+    """How cuts lie in images of that height and width, and crops of that size in them."""
+    import numpy as np
+
+    outside = (cuts.bottom <= 0) | (cuts.right <= 0) | (cuts.top >= height) | (cuts.left >= width)
+    over = (cuts.bottom > height) | (cuts.right > width) | (cuts.top < 0) | (cuts.left < 0)
+    square = (cuts.right - cuts.left == size) & (cuts.bottom - cuts.top == size)
+    bounds = (
+        np.maximum(cuts.top, 0),
+        np.minimum(cuts.bottom, height),
+        np.maximum(cuts.left, 0),
+        np.minimum(cuts.right, width),
+    )
+    inside = [
+        (slice(top, bottom), slice(left, right))
+        for top, bottom, left, right in zip(*(bound.tolist() for bound in bounds), strict=True)
+    ]
+    squares: list[tuple[int | tuple[int, slice, slice], Index]] = []
+    there = cuts.known & ~outside
+    squares += [(cell, inside[cell]) for cell in np.flatnonzero(there & square & ~over).tolist()]
+    for cell in np.flatnonzero(there & square & over).tolist():
+        rows, columns = inside[cell]
+        down, across = int(cuts.top[cell]), int(cuts.left[cell])
+        target = (slice(rows.start - down, rows.stop - down), slice(columns.start - across, columns.stop - across))
+        squares.append(((cell, *target), inside[cell]))
+    others = np.flatnonzero(there & ~square).tolist()
+    boxes = tuple((cell, inside[cell]) for cell in others)
+    return Lying(cuts.known & outside, cuts.known & over, tuple(squares), boxes)
 
 
 def fitted(pixels: "np.ndarray", size: int, fit: str) -> "tuple[np.ndarray, float]":

@@ -1,17 +1,24 @@
 """Which cells crops are made of: rows of single cells, chosen by a query, with their keys and places."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
 from cytotable_dagster.core.images.boxes import PlaceColumns, place_columns
 from cytotable_dagster.core.images.image import PLATE, SITE, WELL
 from cytotable_dagster.core.intake.cache import fetch
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.shown import one_line
-from cytotable_dagster.core.storage.client import is_remote
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.arguments import address_in, number_in, rows_in, text_in
+from cytotable_dagster.core.support.other_results import other_result
+from cytotable_dagster.core.support.suggestions import nearest
+from cytotable_dagster.core.support.written_paths import expanded
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,10 +59,8 @@ class CellTable:
     where: PlaceColumns
 
 
-def open_cells(
-    single_cells: "str | Path", cloud: Mapping[str, Any], bbox_column_map: Mapping[str, str] | None = None
-) -> CellTable:
-    """A Parquet file of single cells, or a folder of such.
+def open_cells(single_cells: "str | Path", cache: Cache, bbox_column_map: Mapping[str, str] | None = None) -> CellTable:
+    """A Parquet file of single cells, a folder of such, or the folder or prefix that `single_cells.parquet` is in.
 
     Raises:
         SourceNotFoundError: it is not there.
@@ -64,12 +69,15 @@ def open_cells(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # A result of a conversion is a path by `os.PathLike` alone.
-    address = single_cells if isinstance(single_cells, str) else str(single_cells.__fspath__())
+    address = expanded(address_in("single_cells", single_cells), to_read=True)
+    if other := other_result(address):
+        raise OptionError(f"{address}: {other}; crops are made of a Parquet file of single cells, so name that")
     if is_remote(address):
-        path = fetch(Plate("single_cells", address), cloud).path
+        place = destination_of(address, cache.store)
+        address = place.address(_USUAL) if place.exists(_USUAL) else address
+        path = fetch(Plate("single_cells", address), cache).path
     else:
-        path = Path(address).expanduser().absolute()
+        path = Path(address).absolute()
     # The folder of a plate of a lake, or of a conversion.
     if (path / _USUAL).is_file():
         path = path / _USUAL
@@ -100,7 +108,7 @@ def chosen(
     *,
     limit: int | None = None,
     per_well: int | None = None,
-    rows: Sequence[int] | None = None,
+    rows: Iterable[int] | None = None,
     more: Sequence[str] = (),
 ) -> "pa.Table":
     """The cells that a condition chooses, by image and then in the table's order; `row` is where they stand in it.
@@ -116,8 +124,11 @@ def chosen(
         OptionError: a condition or number that means nothing.
     """
     for name, value in (("limit", limit), ("per_well", per_well)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise OptionError(f"{name}={value!r}: give a number of cells, from 1")
+        if value is not None:
+            number_in(name, value, "cells")
+    if where is not None:
+        text_in("where", where, "'Cells_AreaShape_Area > 2000'")
+    rows = rows_in("rows", rows)
     wells = [column for place, column in table.places.items() if place in (PLATE, WELL)]
     if per_well is not None and not wells:
         raise OptionError(f"per_well: {table.address} has no column Metadata_Well")
@@ -159,9 +170,18 @@ def asked(query: str, table: CellTable, where: str | None = None) -> "pa.Table":
         with duckdb.connect() as link:
             return _result(link, query)
     except duckdb.Error as error:
-        said = one_line(str(error).split("\n")[0], 300)
         about = f"where={where!r}" if where else table.address
-        raise OptionError(f"{about}: {said}") from error
+        raise OptionError(f"{about}: {_said(error, table)}") from error
+
+
+def _said(error: "duckdb.Error", table: CellTable) -> str:
+    """What DuckDB says, in a line; of a column that is not there, which was meant."""
+    said = str(error)
+    unknown = re.search(r'Referenced column "(.+?)" not found', said)
+    if unknown is None:
+        return one_line(said.split("\n")[0], 300)
+    meant = nearest(unknown[1], table.columns)
+    return f"there is no column {unknown[1]}{f'; did you mean {meant}?' if meant else ''}"
 
 
 def _result(link: "duckdb.DuckDBPyConnection", query: str) -> "pa.Table":

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import md5
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import (
     CytoTableError,
@@ -25,20 +24,17 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster.core.images.image import MISMATCH, MISSING, PRESENT, VERIFIED, Image
 from cytotable_dagster.core.images.search import EXISTS, MD5, NONE, Search
-from cytotable_dagster.core.model.types import Progress
 from cytotable_dagster.core.shown import one_line
-from cytotable_dagster.core.storage.client import call, client_of, describe, is_remote, place_of
-from cytotable_dagster.core.storage.store_errors import errors_of
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.objects import Client
+from cytotable_dagster.core.storage.store import Clients
 from cytotable_dagster.core.support.digests import md5_of
-
-if TYPE_CHECKING:
-    from cloudpathlib import S3Client
+from cytotable_dagster.core.support.telling import tell
 
 STEP = "images"
 
 # Requests at once: as many as the client keeps connections for.
 _AT_ONCE = 10
-_BLOCK = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 # Requests in a row to which a bucket did not answer at all, after which it is asked no more.
 _SILENT = 8
@@ -56,11 +52,10 @@ class Found:
     stamp: int | None = None
 
 
-def checked(images: Iterable[Image], search: Search, progress: Progress, notes: Path) -> list[Image]:
+def checked(images: Iterable[Image], search: Search, notes: Path) -> list[Image]:
     """Images with the status of their files, as `search.verify` asks for it.
 
     Args:
-        progress: called with a step's name, files done and files in all.
         notes: a file of what is found out, that of a check before this one or none.
     """
     images = list(images)
@@ -76,11 +71,11 @@ def checked(images: Iterable[Image], search: Search, progress: Progress, notes: 
         found = {uri: known for uri in wanted if (known := kept.known(uri)) is not None}
         total = len(wanted)
         left = [image for uri, image in wanted.items() if uri not in found]
-        progress(STEP, len(found), total)
+        tell(STEP, len(found), total)
         for uri, answer in asking.answers(left):
             found[uri] = answer
             kept.note(uri, answer)
-            progress(STEP, len(found), total)
+            tell(STEP, len(found), total)
     with suppress(FileNotFoundError):
         notes.unlink()
     return [
@@ -112,7 +107,7 @@ class _Asking:
     def __init__(self, search: Search, digests: Mapping[str, str | None]) -> None:
         self._search = search
         self._digests = digests
-        self._client: S3Client | None = None
+        self._clients = Clients(search.cache.store)
         self._silent: dict[str, int] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="images")
 
@@ -128,8 +123,6 @@ class _Asking:
         while True:
             for image in islice(rest, 4 * _AT_ONCE - len(waiting)):
                 assert image.uri is not None
-                if is_remote(image.uri) and self._client is None:
-                    self._client = client_of(self._search.cloud)
                 waiting[self._pool.submit(self._ask, image.uri, image)] = image.uri
             if not waiting:
                 return
@@ -153,7 +146,6 @@ class _Asking:
 
     def _ask_store(self, uri: str, image: Image) -> Found:
         """An object. A listing has told its size and ETag; one that is the digest asked for says all."""
-        assert self._client is not None
         recorded = self._digests.get(uri)
         if image.etag is not None and (image.etag == recorded or (self._search.verify == EXISTS and not recorded)):
             return Found(image.size, image.etag, image.etag if _DIGEST.fullmatch(image.etag) else None)
@@ -161,13 +153,13 @@ class _Asking:
         if self._silent.get(bucket, 0) >= _SILENT:
             return Found(problem=f"{uri}: not asked for, as the store did not answer for {_SILENT} others")
         try:
-            remote = describe(self._client, uri)
-            plain_digest = _DIGEST.fullmatch(remote.etag) is not None and not remote.encrypted
-            digest = remote.etag if plain_digest else None
+            client = self._clients.of(uri)
+            remote = client.head(uri)
+            digest = remote.md5
             if digest is None and self._search.verify == MD5:
-                digest = _digest_of(self._client, uri)
+                digest = _digest_of(client, uri)
             self._silent[bucket] = 0
-            return Found(remote.size, remote.etag, digest)
+            return Found(remote.size, digest or remote.etag, digest)
         except (SourceNotFoundError, SourceAccessError, OptionError) as error:
             return Found(problem=str(error))
         except DownloadError as error:
@@ -177,13 +169,11 @@ class _Asking:
             return Found(problem=str(error))
 
 
-def _digest_of(client: "S3Client", uri: str) -> str:
+def _digest_of(client: Client, uri: str) -> str:
     """The MD5 of an object's content, of which little is held at a time."""
-    bucket, key = place_of(uri)
     digest = md5(usedforsecurity=False)
-    answer = call(client.client, "get_object", uri, Bucket=bucket, Key=key, **client.boto3_dl_extra_args)
-    with errors_of(uri):
-        for block in answer["Body"].iter_chunks(_BLOCK):
+    with client.read(uri) as body:
+        for block in body.blocks:
             digest.update(block)
     return digest.hexdigest()
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cytotable_dagster.core.images.cells import ROW, CellTable, asked, quoted, source_of
+from cytotable_dagster.core.images.image import PLATE, WELL
 
 # What is told apart at a glance; of what a table has the first that fit.
 _SHAPES = (
@@ -16,6 +17,7 @@ _SHAPES = (
 )
 _INTENSITIES = ("Cells_Intensity_MeanIntensity_", "Nuclei_Intensity_MeanIntensity_")
 _FEATURES = 16
+_OF_WELL = 3
 
 
 def features_to_look_at(table: CellTable) -> tuple[str, ...]:
@@ -26,8 +28,8 @@ def features_to_look_at(table: CellTable) -> tuple[str, ...]:
 
 
 def typical_cells(table: CellTable, count: int, features: Sequence[str] | None = None) -> list[int]:
-    """The cells nearest to the plate's median, by the median deviation of each feature, nearest first; at most three of
-    a well, where there are that many wells."""
+    """The cells nearest to the plate's median, by the median deviation of each feature, nearest first; more than three
+    of a well only where others have none left."""
     names = features_to_look_at(table) if features is None else tuple(features)
     if not names:
         return []
@@ -36,9 +38,12 @@ def typical_cells(table: CellTable, count: int, features: Sequence[str] | None =
     spreads = ", ".join(f"mad({name}) AS d{i}" for i, name in enumerate(columns))
     far = " + ".join(f"coalesce(abs({name} - m{i}) / nullif(d{i}, 0), 0)" for i, name in enumerate(columns))
     known = " AND ".join(f"{name} IS NOT NULL AND NOT isnan({name}::DOUBLE)" for name in columns)
+    wells = ", ".join(quoted(column) for place, column in table.places.items() if place in (PLATE, WELL)) or "1"
     query = (
-        f'SELECT "{ROW}" FROM (SELECT "{ROW}", {far} AS far FROM {source_of(table)}, '
-        f'(SELECT {middles}, {spreads} FROM {source_of(table)}) WHERE {known}) ORDER BY far, "{ROW}" LIMIT {count}'
+        f'SELECT "{ROW}" FROM (SELECT "{ROW}", {far} AS far, {wells} FROM {source_of(table)}, '
+        f"(SELECT {middles}, {spreads} FROM {source_of(table)}) WHERE {known}) "
+        f'ORDER BY row_number() OVER (PARTITION BY {wells} ORDER BY far, "{ROW}") > {_OF_WELL}, far, "{ROW}" '
+        f"LIMIT {count}"
     )
     return [int(row) for row in asked(query, table).column(0).to_pylist()]
 

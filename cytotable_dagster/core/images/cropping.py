@@ -5,25 +5,29 @@ cannot be had is no error: its cells have a status that says so, and the rest go
 """
 
 import json
-import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytotable_dagster.core.environment import max_threads
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster.core.images.boxes import AROUND, BOX, CENTRE, FIT, PAD
 from cytotable_dagster.core.images.cells import ROW, CellTable, chosen, open_cells
-from cytotable_dagster.core.images.cutting import CROP, SEGMENTATION, Cutter, ImageSet, duplicates, read_set, runs
-from cytotable_dagster.core.images.files import ImageFiles, image_files
+from cytotable_dagster.core.images.cutting import CROP, OK, SEGMENTATION, Cutter, ImageSet, duplicates
+from cytotable_dagster.core.images.files import File, ImageFiles, Key, image_files
 from cytotable_dagster.core.images.image import PLATE, SITE, WELL
+from cytotable_dagster.core.images.image_sets import image_sets
 from cytotable_dagster.core.images.ome import ome_arrow, ome_arrow_struct
 from cytotable_dagster.core.images.pixels import ImageError, Opener, checked_dtype, look_at, opener
 from cytotable_dagster.core.images.search import NONE, Rules, Search
-from cytotable_dagster.core.storage.client import checked_cloud_options
+from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.planning.options import names_in
+from cytotable_dagster.core.support.arguments import address_in, number_in
+from cytotable_dagster.core.support.machine_errors import errors_of_machine
+from cytotable_dagster.core.support.suggestions import there_are
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +49,8 @@ class Crops:
     Attributes:
         cells: a row for each crop, by image; `more` of its columns go with the crops beside keys and places.
         schema: of the batches; its metadata names the `channels` and `segmentations`, as JSON lists.
+        cache: where copies of what is in stores are kept, and how those are spoken to.
+        lacking: of the crops made so far those that are not `ok`: how many of each status and detail.
     """
 
     cells: "pa.Table"
@@ -59,6 +65,8 @@ class Crops:
     dtype: "np.dtype[Any]"
     crop_type: str
     open_: Opener = field(repr=False)
+    cache: Cache = field(repr=False)
+    lacking: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.cells.num_rows)
@@ -116,6 +124,8 @@ class Crops:
                 check_stopped()
                 part = cells.slice(start, rows)
                 made = cutter.cut(part, images, twice[numbers[0] + start : numbers[0] + start + part.num_rows])
+                told = zip(made["status"].to_pylist(), made["detail"].to_pylist(), strict=True)
+                self.lacking.update(one for one in told if one[0] != OK)
                 columns = [part[name].combine_chunks() if name in kept else made[name] for name in schema.names]
                 yield self._batch(columns, schema), start + rows >= cells.num_rows
 
@@ -134,48 +144,33 @@ class Crops:
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _sets(self, without: "frozenset[int]") -> "Iterator[tuple[pa.Table, ImageSet, tuple[int, int]]]":
-        """The cells of each image with its pixels, read a few ahead of who asks for them, and where those cells are."""
-        threads = os.cpu_count() or 1
-        waiting: deque[tuple[pa.Table, Future[ImageSet], tuple[int, int]]] = deque()
-        keys = [self.cells[name] for name in self.files.keys]
-        with ThreadPoolExecutor(threads, thread_name_prefix="crops") as pool:
-            try:
-                for start, end in runs(keys, self.cells.num_rows):
-                    cells = self.cells.slice(start, end - start)
-                    if without and without.issuperset(cells[ROW].to_pylist()):
-                        continue
-                    key = tuple(column[start].as_py() for column in keys)
-                    own, other = self.files.files.get(key, {}), self.files.segmentations.get(key, {})
-                    files = [own.get(channel) for channel in self.channels]
-                    others = [other.get(channel) for channel in self.segmentations]
-                    task = pool.submit(read_set, files, others, self.channels, self.segmentations, self.open_)
-                    waiting.append((cells, task, (start, end)))
-                    if len(waiting) > threads:
-                        ready, future, where = waiting.popleft()
-                        yield ready, future.result(), where
-                while waiting:
-                    ready, future, where = waiting.popleft()
-                    yield ready, future.result(), where
-            finally:
-                pool.shutdown(cancel_futures=True)
+        """The cells of each image with its pixels, and where those cells are."""
+
+        def files_of(key: Key) -> tuple[list[File | None], list[File | None]]:
+            own, other = self.files.files.get(key, {}), self.files.segmentations.get(key, {})
+            return [own.get(name) for name in self.channels], [other.get(name) for name in self.segmentations]
+
+        names = (self.channels, self.segmentations)
+        return image_sets(self.cells, self.files.keys, files_of, names, self.open_, without)
 
 
+@errors_of_machine()
 def crops(
     single_cells: str | Path,
     where: str | None = None,
     *,
     limit: int | None = None,
     per_well: int | None = None,
-    channels: Sequence[str] | str | None = None,
-    segmentations: Sequence[str] | str | None = None,
+    channels: str | Iterable[str] | None = None,
+    segmentations: str | Iterable[str] | None = None,
     size: int = SIZE,
     around: str = CENTRE,
     fit: str = PAD,
     bbox_column_map: Mapping[str, str] | None = None,
     dtype: str | None = None,
     crop_type: str = TENSOR,
-    rows: Sequence[int] | None = None,
-    columns: Sequence[str] = (),
+    rows: Iterable[int] | None = None,
+    columns: str | Iterable[str] = (),
     provenance: str | Path | None = None,
     image_dir: str | Path | None = None,
     mask_dir: str | Path | None = None,
@@ -193,7 +188,7 @@ def crops(
     `outside`, `duplicate key`), `detail`, and `crop`, a tensor of shape (channels, size, size).
 
     Args:
-        single_cells: the Parquet file of joined cells, local or `s3://`, or a folder of such.
+        single_cells: the Parquet file of joined cells, local or of a store, or a folder of such.
         where: SQL over its columns, such as `Cells_AreaShape_Area > 2000`.
         limit: of those the first so many.
         per_well: of each well so many, of as few of its images as have them; the same ones each time.
@@ -211,18 +206,20 @@ def crops(
         crop_type: `tensor`, or `ome-arrow`: the struct of the ome-arrow package, of 16 bits.
         provenance: a Parquet file that says where images are; None is `_about/provenance.parquet` beside the table,
             else what the table's own columns say, with the options that follow as `convert` takes them.
-        cloud: what the S3 client takes.
+        cloud: what the store's client takes.
 
     Raises:
         OptionError: an option, or a condition, that means nothing; neither provenance nor table names images.
         SourceNotFoundError: there is no such table.
     """
-    if not isinstance(size, int) or not 1 <= size <= LARGEST:
-        raise OptionError(f"size={size!r}: give the edge of a crop in pixels, 1 to {LARGEST:,}")
+    size = number_in("size", size, "pixels", LARGEST)
+    columns = names_in("columns", columns) or ()
+    channels, segmentations = names_in("channels", channels), names_in("segmentations", segmentations)
     for name, value, known in (("around", around, AROUND), ("fit", fit, FIT), ("crop_type", crop_type, CROP_TYPES)):
         if value not in known:
-            raise OptionError(f"{name} {value!r} is not known; there are: {', '.join(known)}")
-    cloud = checked_cloud_options(cloud)
+            raise OptionError(f"{name} {value!r} is not known; {there_are(str(value), known)}")
+    max_threads()
+    cache = Cache.checked(cloud)
     search = Search.checked(
         image_dir=image_dir,
         mask_dir=mask_dir,
@@ -231,10 +228,12 @@ def crops(
         path_rules=path_rules,
         load_data=load_data,
         verify=NONE,
-        cloud=cloud,
+        cache=cache,
     )
     wanted_dtype = checked_dtype(dtype)
-    table = open_cells(single_cells, cloud, bbox_column_map)
+    if provenance is not None:
+        provenance = address_in("provenance", provenance)
+    table = open_cells(single_cells, cache, bbox_column_map)
     if around == BOX and table.where.box is None:
         raise OptionError(f"around='box': {table.address} has no AreaShape_BoundingBox columns; give bbox_column_map=")
     for name in columns:
@@ -242,12 +241,12 @@ def crops(
             raise OptionError(f"columns: {table.address} has no column {name!r}")
     files = image_files(table, provenance, search)
     cells = chosen(table, where, limit=limit, per_well=per_well, rows=rows, more=columns)
-    open_ = opener(cloud)
+    open_ = opener(cache.store)
     taken = files.chosen(channels)
     return Crops(
         cells=cells,
         table=table,
-        more=tuple(columns),
+        more=columns,
         files=files,
         channels=taken,
         segmentations=files.chosen_segmentations(segmentations),
@@ -257,6 +256,7 @@ def crops(
         dtype=wanted_dtype or _dtype_of(files, taken, open_),
         crop_type=crop_type,
         open_=open_,
+        cache=cache,
     )
 
 

@@ -1,10 +1,11 @@
 """Cells cut out of the pixels of their image set, a batch of them at a time."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.images.boxes import BOX, Cut, PlaceColumns, cut_at, cut_out, fitted, is_outside
+from cytotable_dagster.core.images.boxes import BOX, Lying, PlaceColumns, cuts_at, cuts_of, fitted, lying
 from cytotable_dagster.core.images.files import File
 from cytotable_dagster.core.images.pixels import ImageError, Opener, read
 
@@ -23,9 +24,6 @@ OK, INCOMPLETE, NO_IMAGE, UNREADABLE, NO_CENTRE, OUTSIDE, DUPLICATE = (
 )
 CROP_STATUSES = (OK, INCOMPLETE, NO_IMAGE, UNREADABLE, NO_CENTRE, OUTSIDE, DUPLICATE)
 CROP, SEGMENTATION = "crop", "segmentation"
-
-# Where a cell may be, so that a square around it has whole numbers for sides.
-_FARTHEST = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -89,49 +87,44 @@ class Cutter:
         import pyarrow as pa
 
         count = cells.num_rows
-        layers = [self._fitting(layer, self.dtype) for layer in images.channels]
-        others = [self._fitting(layer, np.dtype(np.uint16)) for layer in images.segmentations]
+        layers = [fitting(layer, self.dtype) for layer in images.channels]
+        others = [fitting(layer, np.dtype(np.uint16)) for layer in images.segmentations]
         xs, ys, boxes = self._places(cells)
+        cuts = cuts_of(boxes) if self.around == BOX and boxes is not None else cuts_at(xs, ys, self.size)
         out = np.zeros((count, len(layers), self.size, self.size), self.dtype)
         more = np.zeros((count, len(others), self.size, self.size), np.uint16)
-        sides = np.zeros((count, 4), np.int64)
-        known = np.zeros(count, bool)
-        scales = np.ones(count)
-        padded = np.zeros(count, bool)
-        status, detail = _status_of(layers)
-        statuses: list[str] = [status] * count
-        details: list[str | None] = [detail] * count
         drawn = [
             (layer.pixels, target[:, place])
             for own, target in ((layers, out), (others, more))
             for place, layer in enumerate(own)
             if layer.pixels is not None
         ]
-        for cell in range(count):
-            cut = self._cut_of(xs[cell], ys[cell], None if boxes is None else boxes[cell])
-            if cut is None:
-                statuses[cell], details[cell] = NO_CENTRE, "no column says where the cell is, or it says NaN"
-                continue
-            sides[cell] = cut.left, cut.right, cut.top, cut.bottom
-            known[cell] = True
-            if drawn and all(is_outside(cut, *pixels.shape) for pixels, _ in drawn):
-                height, width = drawn[0][0].shape
-                statuses[cell] = OUTSIDE
-                place = f"x {cut.left} to {cut.right}, y {cut.top} to {cut.bottom}"
-                details[cell] = f"at {place} of an image of {width} x {height} pixels"
-                padded[cell] = True
-                continue
-            for pixels, target in drawn:
-                outside, scale = self._draw(pixels, cut, target[cell])
-                padded[cell] |= outside
-                scales[cell] = scale
-            if twice[cell] and statuses[cell] == OK:
+        # Images of one set are of one size, nearly always.
+        known = {shape: lying(cuts, shape[0], shape[1], self.size) for shape in {pixels.shape for pixels, _ in drawn}}
+        outside, padded = np.full(count, bool(drawn)), np.zeros(count, bool)
+        for places in known.values():
+            outside &= places.outside
+            padded |= places.padded
+        scales = np.ones(count)
+        for pixels, target in drawn:
+            self._draw(pixels, known[pixels.shape], target, scales)
+        status, detail = _status_of(layers)
+        statuses: list[str] = [status] * count
+        details: list[str | None] = [detail] * count
+        for cell in np.flatnonzero(~cuts.known).tolist():
+            statuses[cell], details[cell] = self._unplaced(float(xs[cell]), float(ys[cell]))
+        for cell in np.flatnonzero(outside).tolist():
+            height, width = drawn[0][0].shape
+            place = f"x {cuts.left[cell]} to {cuts.right[cell]}, y {cuts.top[cell]} to {cuts.bottom[cell]}"
+            statuses[cell], details[cell] = OUTSIDE, f"at {place} of an image of {width} x {height} pixels"
+        for cell in np.flatnonzero(twice).tolist():
+            if statuses[cell] == OK:
                 statuses[cell], details[cell] = DUPLICATE, "another row of the table has the same key"
-        names = ("x_min", "x_max", "y_min", "y_max")
+        sides = {"x_min": cuts.left, "x_max": cuts.right, "y_min": cuts.top, "y_max": cuts.bottom}
         return {
             "centre_x": pa.array(xs, mask=~np.isfinite(xs)),
             "centre_y": pa.array(ys, mask=~np.isfinite(ys)),
-            **{name: pa.array(sides[:, place], mask=~known) for place, name in enumerate(names)},
+            **{name: pa.array(values, mask=~cuts.known) for name, values in sides.items()},
             "scale": pa.array(scales),
             "padded": pa.array(padded),
             "status": pa.array(statuses, pa.string()),
@@ -140,72 +133,58 @@ class Cutter:
             SEGMENTATION: _tensors(more),
         }
 
-    def _draw(self, pixels: "np.ndarray", cut: Cut, target: "np.ndarray") -> tuple[bool, float]:
-        import numpy as np
-
-        if (cut.height, cut.width) == target.shape:
-            return cut_out(pixels, cut, target), 1.0
-        # A box is as large as a cell that somebody wrote; what lies in the image is all of it that is looked at.
-        height, width = pixels.shape
-        inside = Cut(max(cut.top, 0), max(cut.left, 0), min(cut.bottom, height), min(cut.right, width))
-        if inside.height <= 0 or inside.width <= 0:
-            return True, 1.0
-        own = np.zeros((inside.height, inside.width), pixels.dtype)
-        cut_out(pixels, inside, own)
-        made, scale = fitted(own, self.size, self.fit)
-        target[...] = made
-        return inside != cut, scale
-
-    def _cut_of(self, x: float, y: float, box: "np.ndarray | None") -> Cut | None:
-        import numpy as np
-
+    def _unplaced(self, x: float, y: float) -> tuple[str, str]:
+        """Status and detail of a cell of which nothing can be cut out."""
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return NO_CENTRE, "no column says where the cell is, or it says NaN"
         if self.around == BOX:
-            if box is None or not np.isfinite(box).all() or (np.abs(box) > _FARTHEST).any():
-                return None
-            left, right, top, bottom = (int(side) for side in box)
-            return Cut(top, left, bottom, right) if left < right and top < bottom else None
-        if not (np.isfinite(x) and np.isfinite(y)) or max(abs(x), abs(y)) > _FARTHEST:
-            return None
-        return cut_at(float(x), float(y), self.size)
+            return NO_CENTRE, "its box is unknown, empty or too large; around='centre' takes its centre"
+        return OUTSIDE, f"its centre, x {x:g}, y {y:g}, lies in no image"
+
+    def _draw(self, pixels: "np.ndarray", places: Lying, target: "np.ndarray", scales: "np.ndarray") -> None:
+        """Draw one layer of the cells, and note how those are scaled that are no squares of the crop's size."""
+        for where, inside in places.squares:
+            target[where] = pixels[inside]
+        for cell, inside in places.boxes:
+            # A box is as large as a cell that somebody wrote; what lies in the image is all of it that is looked at.
+            target[cell], scales[cell] = fitted(pixels[inside], self.size, self.fit)
 
     def _places(self, cells: "pa.Table") -> "tuple[np.ndarray, np.ndarray, np.ndarray | None]":
-        """Centres, the first that is known, and boxes as x_min, x_max, y_min, y_max; NaN where there is none."""
+        """Centres, the first that is known, and boxes as x_min, x_max, y_min, y_max where they are needed; NaN where
+        there is none."""
         import numpy as np
 
-        boxes = None
-        if self.where.box is not None:
-            sides = [_numbers(cells, self.where.box[side]) for side in ("x_min", "x_max", "y_min", "y_max")]
-            boxes = np.stack(sides, axis=1)
-        xs = np.full(cells.num_rows, np.nan)
-        ys = xs.copy()
+        xs = ys = np.full(cells.num_rows, np.nan)
+        unknown = np.ones(cells.num_rows, bool)
         for x_name, y_name in self.where.centres:
-            open_ = ~(np.isfinite(xs) & np.isfinite(ys))
-            if not open_.any():
+            xs = np.where(unknown, _numbers(cells, x_name), xs)
+            ys = np.where(unknown, _numbers(cells, y_name), ys)
+            unknown = ~(np.isfinite(xs) & np.isfinite(ys))
+            if not unknown.any():
                 break
-            xs = np.where(open_, _numbers(cells, x_name), xs)
-            ys = np.where(open_, _numbers(cells, y_name), ys)
-        if boxes is not None:
-            open_ = ~(np.isfinite(xs) & np.isfinite(ys))
-            xs = np.where(open_, (boxes[:, 0] + boxes[:, 1] - 1) / 2, xs)
-            ys = np.where(open_, (boxes[:, 2] + boxes[:, 3] - 1) / 2, ys)
-        return xs, ys, boxes
+        if self.where.box is None or not (self.around == BOX or unknown.any()):
+            return xs, ys, None
+        sides = [_numbers(cells, self.where.box[side]) for side in ("x_min", "x_max", "y_min", "y_max")]
+        xs = np.where(unknown, (sides[0] + sides[1] - 1) / 2, xs)
+        ys = np.where(unknown, (sides[2] + sides[3] - 1) / 2, ys)
+        return xs, ys, np.stack(sides, axis=1)
 
-    @staticmethod
-    def _fitting(layer: Layer, dtype: "np.dtype[Any]") -> Layer:
-        """A layer whose values fit the crops' type."""
-        import numpy as np
 
-        if layer.pixels is None or np.can_cast(layer.pixels.dtype, dtype):
-            return layer
-        pixels = layer.pixels
-        if np.issubdtype(dtype, np.integer) and np.issubdtype(pixels.dtype, np.integer):
-            # Labels are often written wider than they are.
-            limits = np.iinfo(dtype)
-            if pixels.size and limits.min <= pixels.min() and pixels.max() <= limits.max:
-                return Layer(pixels.astype(dtype))
-        elif np.issubdtype(dtype, np.floating):
+def fitting(layer: Layer, dtype: "np.dtype[Any]") -> Layer:
+    """A layer whose values fit the crops' type."""
+    import numpy as np
+
+    if layer.pixels is None or np.can_cast(layer.pixels.dtype, dtype):
+        return layer
+    pixels = layer.pixels
+    if np.issubdtype(dtype, np.integer) and np.issubdtype(pixels.dtype, np.integer):
+        # Labels are often written wider than they are.
+        limits = np.iinfo(dtype)
+        if pixels.size and limits.min <= pixels.min() and pixels.max() <= limits.max:
             return Layer(pixels.astype(dtype))
-        return Layer(None, f"an image of {pixels.dtype} where crops are {dtype}; give another dtype=", unread=True)
+    elif np.issubdtype(dtype, np.floating):
+        return Layer(pixels.astype(dtype))
+    return Layer(None, f"an image of {pixels.dtype} where crops are {dtype}; give another dtype=", unread=True)
 
 
 def _status_of(layers: Sequence[Layer]) -> tuple[str, str | None]:
@@ -225,7 +204,8 @@ def _numbers(cells: "pa.Table", name: str) -> "np.ndarray":
 
     column = cells[name]
     try:
-        return np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
+        numbers = column if column.type == pa.float64() else pc.cast(column, pa.float64())
+        return np.asarray(numbers.to_numpy(), dtype=np.float64)
     except pa.ArrowInvalid:
         return np.full(len(column), np.nan)
 
@@ -257,9 +237,14 @@ def duplicates(cells: "pa.Table", names: Sequence[str]) -> "np.ndarray":
     named = list(dict.fromkeys(names))
     if not any(name.endswith("ObjectNumber") for name in named) or not cells.num_rows:
         return np.zeros(cells.num_rows, bool)
-    codes = np.stack([_codes(cells[name]) for name in named])
-    _, inverse, counts = np.unique(codes, axis=1, return_inverse=True, return_counts=True)
-    return counts[inverse.reshape(-1)] > 1
+    inverse = np.zeros(cells.num_rows, np.int64)
+    for name in named:
+        codes = _codes(cells[name])
+        # Numbered anew after each column, so that they stay as small as there are rows.
+        _, inverse = np.unique(inverse * (int(codes.max()) + 1) + codes, return_inverse=True)
+        if inverse.max() + 1 == cells.num_rows:
+            return np.zeros(cells.num_rows, bool)
+    return np.bincount(inverse)[inverse] > 1
 
 
 def _codes(column: "pa.ChunkedArray") -> "np.ndarray":

@@ -15,15 +15,18 @@ from cytotable_dagster.core.images.image import (
     SITE,
     USABLE,
     WELL,
+    Image,
     Recorded,
     Value,
 )
 from cytotable_dagster.core.images.provenance import FILE
 from cytotable_dagster.core.images.resolve import resolved
 from cytotable_dagster.core.images.search import Search
-from cytotable_dagster.core.images.tables import channels_in, images_in
-from cytotable_dagster.core.storage.client import is_remote
+from cytotable_dagster.core.images.tables import ChannelColumns, channels_in, images_in
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.suggestions import there_are
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,9 +79,9 @@ def image_files(table: CellTable, provenance: "str | Path | None", search: Searc
     """
     found = None
     if provenance is not None:
-        found = _read(str(provenance), search.cloud if search else {})
-    elif search is None or not _says_where(search):
-        found = _beside(table, search.cloud if search else {})
+        found = _read(str(provenance), (search or Search()).cache.store)
+    elif search is None or not search.says_where:
+        found = _beside(table, (search or Search()).cache.store)
     if found is None:
         return _of_cells(table, search or Search())
     keys = tuple(key for key in table.keys if key in found.column_names)
@@ -92,25 +95,21 @@ def image_files(table: CellTable, provenance: "str | Path | None", search: Searc
     return _collected(tuple(by), ((row[: len(by)], *row[len(by) :]) for row in rows))
 
 
-def _says_where(search: Search) -> bool:
-    return any((search.image_dir, search.rules, search.load_data))
-
-
-def _beside(table: CellTable, cloud: Mapping[str, Any]) -> "pa.Table | None":
+def _beside(table: CellTable, store: Store) -> "pa.Table | None":
     folder = table.address.rstrip("/").rpartition("/")[0] if is_remote(table.address) else str(table.path.parent)
     try:
-        return _read(f"{folder}/{FILE}", cloud)
+        return _read(f"{folder}/{FILE}", store)
     except SourceNotFoundError:
         return None
 
 
-def _read(address: str, cloud: Mapping[str, Any]) -> "pa.Table":
+def _read(address: str, store: Store) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder, _, name = address.rpartition("/")
     try:
-        with destination_of(folder or ".", cloud).open(name) as file:
+        with destination_of(folder or ".", store).open(name) as file:
             return pq.read_table(file, use_threads=False)
     except CytoTableError:
         raise
@@ -121,7 +120,16 @@ def _read(address: str, cloud: Mapping[str, Any]) -> "pa.Table":
 
 
 def _of_cells(table: CellTable, search: Search) -> ImageFiles:
-    """By the columns of single cells that name files."""
+    _, found = images_of_cells(table, search)
+    return _collected(table.keys, ((i.keys, i.channel, i.kind, i.uri, i.status, i.detail) for i in found))
+
+
+def images_of_cells(table: CellTable, search: Search) -> tuple[tuple[ChannelColumns, ...], list[Image]]:
+    """The columns of single cells that name files, and those files.
+
+    Raises:
+        OptionError: there are no such columns.
+    """
     import pyarrow as pa
 
     names = {name.removeprefix("Metadata_"): name for name in table.columns if name.startswith("Image_")}
@@ -129,7 +137,7 @@ def _of_cells(table: CellTable, search: Search) -> ImageFiles:
     if not channels:
         raise OptionError(
             f"{table.address}: no provenance lies beside it ({FILE}), and no Image_FileName_ column names images; "
-            "convert with provenance=True, or give provenance="
+            "convert with provenance=True, or name such a file with provenance="
         )
     columns = [column for channel in channels for column in channel.columns.values()]
     values = distinct_images(table, columns).to_pydict()
@@ -140,19 +148,25 @@ def _of_cells(table: CellTable, search: Search) -> ImageFiles:
     text = pa.string()
     recorded = Recorded(source, tuple(sites), tuple(images), (), text, text, text)
     # Beside the table is not beside the images.
-    found = resolved(recorded, f"{table.path}", search)
-    return _collected(table.keys, ((i.keys, i.channel, i.kind, i.uri, i.status, i.detail) for i in found))
+    return channels, resolved(recorded, f"{table.path}", search)
+
+
+def file_of(image: Image) -> File:
+    return _file(image.channel, image.uri, image.status, image.detail)
+
+
+def _file(channel: str, uri: str | None, status: str | None, detail: str | None) -> File:
+    usable = uri is not None and (status is None or status in USABLE)
+    return File(uri, None if usable else detail or f"{channel}: {status or 'its file is not known'}")
 
 
 def _collected(keys: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> ImageFiles:
     files: dict[Key, dict[str, File]] = {}
     others: dict[Key, dict[str, File]] = {}
     for key, channel, kind, uri, status, detail in rows:
-        usable = uri is not None and (status is None or status in USABLE)
-        problem = None if usable else detail or f"{channel}: {status or 'its file is not known'}"
         own = files if kind == IMAGE else others if kind in (MASK, OUTLINE) else None
         if own is not None:
-            own.setdefault(tuple(key), {})[channel] = File(uri, problem)
+            own.setdefault(tuple(key), {})[channel] = _file(channel, uri, status, detail)
     return ImageFiles(keys, files, others)
 
 
@@ -168,7 +182,7 @@ def _chosen(there: Sequence[str], wanted: Sequence[str] | str | None, option: st
     for name in asked:
         fitting = [one for one in there if name.lower() in (one.lower(), one.lower().removeprefix("orig"))]
         if len(fitting) != 1:
-            raise OptionError(f"{option}: there is no {name!r}; there are: {', '.join(there) or 'none'}")
+            raise OptionError(f"{option}: there is no {name!r}; {there_are(name, there)}")
         found += fitting
     if not found:
         raise OptionError(f"{option} names none; there are: {', '.join(there) or 'none'}")

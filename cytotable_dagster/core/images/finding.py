@@ -1,25 +1,28 @@
 """The provenance of plates by itself, without their tables."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.conversion.request import Request
+from cytotable_dagster.core.conversion.request import Request, sources_in
+from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.images.provenance import FILE, Provenance, provenance_of_plates, write_provenance
 from cytotable_dagster.core.images.search import EXISTS, Rules, Search
 from cytotable_dagster.core.model.presets import Preset
-from cytotable_dagster.core.model.types import Progress
+from cytotable_dagster.core.planning.options import check_flag
 from cytotable_dagster.core.reports.results import ProvenanceFacts
 from cytotable_dagster.core.storage.destination import Destination
 from cytotable_dagster.core.storage.store_destination import destination_of
+from cytotable_dagster.core.support.arguments import address_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.support.publication import exists_already
+from cytotable_dagster.core.support.telling import Progress, watched
 
 
 @errors_of_machine()
 def find_provenance(
-    source_path: str | Path | Sequence[str | Path],
+    source_path: str | Path | Iterable[str | Path],
     dest_path: str | Path,
     source_datatype: str | None = None,
     preset: str | Preset | None = None,
@@ -41,6 +44,7 @@ def find_provenance(
     """Write `_about/provenance.parquet` of plates into a folder or prefix, as `convert(..., provenance=True)` does.
 
     Raises:
+        SourceFormatError: no plate names an image.
         CytoTableError: see `convert`; nothing is left behind half-written.
     """
     request = Request.checked(
@@ -59,15 +63,20 @@ def find_provenance(
         segmentation_file_regex=segmentation_file_regex,
         path_rules=path_rules,
         load_data=load_data,
-        verify=verify or EXISTS,
-        cloud=request.cloud,
+        verify=EXISTS if verify is None else verify,
+        cache=request.cache,
     )
-    plates = request.plates_at(source_path)
-    place = destination_of(dest_path, request.dest_cloud)
-    with place.writing(file_by_file=True):
+    check_flag("overwrite", overwrite)
+    plates = request.plates_at(sources_in(source_path))
+    place = destination_of(address_in("dest_path", dest_path), request.dest_store)
+    with watched(progress), place.writing(file_by_file=True):
         if place.exists(FILE) and not overwrite:
             raise exists_already(place.address(FILE))
-        return put_provenance(provenance_of_plates(plates, search, request), place)
+        found = provenance_of_plates(plates, search, request)
+        if not any(one.images for one in found):
+            notes = "; ".join(dict.fromkeys(note for one in found for note in one.recorded.notes))
+            raise SourceFormatError(f"{notes or 'no image is named'}; nothing was written")
+        return put_provenance(found, place)
 
 
 def put_provenance(found: Sequence[Provenance], place: Destination) -> ProvenanceFacts:

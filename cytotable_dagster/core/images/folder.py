@@ -6,15 +6,15 @@ on its own. Names alone decide only where they are of one file, and never agains
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cytotable_dagster.core.errors import OptionError, SourceNotFoundError
 from cytotable_dagster.core.images.image import BY_NAME, BY_PATH
 from cytotable_dagster.core.images.paths import folder_and_name, names, parts_of, plain
-from cytotable_dagster.core.storage.client import client_of, is_remote, objects_below
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.support.written_paths import expanded
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".jpg", ".jpeg", ".bmp", ".flex", ".c01", ".dib", ".npz")
@@ -129,7 +129,20 @@ def _in_common(old: Sequence[str], new: Sequence[str]) -> int:
     return count
 
 
-def folder_at(address: str, cloud: Mapping[str, Any], what: str) -> Folder:
+def _files_below(root: str) -> Iterator[str]:
+    """All files, also of folders elsewhere that are linked to, each once; no link leads around in a circle."""
+    walked = [Path(root).resolve()]
+    for folder, folders, files in os.walk(root, followlinks=True):
+        yield from (f"{folder}/{name}" for name in files)
+        for name in [name for name in folders if Path(folder, name).is_symlink()]:
+            real = Path(folder, name).resolve()
+            if any(real.is_relative_to(one) or one.is_relative_to(real) for one in walked):
+                folders.remove(name)
+            else:
+                walked.append(real)
+
+
+def folder_at(address: str, store: Store, what: str) -> Folder:
     """The images below a folder or prefix; hidden ones left out.
 
     Raises:
@@ -139,14 +152,14 @@ def folder_at(address: str, cloud: Mapping[str, Any], what: str) -> Folder:
     root = plain(address).rstrip("/")
     if is_remote(root):
         try:
-            listed = [Listed(o.uri, o.size, o.etag) for o in objects_below(client_of(cloud), root)]
+            listed = [Listed(o.uri, o.size, o.md5 or o.etag) for o in store.objects_below(root)]
         except SourceNotFoundError as error:
             raise OptionError(f"{what}: {error}") from error
     else:
         root = str(Path(expanded(address, to_read=True)).absolute())
         if not Path(root).is_dir():
-            raise OptionError(f"{what}: {root} is no folder; name one that is there, or an s3:// prefix")
-        listed = [Listed(f"{folder}/{name}") for folder, _, files in os.walk(root) for name in files]
+            raise OptionError(f"{what}: {root} is no folder; name one that is there, or a prefix of a store")
+        listed = [Listed(path) for path in _files_below(root)]
     files: dict[str, dict[str, Listed]] = {}
     by_name: dict[str, list[str]] = {}
     for file in sorted(listed, key=lambda file: file.uri):

@@ -34,6 +34,9 @@ BY_URL, BY_LOAD_DATA, BY_RECORD, BY_RULE, BY_PATH, BY_NAME, BY_REGEX = (
     "segmentation_file_regex",
 )
 
+# Of those, by what a file is called: whose it is nobody says.
+BY_FOLDER = (BY_PATH, BY_NAME, BY_REGEX)
+
 PLATE, WELL, SITE = "Metadata_Plate", "Metadata_Well", "Metadata_Site"
 
 Value = int | float | str | None
@@ -92,29 +95,36 @@ def plates_of(image: Image, plate: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(name) for name in (image.plate, plate) if name not in (None, "")))
 
 
+# Columns of provenance beside the keys, and what of an image stands in them; all but one are text.
+_PLACES = {PLATE: "plate", WELL: "well", SITE: "site"}
+_SIZE = "size"
+_COLUMNS = {
+    "channel": "channel",
+    "kind": "kind",
+    "recorded_file": "file",
+    "recorded_path": "path",
+    "recorded_url": "url",
+    "uri": "uri",
+    "found_by": "found",
+    _SIZE: "size",
+    "etag": "etag",
+    "recorded_md5": "recorded_md5",
+    "md5": "md5",
+    "status": "status",
+    "detail": "detail",
+}
+
+
 def schema_of(recorded: Recorded) -> "pa.Schema":
     """The columns of a plate's provenance; the first ones join it to single cells."""
     import pyarrow as pa
 
-    text = pa.string()
-    own = [(PLATE, recorded.plate_type), (WELL, recorded.well_type), (SITE, recorded.site_type)]
+    types = (recorded.plate_type, recorded.well_type, recorded.site_type)
     return pa.schema(
         [
-            *own,
-            *(field for field in recorded.keys if field.name not in (PLATE, WELL, SITE)),
-            ("channel", text),
-            ("kind", text),
-            ("recorded_file", text),
-            ("recorded_path", text),
-            ("recorded_url", text),
-            ("uri", text),
-            ("found_by", text),
-            ("size", pa.int64()),
-            ("etag", text),
-            ("recorded_md5", text),
-            ("md5", text),
-            ("status", text),
-            ("detail", text),
+            *zip(_PLACES, types, strict=True),
+            *(field for field in recorded.keys if field.name not in _PLACES),
+            *((name, pa.int64() if name == _SIZE else pa.string()) for name in _COLUMNS),
         ]
     )
 
@@ -127,23 +137,6 @@ def tables_of(
 
     rest = iter(images)
     while batch := list(islice(rest, rows)):
-        values = {
-            PLATE: [image.plate for image in batch],
-            WELL: [image.well for image in batch],
-            SITE: [image.site for image in batch],
-            **{name: [image.keys[place] for image in batch] for place, name in enumerate(keys)},
-            "channel": [image.channel for image in batch],
-            "kind": [image.kind for image in batch],
-            "recorded_file": [image.file for image in batch],
-            "recorded_path": [image.path for image in batch],
-            "recorded_url": [image.url for image in batch],
-            "uri": [image.uri for image in batch],
-            "found_by": [image.found for image in batch],
-            "size": [image.size for image in batch],
-            "etag": [image.etag for image in batch],
-            "recorded_md5": [image.recorded_md5 for image in batch],
-            "md5": [image.md5 for image in batch],
-            "status": [image.status for image in batch],
-            "detail": [image.detail for image in batch],
-        }
+        values = {name: [getattr(image, what) for image in batch] for name, what in (_PLACES | _COLUMNS).items()}
+        values |= {name: [image.keys[place] for image in batch] for place, name in enumerate(keys)}
         yield pa.table([pa.array(values[field.name], field.type) for field in schema], schema=schema)

@@ -1,24 +1,25 @@
 """`load_data.csv`, from which CellProfiler was told its images: files by plate, well and site."""
 
+import csv
+import gzip
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import CytoTableError, OptionError
 from cytotable_dagster.core.images.image import Image, Value
 from cytotable_dagster.core.images.paths import joined, plain
 from cytotable_dagster.core.images.tables import channels_in, text_of
 from cytotable_dagster.core.intake.cache import fetch
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.model.types import Plate
-from cytotable_dagster.core.storage.client import is_remote, list_remote
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.store import Store
 
-if TYPE_CHECKING:
-    import polars as pl
-
-Cloud = Mapping[str, Any]
 Place = tuple[str, str, str]
+_GZIP = b"\x1f\x8b"
 
 NAMES = tuple(
     f"load_data{illumination}.{ending}"
@@ -47,23 +48,23 @@ class LoadData:
         return self.files.get(place if self.names_plates else ("", *place[1:]), {})
 
 
-def read_load_data(uri: str, cloud: Cloud) -> LoadData:
+def read_load_data(uri: str, cache: Cache) -> LoadData:
     """A load_data file: `.csv`, `.csv.gz` or `.parquet`, local or in a store.
 
     Raises:
         OptionError: it is none, or does not say which well and site its files are of.
         SourceNotFoundError, SourceAccessError, DownloadError: it cannot be had.
     """
-    table = _read(fetch(Plate("load_data", uri), cloud).path, uri)
-    channels = channels_in(table.columns)
-    plate, well, site = (_first(table.columns, names) for names in (_PLATE, _WELL, _SITE))
+    columns, rows = _read(fetch(Plate("load_data", uri), cache).path, uri)
+    channels = channels_in(columns)
+    plate, well, site = (_first(columns, names) for names in (_PLATE, _WELL, _SITE))
     if not channels or well is None or site is None:
         raise OptionError(
             f"load_data {uri}: FileName_ columns, Metadata_Well and Metadata_Site are expected; "
-            f"it has {', '.join(table.columns[:6]) or 'none'}"
+            f"it has {', '.join(columns[:6]) or 'none'}"
         )
     files: dict[Place, dict[tuple[str, str], tuple[str, ...]]] = {}
-    for row in table.iter_rows(named=True):
+    for row in rows:
         place = place_of(row[plate] if plate else "", row[well], row[site])
         found = files.setdefault(place, {})
         for channel in channels:
@@ -74,7 +75,7 @@ def read_load_data(uri: str, cloud: Cloud) -> LoadData:
     return LoadData(uri, files, plate is not None)
 
 
-def beside(source_uri: str, cloud: Cloud) -> str | None:
+def beside(source_uri: str, store: Store) -> str | None:
     """The load_data file that the Cell Painting Gallery's layout has for a plate in a store; None where there is
     none."""
     match = _GALLERY.fullmatch(source_uri)
@@ -82,7 +83,7 @@ def beside(source_uri: str, cloud: Cloud) -> str | None:
         return None
     folder = f"{match[1]}/load_data_csv/{match[2]}/{match[3]}/"
     try:
-        there = set(list_remote(folder, cloud))
+        there = set(store.names_in(folder))
     except CytoTableError:
         # What is merely looked for need not be open to everyone.
         return None
@@ -119,14 +120,50 @@ def _first(columns: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
-def _read(path: Path, uri: str) -> "pl.DataFrame":
-    import polars as pl
+def _read(path: Path, uri: str) -> tuple[Sequence[str], Iterator[Mapping[str, Value]]]:
+    """The names of a file's columns, and its rows one by one.
+
+    Raises:
+        OptionError: it cannot be read; of rows, when they are come to.
+    """
+    name = uri.lower()
+    if not name.endswith((".parquet", ".csv", ".csv.gz")):
+        raise OptionError(f"load_data {uri}: a .csv, .csv.gz or .parquet file is expected")
+    lines = _reported(_parquet_rows(path) if name.endswith(".parquet") else _csv_rows(path), uri)
+    columns = [str(column) for column in next(lines, ())]
+    return columns, (dict(zip(columns, line, strict=True)) for line in lines)
+
+
+def _reported(rows: Iterator[Sequence[Value]], uri: str) -> Iterator[Sequence[Value]]:
+    import pyarrow as pa
 
     try:
-        if uri.lower().endswith(".parquet"):
-            return pl.read_parquet(path)
-        if uri.lower().endswith((".csv", ".csv.gz")):
-            return pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        yield from rows
+    except (pa.ArrowException, csv.Error, ValueError, EOFError, zlib.error, OSError) as error:
         raise OptionError(f"load_data {uri}: cannot be read ({str(error).splitlines()[0]})") from error
-    raise OptionError(f"load_data {uri}: a .csv, .csv.gz or .parquet file is expected")
+
+
+def _parquet_rows(path: Path) -> Iterator[Sequence[Value]]:
+    """The names of the columns, then the rows."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        yield file.schema_arrow.names
+        for batch in file.iter_batches():
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _csv_rows(path: Path) -> Iterator[Sequence[Value]]:
+    """The same of CSV, packed or not; fields without anything are None, and so are those that a row ends before."""
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    opened = gzip.open if packed else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines)
+        columns = next(reader, [])
+        yield columns
+        for row in reader:
+            if len(row) > len(columns):
+                raise ValueError(f"line {reader.line_num} has {len(row)} fields, the first {len(columns)}")
+            if row:
+                yield [*(field or None for field in row), *[None] * (len(columns) - len(row))]

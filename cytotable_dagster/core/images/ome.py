@@ -6,9 +6,10 @@ has 16 bits a value, and a field of nulls (`masks`), which is left out as Parque
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 TAG, VERSION = "ome.arrow", "0.1.0"
@@ -74,38 +75,57 @@ def ome_arrow(tensors: "pa.FixedSizeListArray", size: int, channels: Sequence[st
     import numpy as np
     import pyarrow as pa
 
-    kind = ome_arrow_struct()
-    rows, layers, values = len(tensors), len(channels), size * size
-    pixels = pa.ListArray.from_arrays(
-        pa.array(np.arange(rows * layers + 1, dtype=np.int32) * values), tensors.flatten().cast(pa.uint16())
-    )
-    of_layer = np.tile(np.arange(layers), rows)
-    plane_type = kind.field("planes").type.value_type
-    zeros = pa.array(np.zeros(rows * layers, np.int32))
-    planes = pa.StructArray.from_arrays(
-        [zeros, zeros, pa.array(of_layer.astype(np.int16)), pixels], fields=list(plane_type)
-    )
-    starts = pa.array(np.arange(rows + 1, dtype=np.int32) * layers)
-    header = {
+    rows, layers = len(tensors), len(channels)
+    starts = pa.array(np.arange(rows * layers + 1, dtype=np.int32) * (size * size))
+    pixels = pa.ListArray.from_arrays(starts, tensors.flatten().cast(pa.uint16()))
+    return _structs(pixels, [_header(size, size, channels)] * rows, layers, image_type)
+
+
+def ome_arrow_images(images: "Sequence[np.ndarray | None]", channel: str, image_type: str) -> "pa.Array":
+    """Images of one channel, each of any shape (height, width), as structs; None is null."""
+    import numpy as np
+    import pyarrow as pa
+
+    there = [image for image in images if image is not None]
+    starts = np.cumsum([0, *(image.size for image in there)], dtype=np.int32)
+    flat = np.concatenate([image.ravel() for image in there]) if there else np.zeros(0)
+    pixels = pa.ListArray.from_arrays(pa.array(starts), pa.array(flat.astype(np.uint16)))
+    made = _structs(pixels, [_header(image.shape[0], image.shape[1], (channel,)) for image in there], 1, image_type)
+    places = np.cumsum([image is not None for image in images]) - 1
+    return made.take(pa.array(places, mask=np.array([image is None for image in images], dtype=bool)))
+
+
+def _header(height: int, width: int, channels: Sequence[str]) -> dict[str, Any]:
+    return {
         "dimension_order": "XYCT",
         "type": "uint16",
-        "size_x": size,
-        "size_y": size,
+        "size_x": width,
+        "size_y": height,
         "size_z": 1,
-        "size_c": layers,
+        "size_c": len(channels),
         "size_t": 1,
         "channels": [{"id": f"ch-{place}", "name": name} for place, name in enumerate(channels)],
     }
-    same = {
-        "type": TAG,
-        "version": VERSION,
-        "image_type": image_type,
-        "pixels_meta": header,
-    }
+
+
+def _structs(pixels: "pa.ListArray", headers: Sequence[dict[str, Any]], layers: int, image_type: str) -> "pa.Array":
+    """Structs of so many planes each, whose values are `pixels`."""
+    import numpy as np
+    import pyarrow as pa
+
+    kind, rows = ome_arrow_struct(), len(headers)
+    plane_type = kind.field("planes").type.value_type
+    zeros = pa.array(np.zeros(rows * layers, np.int32))
+    of_layer = pa.array(np.tile(np.arange(layers, dtype=np.int16), rows))
+    planes = pa.StructArray.from_arrays([zeros, zeros, of_layer, pixels], fields=list(plane_type))
+    starts = pa.array(np.arange(rows + 1, dtype=np.int32) * layers)
+    same = {"type": TAG, "version": VERSION, "image_type": image_type}
     fields = []
     for field in kind:
         if field.name == "planes":
             fields.append(pa.ListArray.from_arrays(starts, planes))
+        elif field.name == "pixels_meta":
+            fields.append(pa.array(headers, field.type))
         else:
             fields.append(pa.array([same.get(field.name)] * rows, field.type))
     return pa.StructArray.from_arrays(fields, fields=list(kind))

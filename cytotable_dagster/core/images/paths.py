@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from cytotable_dagster.core.storage.client import is_remote
+from cytotable_dagster.core.storage.address import is_remote
 
 _DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 

@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import CytoTableError, OptionError
 from cytotable_dagster.core.shown import one_line
-from cytotable_dagster.core.storage.client import answer_of, client_of, is_remote, place_of
+from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.objects import answered
+from cytotable_dagster.core.storage.store import Clients, Store
 
 if TYPE_CHECKING:
     import numpy as np
 
-# A scanned slide's worth; a field of view has 1 to 25 million.
+# A scanned slide's worth; a field of view has 1 to 25 million pixels, of two bytes.
 MOST_PIXELS = 1 << 28
+MOST_BYTES = 1 << 30
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEAD = 64
+# Values of a pixel, by what PNG calls its colour type; a palette's colours are three or four.
+_PNG_VALUES = {0: 1, 2: 3, 4: 2}
 
 
 class ImageError(CytoTableError, ValueError):
@@ -41,9 +46,9 @@ class Looks:
 Opener = Callable[[str], Any]
 
 
-def opener(cloud: Any) -> Opener:
-    """A function that opens a file by its address, binary and seekable; its client is shared by all threads."""
-    made: list[Any] = []
+def opener(store: Store) -> Opener:
+    """A function that opens a file by its address, binary and seekable; clients are shared by all threads."""
+    clients = Clients(store)
 
     def open_(uri: str) -> Any:
         if not is_remote(uri):
@@ -51,16 +56,14 @@ def opener(cloud: Any) -> Opener:
                 return Path(uri).open("rb")
             except (OSError, ValueError) as error:
                 raise ImageError(f"{uri}: {getattr(error, 'strerror', None) or error}") from error
-        if not made:
-            made.append(client_of(cloud))
-        client = made[0]
-        bucket, key = place_of(uri)
+        client = clients.of(uri)
 
         def content() -> bytes:
-            answer = client.client.get_object(Bucket=bucket, Key=key, **client.boto3_dl_extra_args)
-            return bytes(answer["Body"].read())
+            with client.read(uri) as body:
+                _check_bytes(uri, body.said.size)
+                return b"".join(body.blocks)
 
-        return io.BytesIO(answer_of(content, uri))
+        return io.BytesIO(answered(content, uri, client.patience.seconds))
 
     return open_
 
@@ -117,6 +120,10 @@ def _tiff(uri: str, file: Any, pixels: bool) -> "tuple[Looks, np.ndarray | None]
         _check_size(uri, page.imagelength, page.imagewidth)
         if page.dtype is None:
             raise ImageError(f"{uri}: values of a type that nothing reads; write 8, 12 or 16 bits")
+        _check_bytes(uri, page.nbytes)
+        if page.is_tiled:
+            # One tile is as large as it says, whatever the image is.
+            _check_size(uri, page.tilelength, page.tilewidth)
         looks = Looks(page.imagelength, page.imagewidth, page.dtype)
         if not pixels:
             return looks, None
@@ -131,8 +138,11 @@ def _png(uri: str, head: bytes, file: Any, pixels: bool) -> "tuple[Looks, np.nda
     import imagecodecs
     import numpy as np
 
-    width, height, bits = struct.unpack(">IIB", head[16:25])
+    width, height, bits, colours = struct.unpack(">IIBB", head[16:26])
     _check_size(uri, height, width)
+    _check_bytes(uri, height * width * (1 + (bits > 8)) * _PNG_VALUES.get(colours, 4))
+    _check_bytes(uri, file.seek(0, io.SEEK_END))
+    file.seek(0)
     looks = Looks(height, width, np.dtype("uint16" if bits > 8 else "uint8"))
     return looks, _grey(imagecodecs.png_decode(file.read()), looks) if pixels else None
 
@@ -142,6 +152,11 @@ def _check_size(uri: str, height: int, width: int) -> None:
         raise ImageError(f"{uri}: says it has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}; it is not read")
     if not height * width:
         raise ImageError(f"{uri}: has no pixels")
+
+
+def _check_bytes(uri: str, count: int) -> None:
+    if count > MOST_BYTES:
+        raise ImageError(f"{uri}: says it takes {count:,} bytes, more than {MOST_BYTES:,}; it is not read")
 
 
 def _grey(image: "np.ndarray", looks: Looks) -> "np.ndarray":

@@ -1,8 +1,7 @@
 """Pictures of a whole plate: its sites as thumbnails on the plate's layout, and its wells in the colour of a status."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,45 +23,27 @@ from cytotable_dagster.core.images.image import (
     Value,
 )
 from cytotable_dagster.core.images.pixels import ImageError, Opener, read
+from cytotable_dagster.core.model.wells import layout_of, place_on_plate, row_letters
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as Picture
 
-_WELL = re.compile(r"([A-Za-z]{1,2})0*(\d+)")
-# Rows and columns of the usual plates.
-_PLATES = ((2, 3), (4, 6), (8, 12), (16, 24), (32, 48))
+# Okabe and Ito's, which are told apart whatever colours one does not see.
 _COLOURS = {
-    VERIFIED: (46, 160, 67),
-    PRESENT: (120, 180, 230),
-    MISSING: (215, 58, 73),
-    MISMATCH: (160, 60, 190),
-    UNMAPPED: (200, 150, 40),
-    AMBIGUOUS: (240, 200, 60),
+    VERIFIED: (0, 158, 115),
+    PRESENT: (86, 180, 233),
+    MISSING: (213, 94, 0),
+    MISMATCH: (204, 121, 167),
+    UNMAPPED: (230, 159, 0),
+    AMBIGUOUS: (240, 228, 66),
 }
 _UNKNOWN, _EMPTY, _BACKGROUND, _TEXT = (150, 150, 156), (52, 52, 58), (18, 18, 20), (225, 225, 228)
 # The worst of a well's files is what it shows.
 _WORST = (MISMATCH, MISSING, AMBIGUOUS, UNMAPPED, None, PRESENT, VERIFIED)
 _LEFT, _TOP, _GAP = 26, 22, 2
-
-
-def place_on_plate(well: Value) -> tuple[int, int] | None:
-    """Row and column of a well, from 0: `A01` is (0, 0), `AA1` (26, 0)."""
-    match = _WELL.fullmatch(str(well or "").strip())
-    if match is None:
-        return None
-    row = 0
-    for letter in match[1].upper():
-        row = row * 26 + ord(letter) - 64
-    return row - 1, int(match[2]) - 1
-
-
-def layout_of(places: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Rows and columns of the smallest plate that has these places."""
-    rows = columns = 1
-    for row, column in places:
-        rows, columns = max(rows, row + 1), max(columns, column + 1)
-    return next(((r, c) for r, c in _PLATES if rows <= r and columns <= c), (rows, columns))
+# Of a picture of wells in pixels, unless they would be too small to be seen; and of a row's or column's name.
+_WIDTH, _NAME = 500, 15
 
 
 def status_picture(images: Sequence[Image], title: str) -> "Picture":
@@ -74,8 +55,9 @@ def status_picture(images: Sequence[Image], title: str) -> "Picture":
         place = place_on_plate(image.well)
         if place is not None:
             by_well.setdefault(place, Counter())[image.status] += 1
-    edge = 26
-    picture, draw, corner = _empty_plate(layout_of(by_well), edge, title, 44)
+    layout = layout_of(by_well)
+    edge = min(max((_WIDTH - _LEFT) // layout[1] - _GAP, 7), 26)
+    picture, draw, corner = _empty_plate(layout, edge, title, 44)
     font = ImageFont.load_default(11)
     for (row, column), counts in by_well.items():
         worst = next(status for status in _WORST if counts[status])
@@ -208,13 +190,14 @@ def _empty_plate(layout: tuple[int, int], edge: int, title: str, below: int) -> 
     draw = ImageDraw.Draw(picture)
     if title:
         draw.text((_LEFT, 4), title, _TEXT, ImageFont.load_default(13))
-    for column in range(columns):
+    step = -(-_NAME // (edge + _GAP))
+    for column in range(0, columns, step):
         text = str(column + 1)
         at = _LEFT + column * (edge + _GAP) + (edge - draw.textlength(text, font)) / 2
         draw.text((at, top - 15), text, _TEXT, font)
     for row in range(rows):
-        name = chr(65 + row) if row < 26 else f"{chr(64 + row // 26)}{chr(65 + row % 26)}"
-        draw.text((6, top + row * (edge + _GAP) + edge / 2 - 7), name, _TEXT, font)
+        if row % step == 0:
+            draw.text((6, top + row * (edge + _GAP) + edge / 2 - 7), row_letters(row), _TEXT, font)
         for column in range(columns):
             left, at = _LEFT + column * (edge + _GAP), top + row * (edge + _GAP)
             draw.rectangle((left, at, left + edge - 1, at + edge - 1), fill=_EMPTY)

@@ -12,9 +12,11 @@ from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.images.check import checked
 from cytotable_dagster.core.images.image import (
     AMBIGUOUS,
+    BY_LOAD_DATA,
     BY_NAME,
     BY_PATH,
     BY_REGEX,
+    BY_RULE,
     MISMATCH,
     MISSING,
     STATUSES,
@@ -24,19 +26,17 @@ from cytotable_dagster.core.images.image import (
     tables_of,
 )
 from cytotable_dagster.core.images.image import IMAGE as IMAGE_KIND
-from cytotable_dagster.core.images.resolve import resolved
+from cytotable_dagster.core.images.resolve import recorded_at, resolved
 from cytotable_dagster.core.images.search import Search
 from cytotable_dagster.core.images.tables import table_of
-from cytotable_dagster.core.intake.cache import cache_folder, fetched
+from cytotable_dagster.core.intake.cache import fetched
 from cytotable_dagster.core.model.presets import IMAGE
-from cytotable_dagster.core.model.types import Plate, Progress, Source
+from cytotable_dagster.core.model.types import Plate, Source
 from cytotable_dagster.core.parquet.writing import write_batches
 from cytotable_dagster.core.planning.make_plan import make_plan
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.planning.plan import Plan, copies_in
-from cytotable_dagster.core.sources.identity import content_crc32
-from cytotable_dagster.core.sources.sqlite.copies import settled
-from cytotable_dagster.core.sources.state import unless_changed
+from cytotable_dagster.core.sources.reading import reading
 from cytotable_dagster.core.support.leftovers import temporary_folder
 from cytotable_dagster.core.version import VERSION
 
@@ -80,7 +80,7 @@ class Provenance:
         return "\n".join([*lines, *([f"  and {more:,} more"] if more > 0 else [])])
 
 
-def provenance_of(plan: Plan, search: Search, progress: Progress) -> Provenance:
+def provenance_of(plan: Plan, search: Search) -> Provenance:
     """The provenance of the images that a plan's image table names.
 
     Raises:
@@ -89,8 +89,8 @@ def provenance_of(plan: Plan, search: Search, progress: Progress) -> Provenance:
     """
     recorded = table_of(plan)
     images = resolved(recorded, plan.source.uri, search)
-    notes = cache_folder(search.cloud).parent / "provenance" / f"{_mark(plan, search)}.jsonl"
-    return Provenance(plan.source.plate, tuple(checked(images, search, progress, notes)), recorded)
+    notes = search.cache.folder.parent / "provenance" / f"{_mark(plan, search)}.jsonl"
+    return Provenance(plan.source.plate, tuple(checked(images, search, notes)), recorded)
 
 
 def provenance_of_plates(plates: Sequence[Plate], search: Search, request: Request) -> list[Provenance]:
@@ -105,20 +105,19 @@ def provenance_of_plates(plates: Sequence[Plate], search: Search, request: Reque
     found = []
     for plate in plates:
         with (
-            fetched(plate, request.cloud) as source,
-            unless_changed(source),
+            fetched(plate, request.cache) as source,
             temporary_folder("provenance") as folder,
+            reading(source, copies_in(folder)) as readable,
         ):
             options = replace(
                 request.options,
                 # Single cells have a plate where the source names none.
                 joined=True,
                 targets=(IMAGE,),
-                table_number=content_crc32(source.path) if numbered else None,
+                numbered=numbered,
                 plate_name=plate.name if several else None,
             )
-            readable = settled(source, copies_in(folder))
-            found.append(provenance_of(_plan(readable, request, options, folder), search, request.progress))
+            found.append(provenance_of(_plan(readable, request, options, folder), search))
     return apart(found)
 
 
@@ -131,19 +130,31 @@ def _plan(source: Source, request: Request, options: Options, folder: Path) -> P
         return make_plan(source, preset, replace(options, targets=None), folder)
 
 
+# Ways that may lead from several plates to one file, and how each is told which plate it is.
+_IN_IMAGE_DIR = "put {plate} into image_dir="
+_GUESSED = dict.fromkeys((BY_PATH, BY_NAME, BY_REGEX), _IN_IMAGE_DIR) | {
+    BY_RULE: "put <plate> into the to = of the path rule",
+    BY_LOAD_DATA: "give load_data= a file with Metadata_Plate",
+}
+
+
 def apart(found: Sequence[Provenance]) -> list[Provenance]:
-    """The same, but for files that a folder gave to several plates: whose they are nobody can tell."""
+    """The same, but for files that a folder, a rule or load_data gave to several plates: whose they are nobody can
+    tell. A rule that is given one recorded place by several adds nothing to that."""
     owners: dict[str, set[str]] = {}
+    places: dict[str, set[str]] = {}
     for one in found:
         for image in one.images:
-            if image.uri and image.kind == IMAGE_KIND and image.found in (BY_PATH, BY_NAME, BY_REGEX):
-                owners.setdefault(image.uri, set()).add(one.plate)
-    shared = {uri: sorted(plates) for uri, plates in owners.items() if len(plates) > 1}
+            if image.uri and image.kind == IMAGE_KIND and image.found in _GUESSED:
+                # One plate may be measured twice.
+                owners.setdefault(image.uri, set()).add(str(image.plate or one.plate))
+                places.setdefault(image.uri, set()).add(recorded_at(image) if image.found == BY_RULE else one.plate)
+    shared = {uri: sorted(plates) for uri, plates in owners.items() if len(plates) > 1 and len(places[uri]) > 1}
 
     def doubtful(image: Image) -> Image:
-        if image.uri not in shared or image.found not in (BY_PATH, BY_NAME, BY_REGEX):
+        if image.uri not in shared or image.found not in _GUESSED:
             return image
-        detail = f"{image.uri}: found for plates {' and '.join(shared[image.uri][:2])}; put {{plate}} into image_dir="
+        detail = f"{image.uri}: found for plates {' and '.join(shared[image.uri][:2])}; {_GUESSED[image.found]}"
         return replace(image, status=AMBIGUOUS, detail=detail, uri=None, size=None, etag=None, md5=None)
 
     return [replace(one, images=tuple(map(doubtful, one.images))) if shared else one for one in found]

@@ -26,7 +26,7 @@ from cytotable_dagster.core.images.load_data import LoadData, beside, read_load_
 from cytotable_dagster.core.images.paths import folder_and_name, is_absolute, joined, leads_out, plain
 from cytotable_dagster.core.images.search import Search
 from cytotable_dagster.core.images.segmentation import segmentations
-from cytotable_dagster.core.storage.client import SCHEME, is_remote
+from cytotable_dagster.core.storage.address import PROVIDERS, is_remote, scheme_of
 
 # A recorded folder, and what its plate is called.
 _Folder = tuple[str, tuple[str, ...]]
@@ -57,7 +57,7 @@ def resolved(recorded: Recorded, source_uri: str, search: Search) -> list[Image]
     if search.load_data is not None:
         load_data_uri = search.of_plate(search.load_data, plate)
     elif not (search.image_dir or search.rules):
-        load_data_uri = beside(source_uri, search.cloud)
+        load_data_uri = beside(source_uri, search.cache.store)
     else:
         load_data_uri = None
     folder = search.of_plate(search.image_dir, plate)
@@ -65,8 +65,8 @@ def resolved(recorded: Recorded, source_uri: str, search: Search) -> list[Image]
         plate=plate,
         search=search,
         source_folder=None if is_remote(source_uri) else _folder_of(Path(source_uri)),
-        load_data=read_load_data(load_data_uri, search.cloud) if load_data_uri else None,
-        images=folder_at(folder, search.cloud, "image_dir") if folder else None,
+        load_data=read_load_data(load_data_uri, search.cache) if load_data_uri else None,
+        images=folder_at(folder, search.cache.store, "image_dir") if folder else None,
     )
     images = _with_load_data(recorded, places)
     images = [image if image.uri or image.status else _located(image, places) for image in images]
@@ -118,10 +118,10 @@ def _by_url(image: Image, places: Places) -> Image:
     for rule in places.search.rules:
         if (target := rule.applied(address, places.plate)) is not None:
             return _by_rule(image, target)
-    if address.startswith(SCHEME):
+    if scheme_of(address) in PROVIDERS:
         return replace(image, uri=address, found=BY_URL)
     if joined(image.path, image.file) is None:
-        return replace(image, status=UNMAPPED, detail=f"{address}: no address of a store that is read here (s3://)")
+        return replace(image, status=UNMAPPED, detail=f"{address}: no address of a store that is read here")
     return image
 
 
@@ -146,7 +146,7 @@ def _by_rule(image: Image, target: str) -> Image:
 
 def _usable(address: str, places: Places, image: Image) -> str | None:
     """Where an address lies as it is: in a store, or on this machine, there or beside the plate."""
-    if address.startswith(SCHEME):
+    if scheme_of(address) in PROVIDERS:
         return address
     if is_remote(address):
         return None
@@ -173,14 +173,14 @@ def _in_folder(images: list[Image], places: Places) -> list[Image]:
     left: dict[_Folder, set[str]] = {}
     for image in images:
         if image.uri is None and image.status is None:
-            folder, name = folder_and_name(_recorded(image))
+            folder, name = folder_and_name(recorded_at(image))
             left.setdefault((folder, plates_of(image, places.plate)), set()).add(name)
     matches = {key: places.images.match(key[0], wanted, key[1]) for key, wanted in left.items()}
     return [image if image.uri or image.status else _matched(image, matches, places.plate) for image in images]
 
 
 def _matched(image: Image, matches: "Mapping[_Folder, Mapping[str, Match]]", plate: str) -> Image:
-    folder, name = folder_and_name(_recorded(image))
+    folder, name = folder_and_name(recorded_at(image))
     match = matches[folder, plates_of(image, plate)][name]
     if match.file is None:
         return replace(image, status=AMBIGUOUS if match.ambiguous else UNMAPPED, detail=match.detail)
@@ -188,26 +188,34 @@ def _matched(image: Image, matches: "Mapping[_Folder, Mapping[str, Match]]", pla
     return replace(image, uri=file.uri, found=match.found, size=file.size, etag=file.etag)
 
 
-def _recorded(image: Image) -> str:
+def recorded_at(image: Image) -> str:
+    """The plain address that the tables name for an image."""
     return joined(image.path, image.file) or plain(image.url or "")
 
 
 def _told_apart(images: Iterable[Image]) -> list[Image]:
-    """What was found in a folder for two that were recorded in different places is of at most one of them."""
+    """What was found for two that were recorded in different places, or are of two plates, is of at most one."""
     images = list(images)
-    guessed = {(image.uri, _recorded(image)) for image in images if image.found in (BY_PATH, BY_NAME)}
-    times = Counter(uri for uri, _ in guessed)
+    times = Counter(uri for uri, whose in {(image.uri, _whose(image)) for image in images} if whose is not None)
     return [
         replace(
             image,
             uri=None,
             status=AMBIGUOUS,
-            detail=f"{image.uri}: found for {times[image.uri]} images that were recorded in different folders",
+            detail=f"{image.uri}: found for {times[image.uri]} images that were recorded apart, in folders or plates",
         )
-        if image.found in (BY_PATH, BY_NAME) and times[image.uri] > 1
+        if _whose(image) is not None and times[image.uri] > 1
         else image
         for image in images
     ]
+
+
+def _whose(image: Image) -> str | None:
+    """What tells an image from others where its file was guessed; None where it was not."""
+    # One function of illumination may serve what a rule or load_data puts together.
+    if image.found in (BY_PATH, BY_NAME) or (image.found == BY_RULE and image.kind == IMAGE):
+        return recorded_at(image)
+    return str(image.plate) if image.found == BY_LOAD_DATA and image.kind == IMAGE else None
 
 
 def _segmentations(images: list[Image], search: Search, plate: str) -> list[Image]:
@@ -217,7 +225,7 @@ def _segmentations(images: list[Image], search: Search, plate: str) -> list[Imag
     of_images = [image for image in images if image.kind == IMAGE]
     for address, kind, option in ((search.outline_dir, OUTLINE, "outline_dir"), (search.mask_dir, MASK, "mask_dir")):
         if address is not None:
-            folder = folder_at(search.of_plate(address, plate) or "", search.cloud, option)
+            folder = folder_at(search.of_plate(address, plate) or "", search.cache.store, option)
             made = segmentations(of_images, folder, kind, search.segmentation_file_regex, plate)
             found += [image for image in made if (image.keys, image.kind, image.channel) not in there]
     return found

@@ -6,52 +6,42 @@ A TOML file, or a list of tables:
     from = "/home/ubuntu/local_input/projects/<project>/<batch>/"
     to = "s3://cellpainting-gallery/<project>/images/<batch>/"
 
-A name in `<...>` stands for one folder's name, and for the same in `to`, where `<plate>` is the plate's.
+A name in `<...>` is a placeholder (see `support.placeholders`), and stands for the same in `to`, where `<plate>` is the
+plate's.
 """
 
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.images.paths import is_windows, leads_out, plain
+from cytotable_dagster.core.support.arguments import address_in
+from cytotable_dagster.core.support.placeholders import ANGLES, Template, refuse_without, template
 from cytotable_dagster.core.support.written_paths import expanded
 
-_PART = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 _PLATE = "plate"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Addresses that begin with `start` lie at `target` instead."""
+    """Addresses that begin with `start` lie at `target` instead; `any_case` where case says nothing in them."""
 
-    start: str
-    target: str
+    start: Template
+    target: Template
+    any_case: bool
 
     def applied(self, address: str, plate: str) -> str | None:
         """Where a plain address lies by this rule; None where it says nothing of it."""
-        match = self._pattern().match(address)
-        if match is None:
+        levels, depth = address.split("/"), str(self.start).count("/") + 1
+        parts = self.start.match("/".join(levels[:depth]), any_case=self.any_case)
+        if parts is None:
             return None
-        parts = {_PLATE: plate, **match.groupdict()}
-        target = _PART.sub(lambda part: parts[part[1]], self.target)
-        rest = address[match.end() :].lstrip("/")
+        target = self.target.filled({_PLATE: plate, **parts})
+        rest = "/".join(levels[depth:]).lstrip("/")
         return f"{target.rstrip('/')}/{rest}" if rest else target
-
-    def _pattern(self) -> re.Pattern[str]:
-        seen: set[str] = set()
-        pieces = []
-        for place, piece in enumerate(_PART.split(self.start.rstrip("/"))):
-            if place % 2 == 0:
-                pieces.append(re.escape(piece))
-            else:
-                pieces.append(f"(?P={piece})" if piece in seen else f"(?P<{piece}>[^/]+)")
-                seen.add(piece)
-        flags = re.IGNORECASE if is_windows(self.start) else 0
-        return re.compile(f"{''.join(pieces)}(?=/|$)", flags)
 
 
 def rules_of(given: "str | Path | Sequence[Mapping[str, str]] | None") -> tuple[Rule, ...]:
@@ -63,8 +53,10 @@ def rules_of(given: "str | Path | Sequence[Mapping[str, str]] | None") -> tuple[
     if given is None:
         return ()
     if not isinstance(given, str | Path):
+        if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
+            raise OptionError(f"path_rules {given!r}: give a TOML file, or a list of {{'from': ..., 'to': ...}}")
         return tuple(_rule(entry, f"path_rules, rule {place}") for place, entry in enumerate(given, start=1))
-    path = Path(expanded(given, to_read=True))
+    path = Path(expanded(address_in("path_rules", given), to_read=True))
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -82,10 +74,11 @@ def _rule(entry: Any, where: str) -> Rule:
         raise OptionError(f"{where}: from and to are expected, and nothing else")
     if not all(isinstance(text, str) and text.strip() for text in entry.values()):
         raise OptionError(f"{where}: from and to are addresses of folders")
-    rule = Rule(plain(entry["from"]), plain(entry["to"]))
-    if leads_out(rule.target):
+    start, target = (plain(entry[name]) for name in ("from", "to"))
+    if leads_out(target):
         raise OptionError(f"{where}: to = {entry['to']!r} leads out of a folder; write it without ..")
-    unknown = {*_PART.findall(rule.target)} - {*_PART.findall(rule.start), _PLATE}
-    if unknown:
-        raise OptionError(f"{where}: <{min(unknown)}> in to, which from does not name")
+    rule = Rule(template(start.rstrip("/"), ANGLES), template(target, ANGLES), is_windows(start))
+    for name in rule.target.names:
+        if name not in (*rule.start.names, _PLATE):
+            refuse_without(f"<{name}>", f"{where}, from = {entry['from']!r}", f"/.../<{name}>/")
     return rule

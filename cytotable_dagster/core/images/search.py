@@ -2,15 +2,20 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.images.rules import Rule, rules_of
+from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.support.arguments import address_in, mapping_in
+from cytotable_dagster.core.support.suggestions import there_are
 
 NONE, EXISTS, MD5 = "none", "exists", "md5"
 VERIFY = (NONE, EXISTS, MD5)
+
+_REGEX = r"{r'(.*)_mask\.png': r'\1\.tiff'}"
 
 Rules = str | Path | Sequence[Mapping[str, str]] | None
 
@@ -26,7 +31,7 @@ class Search:
     rules: tuple[Rule, ...] = ()
     load_data: str | None = None
     verify: str = EXISTS
-    cloud: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cache: Cache = field(default_factory=Cache)
 
     @classmethod
     def checked(
@@ -39,7 +44,7 @@ class Search:
         path_rules: Rules = None,
         load_data: str | Path | None = None,
         verify: str = EXISTS,
-        cloud: Mapping[str, Any] | None = None,
+        cache: Cache | None = None,
     ) -> "Search":
         """A search whose options were looked through.
 
@@ -52,14 +57,14 @@ class Search:
             path_rules: see `rules`.
             load_data: a load_data file.
             verify: whether nothing is looked at, whether files exist, or whether they are what was measured.
-            cloud: options of the S3 client.
+            cache: where copies are kept of what is in stores; None is where this user's are.
 
         Raises:
             OptionError: one of them means nothing.
         """
         if verify not in VERIFY:
-            raise OptionError(f"verify {verify!r} is not known; there are: {', '.join(VERIFY)}")
-        pairs = tuple((segmentation_file_regex or {}).items())
+            raise OptionError(f"verify {verify!r} is not known; {there_are(str(verify), VERIFY)}")
+        pairs = tuple(mapping_in("segmentation_file_regex", segmentation_file_regex, _REGEX).items())
         for pattern in (pattern for pair in pairs for pattern in pair):
             try:
                 re.compile(pattern)
@@ -70,14 +75,14 @@ class Search:
                 "segmentation_file_regex needs mask_dir= or outline_dir=, the folder of the files it names"
             )
         return cls(
-            image_dir=_text(image_dir),
-            mask_dir=_text(mask_dir),
-            outline_dir=_text(outline_dir),
+            image_dir=_address("image_dir", image_dir),
+            mask_dir=_address("mask_dir", mask_dir),
+            outline_dir=_address("outline_dir", outline_dir),
             segmentation_file_regex=pairs,
             rules=rules_of(path_rules),
-            load_data=_text(load_data),
+            load_data=_address("load_data", load_data),
             verify=verify,
-            cloud=dict(cloud or {}),
+            cache=cache or Cache(),
         )
 
     @classmethod
@@ -90,14 +95,29 @@ class Search:
         given = {name: value for name, value in {**options, "verify": verify}.items() if value is not None}
         if wanted:
             return cls.checked(**given)
-        if named := sorted(given.keys() - {"cloud"}):
+        if named := sorted(given.keys() - {"cache"}):
             raise OptionError(f"{named[0]}= says where images are, for provenance=True, which was not given")
         return None
+
+    @property
+    def says_where(self) -> bool:
+        """Whether it names any place."""
+        return any((self.image_dir, self.rules, self.load_data))
+
+    def at_plate(self, plate: str) -> "Search":
+        """The same with the plate's name in its addresses."""
+        return replace(
+            self,
+            image_dir=self.of_plate(self.image_dir, plate),
+            mask_dir=self.of_plate(self.mask_dir, plate),
+            outline_dir=self.of_plate(self.outline_dir, plate),
+            load_data=self.of_plate(self.load_data, plate),
+        )
 
     def of_plate(self, address: str | None, plate: str) -> str | None:
         """An address with the plate's name in it."""
         return None if address is None else address.replace("{plate}", plate)
 
 
-def _text(place: str | Path | None) -> str | None:
-    return None if place is None else str(place)
+def _address(option: str, place: str | Path | None) -> str | None:
+    return None if place is None else address_in(option, place)

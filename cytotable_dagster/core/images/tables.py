@@ -9,7 +9,7 @@ from cytotable_dagster.core.images.image import ILLUMINATION, IMAGE, MASK, OUTLI
 from cytotable_dagster.core.model import presets
 from cytotable_dagster.core.model.names import PLATE, SITE, WELL
 from cytotable_dagster.core.planning.plan import Plan
-from cytotable_dagster.core.steps.chunk_files import read_batches
+from cytotable_dagster.core.steps.batches import read_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa

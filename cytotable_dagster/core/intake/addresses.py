@@ -7,16 +7,15 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from cytotable_dagster.core.errors import OptionError
-from cytotable_dagster.core.sources.naming import plate_files
-from cytotable_dagster.core.support.hidden import stands_for_hidden
-from cytotable_dagster.core.support.placeholders import PLACEHOLDER, Matcher, matcher
+from cytotable_dagster.core.sources.naming import kind_of, plate_files
+from cytotable_dagster.core.support.placeholders import Template, refuse_without, template
 
 
 @dataclass(frozen=True)
 class Found:
     """A plate's file, or its folder, whose address ends in `/`: `size` in bytes (of a folder's tables), `version`
     changes with the content, `modified` in seconds since 1970 by the store's clock, `places` what the placeholders of
-    the pattern stand for; `marked` is False where a marker is wanted and is not there."""
+    the pattern stand for; `marked` is False where a marker is wanted and is not there; `kind` is SQLite, CSV or NPZ."""
 
     uri: str
     size: int
@@ -24,6 +23,7 @@ class Found:
     modified: float
     places: Mapping[str, str]
     marked: bool = True
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FileBelow:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Addresses with placeholders; `{plate}` must be among them, and a placeholder fills in no `/`.
+    """Addresses with placeholders (see `support.placeholders`); `{plate}` must be among them.
 
     One that ends in `/` is of plates that are folders. `marker` is a name, or a glob, of a file in the plate's folder
     without which the plate is not whole; with `/` in it, of one below.
@@ -48,14 +48,13 @@ class Pattern:
     marker: str | None = None
 
     def __post_init__(self) -> None:
-        if "{plate}" not in self.text:
-            raise OptionError(f"{self.text}: no {{plate}} in it, so that no file tells which plate it is")
-        if "/" not in self.text[: self.text.index("{")]:
-            raise OptionError(f"{self.text}: a placeholder needs a folder before it")
+        if "plate" not in self._template.names:
+            refuse_without("{plate}", self.text, "s3://bucket/{batch}/{plate}/{plate}.sqlite")
+        check_root(self._template)
         if not self.of_folders and self.marker:
             raise OptionError(f"{self.text}: a marker ({self.marker}) is for plates that are folders: end it in /")
-        below = PLACEHOLDER.findall(self._plate_levels[1])
-        if self.of_folders and not set(below) <= set(PLACEHOLDER.findall(self._plate_levels[0])):
+        upper, lower = self._plate_levels
+        if self.of_folders and not set(lower.names) <= set(upper.names):
             raise OptionError(f"{self.text}: a placeholder below the plate's folder; name that folder")
 
     @property
@@ -65,7 +64,7 @@ class Pattern:
     @cached_property
     def root(self) -> str:
         """The folder before the first placeholder."""
-        return self.text[: self.text.rindex("/", 0, self.text.index("{")) + 1]
+        return self._template.literals[0].rpartition("/")[0] + "/"
 
     @cached_property
     def batch_levels(self) -> tuple[str, ...]:
@@ -80,26 +79,23 @@ class Pattern:
 
     def places(self, uri: str) -> dict[str, str] | None:
         """What the placeholders stand for in an address; None where it does not fit."""
-        found = self._matcher.fullmatch(uri)
-        return found.groupdict() if found and not stands_for_hidden(self.text, uri) else None
+        return self._template.match_visible(uri)
 
     def folder_at(self, address: str) -> str | None:
         """The plate's folder, given that with the plate's name, which may be above it; None where it does not fit."""
         upper, lower = self._plate_levels
-        found = matcher(upper).fullmatch(address)
-        if found is None or stands_for_hidden(upper, address):
-            return None
-        return f"{address}/{PLACEHOLDER.sub(lambda place: found[place[1]], lower)}"
+        found = upper.match_visible(address)
+        return None if found is None else f"{address}/{lower.filled(found)}"
 
     @cached_property
-    def _plate_levels(self) -> tuple[str, str]:
+    def _plate_levels(self) -> tuple[Template, Template]:
         """The pattern up to the name of the level with the plate's name, and what is below that."""
         upper, _, lower = self.below.partition("/")
-        return self.text[: len(self.text) - len(self.below)] + upper, lower
+        return template(self.text[: len(self.text) - len(self.below)] + upper), template(lower)
 
     @cached_property
-    def _matcher(self) -> "Matcher":
-        return matcher(self.text)
+    def _template(self) -> Template:
+        return template(self.text)
 
 
 def plate_of_files(pattern: Pattern, uri: str, files: Sequence[FileBelow]) -> Found | None:
@@ -120,12 +116,14 @@ def plate_of_files(pattern: Pattern, uri: str, files: Sequence[FileBelow]) -> Fo
         max(file.modified for file in tables or files),
         places,
         pattern.marker is None or any(_fits(file.name, pattern.marker) for file in files),
+        kind_of(file.name for file in tables),
     )
 
 
-def fits(level: str, name: str) -> bool:
-    """Whether a name fits one level of a pattern; one that is hidden does where it is written there."""
-    return matcher(level).fullmatch(name) is not None and not stands_for_hidden(level, name)
+def check_root(address: Template) -> None:
+    """Refuse an address whose first level is not known; raises OptionError."""
+    if address.names and "/" not in address.literals[0]:
+        raise OptionError(f"{address}: a placeholder needs a folder before it")
 
 
 def _fits(name: str, marker: str) -> bool:

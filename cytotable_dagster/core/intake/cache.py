@@ -1,18 +1,17 @@
 """How a plate gets onto this machine: a local file is used where it lies, a remote one is downloaded once and kept.
 
-The cache mirrors the store: `<cache>/<bucket>/<key>`, with a record of the version beside each file.
+Beside each file of the cache lies a record of its version.
 """
 
 import errno
 import hashlib
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from cytotable_dagster.core.errors import (
     CytoTableError,
@@ -23,35 +22,25 @@ from cytotable_dagster.core.errors import (
     SourceFormatError,
     SourceNotFoundError,
 )
-from cytotable_dagster.core.intake.cache_room import bytes_of, in_use, make_room, room_was_made
-from cytotable_dagster.core.intake.cached_file import Record, current_record, download_kept, dropped
+from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.intake.cache_room import in_use, make_room, room_was_made
+from cytotable_dagster.core.intake.cached_file import current_record, download_kept, dropped, left_of
+from cytotable_dagster.core.intake.cached_files import download_all
 from cytotable_dagster.core.model.types import Plate, Source
-from cytotable_dagster.core.sources.identity import md5_of_list
+from cytotable_dagster.core.shown import human_bytes
 from cytotable_dagster.core.sources.naming import is_experiment, plate_files
 from cytotable_dagster.core.sources.state import look_at
-from cytotable_dagster.core.storage.client import (
-    Remote,
-    describe,
-    is_prefix,
-    is_remote,
-    objects_below,
-    place_of,
-    store,
-)
-from cytotable_dagster.core.storage.download import RANGE_BYTES
-from cytotable_dagster.core.support.files import inside
+from cytotable_dagster.core.storage.address import is_prefix, is_remote
+from cytotable_dagster.core.storage.objects import Client, Remote, objects_below
+from cytotable_dagster.core.support.digests import MD5, digest_of_list
 from cytotable_dagster.core.support.leftovers import sweep
+from cytotable_dagster.core.support.locks import Lock
+from cytotable_dagster.core.support.telling import DOWNLOADING, Tally, remark
 from cytotable_dagster.core.support.written_paths import expanded
-
-if TYPE_CHECKING:
-    from cloudpathlib import S3Client
-    from filelock import BaseFileLock
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Files of one plate that are downloaded at once.
-_DOWNLOADS = 8
 # What ails a folder that no other attempt will mend.
 _LASTING = {
     errno.EACCES,
@@ -65,24 +54,12 @@ _LASTING = {
 }
 
 
-@dataclass(frozen=True)
-class _Cache:
-    """Where one conversion's downloads go: the cache, and the client to the store."""
-
-    folder: Path
-    client: "S3Client"
-    limit: int | None
-
-    def path(self, uri: str) -> Path:
-        return _cached(self.folder, uri)
-
-
-def fetch(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> Source:
+def fetch(plate: Plate, cache: Cache, experiment: bool = False) -> Source:
     """The plate as a file of this machine; a remote one is downloaded unless the cache has this version.
 
     A plate of CSV or NPZ files is a folder, and each of its files is kept by itself. Two processes that want the same
-    plate download it once. What is compared with the store, and what cannot be, see `verify`. A local file's MD5 is
-    not computed here. Outside of `kept` the copy may go at any time.
+    plate download it once. What is compared with the store, and what cannot be, see `verify`. A local file's
+    digest is not computed here. Outside of `kept` the copy may go at any time.
 
     Args:
         experiment: whether facts of the experiment that lie beside a plate's tables are fetched, too.
@@ -97,17 +74,24 @@ def fetch(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> S
     """
     if not is_remote(plate.uri):
         return _local_source(plate)
-    path = cached_path(plate.uri, cloud)
-    limit = cloud.get("cache_limit")
-    with store(cloud, plate.uri) as client, _errors_of_disk(plate.uri, cloud):
-        cache = _Cache(cache_folder(cloud), client, None if limit is None else bytes_of(limit))
+    path = cache.path(plate.uri)
+    client = cache.store.client(plate.uri)
+    with _errors_of_disk(plate.uri, cache):
         if is_prefix(plate.uri):
-            return _fetch_folder(plate, path, cache, experiment)
-        remote = describe(client, plate.uri)
+            return _fetch_folder(plate, path, cache, client, experiment)
+        remote = client.head(plate.uri)
         if not remote.size:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
         with _room_for([remote], path, cache):
-            record = current_record(path, remote) or download_kept(cache.client, remote, path)
+            record = current_record(path, remote)
+            if record is None:
+                for left in path.parent.iterdir():
+                    if left_of(left.name) == path.name:
+                        left.unlink(missing_ok=True)
+                record = download_kept(client, remote, path, Tally(DOWNLOADING, remote.size))
+                remark("downloaded %s, %s; %s", plate.uri, human_bytes(record.size), _verified(record.unverified))
+            else:
+                remark("%s is in the cache already, %s", plate.uri, human_bytes(record.size))
             state = look_at(path).state
     return Source(
         plate=plate.name,
@@ -116,7 +100,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> S
         path=path,
         size=record.size,
         etag=record.etag,
-        md5=record.md5,
+        digest=f"{MD5}:{record.md5}",
         fingerprint=f"{record.etag}-{record.size}",
         unverified=record.unverified or "",
         state=state,
@@ -124,7 +108,7 @@ def fetch(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> S
 
 
 @contextmanager
-def kept(uri: str, cloud: Mapping[str, Any]) -> Iterator[None]:
+def kept(uri: str, cache: Cache) -> Iterator[None]:
     """While the block lasts, the cached copy of a plate is not removed to make room for another.
 
     Raises:
@@ -133,26 +117,26 @@ def kept(uri: str, cloud: Mapping[str, Any]) -> Iterator[None]:
     if not is_remote(uri):
         yield
         return
-    path = cached_path(uri, cloud)
-    with _errors_of_disk(uri, cloud):
+    path = cache.path(uri)
+    with _errors_of_disk(uri, cache):
         using = in_use(path)
         using.__enter__()
     try:
         yield
     except (DamagedSourceError, SourceFormatError) as error:
-        check_copy(uri, cloud, error)
+        check_copy(uri, cache, error)
         raise
     finally:
         using.__exit__(None, None, None)
 
 
 @contextmanager
-def fetched(plate: Plate, cloud: Mapping[str, Any], experiment: bool = False) -> Iterator[Source]:
+def fetched(plate: Plate, cache: Cache, experiment: bool = False) -> Iterator[Source]:
     """The plate as a file of this machine, which stays while the block lasts; see `fetch` and `kept`."""
     # Fetched first, so that an address at which there is nothing leaves nothing in the cache.
-    source = fetch(plate, cloud, experiment)
-    with kept(plate.uri, cloud):
-        yield source if source.path.exists() else fetch(plate, cloud, experiment)
+    source = fetch(plate, cache, experiment)
+    with kept(plate.uri, cache):
+        yield source if source.path.exists() else fetch(plate, cache, experiment)
 
 
 def with_fresh_copies(convert: Callable[P, T]) -> Callable[P, T]:
@@ -168,7 +152,7 @@ def with_fresh_copies(convert: Callable[P, T]) -> Callable[P, T]:
     return twice
 
 
-def check_copy(uri: str, cloud: Mapping[str, Any], found: Exception) -> None:
+def check_copy(uri: str, cache: Cache, found: Exception) -> None:
     """Look at a plate's copy, after something was `found` wrong with it; one that need not be what the store has goes.
 
     That is one whose content changed after the download, or was never compared with the store's; the latter once.
@@ -178,62 +162,32 @@ def check_copy(uri: str, cloud: Mapping[str, Any], found: Exception) -> None:
     """
     if not is_remote(uri):
         return
-    path = cached_path(uri, cloud)
-    with _errors_of_disk(uri, cloud), _downloading(path):
+    path = cache.path(uri)
+    with _errors_of_disk(uri, cache), _downloading(path):
         files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
         gone = [file for file in files if dropped(file)]
     if gone:
         raise DamagedCopyError(
-            f"{uri}: its copy in {cache_folder(cloud)} was damaged and is removed, to be fetched again ({found})"
+            f"{uri}: its copy in {cache.folder} was damaged and is removed, to be fetched again ({found})"
         ) from found
 
 
-def cached_path(uri: str, cloud: Mapping[str, Any]) -> Path:
-    """Where the copy of an object, or of the folder at a prefix, lies.
-
-    Raises:
-        UnsafeNameError: the key would lie elsewhere than in the cache.
-        OptionError: the cache is a file, or the address none of S3.
-    """
-    folder = cache_folder(cloud)
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"local_cache_dir {folder}: a file, where a folder is expected")
-    return _cached(folder, uri)
-
-
-def check_address(uri: str) -> None:
-    """Refuse an address whose copy could not lie in the cache.
-
-    Raises:
-        UnsafeNameError: its key would lie elsewhere.
-    """
-    if is_remote(uri):
-        _cached(Path(), uri)
-
-
-def _cached(folder: Path, uri: str) -> Path:
-    bucket, key = place_of(uri)
-    place = inside(folder, bucket, uri)
-    return inside(place, key if key.startswith("/") else key.rstrip("/"), uri) if key else place
-
-
 @contextmanager
-def _errors_of_disk(uri: str, cloud: Mapping[str, Any]) -> Iterator[None]:
+def _errors_of_disk(uri: str, cache: Cache) -> Iterator[None]:
     """Errors of the cache's disk, which say nothing of the plate."""
     try:
         yield
     except CytoTableError:
         raise
     except OSError as error:
-        folder = cache_folder(cloud)
-        reason = error.strerror or str(error)
+        folder, reason = cache.folder, error.strerror or str(error)
         if error.errno in _LASTING:
             raise OptionError(f"local_cache_dir {folder}: cannot be written to ({reason}); name another one") from None
         raise DownloadError(f"{uri}: cannot be kept in {folder} ({reason}); make room there, or name another") from None
 
 
 @contextmanager
-def _room_for(found: Sequence[Remote], path: Path, cache: _Cache) -> Iterator[None]:
+def _room_for(found: Sequence[Remote], path: Path, cache: Cache) -> Iterator[None]:
     """Nobody else downloads this plate meanwhile, and there is room for it where the cache has a limit."""
 
     def need() -> int:
@@ -262,68 +216,63 @@ def _room_for(found: Sequence[Remote], path: Path, cache: _Cache) -> Iterator[No
                 yield
 
 
-def _downloading(path: Path) -> "BaseFileLock":
+def _downloading(path: Path) -> Lock:
     """The lock of whoever changes a plate's copy."""
-    from filelock import FileLock
-
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
-    return FileLock(path.with_name(f".{path.name}.lock"))
+    return Lock(path.with_name(f".{path.name}.lock"))
 
 
-def _fetch_folder(plate: Plate, folder: Path, cache: _Cache, experiment: bool) -> Source:
+def _fetch_folder(plate: Plate, folder: Path, cache: Cache, client: Client, experiment: bool) -> Source:
     """The CSV or NPZ files under a prefix, empty ones among them; what is no longer there is no longer here."""
-    there = {remote.uri: remote for remote in objects_below(cache.client, plate.uri)}
+    there = {remote.uri: remote for remote in objects_below(client, plate.uri)}
     found = [there[uri] for uri in plate_files(there)]
     found += [there[uri] for uri in there if experiment and is_experiment(uri)] if found else []
     if not found:
         raise SourceNotFoundError(f"{plate.uri}: no CSV or NPZ files are there; check the address")
     paths = {cache.path(remote.uri): remote for remote in found}
 
-    def fetch_one(local: Path) -> Record:
-        remote = paths[local]
-        local.parent.mkdir(parents=True, exist_ok=True)
-        if record := current_record(local, remote):
-            return record
-        # What comes in one answer is described by it.
-        described = describe(cache.client, remote.uri) if remote.size > RANGE_BYTES else remote
-        return download_kept(cache.client, described, local)
-
     with _room_for(found, folder, cache):
-        with ThreadPoolExecutor(_DOWNLOADS) as pool:
-            try:
-                records = dict(zip(paths, pool.map(fetch_one, paths), strict=True))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        for gone in [file for file in folder.rglob("*") if plate_files((file.name,)) or is_experiment(file.name)]:
-            if gone not in records:
-                gone.unlink()
+        known = {local: record for local, remote in paths.items() if (record := current_record(local, remote))}
+        new = {local: remote for local, remote in paths.items() if local not in known}
+        came = download_all(client, new, folder)
+        records = {local: known.get(local) or came[local] for local in paths}
+        for file in [Path(place, name) for place, _, names in os.walk(folder) for name in names]:
+            if file not in records and (plate_files((file.name,)) or is_experiment(file.name) or left_of(file.name)):
+                file.unlink()
         state = look_at(folder).state
     files = [(local.relative_to(folder).as_posix(), record) for local, record in records.items()]
     etags = hashlib.sha256("".join(f"{name} {record.etag}\n" for name, record in files).encode())
     unverified = [f"{name}, {record.unverified}" for name, record in files if record.unverified]
+    size = sum(record.size for _, record in files)
+    why = f"{len(unverified)} of {len(files)} files, such as {unverified[0]}" if unverified else ""
+    if new:
+        remark(
+            "downloaded %d of %d files of %s, %s; %s",
+            len(new),
+            len(files),
+            plate.uri,
+            human_bytes(size),
+            _verified(why),
+        )
+    else:
+        remark("%s is in the cache already, %d files, %s", plate.uri, len(files), human_bytes(size))
     return Source(
         plate=plate.name,
         note=plate.note,
         uri=plate.uri,
         path=folder,
-        size=sum(record.size for _, record in files),
+        size=size,
         etag=etags.hexdigest()[:32],
-        md5=md5_of_list((name, record.md5) for name, record in files),
+        digest=digest_of_list(((name, record.md5) for name, record in files), MD5),
         fingerprint=etags.hexdigest(),
-        unverified=f"{len(unverified)} of {len(files)} files, such as {unverified[0]}" if unverified else "",
+        unverified=why,
         state=state,
     )
 
 
-def cache_folder(cloud: Mapping[str, Any]) -> Path:
-    """The cache: `local_cache_dir`, else this user's cache folder."""
-    if cloud.get("local_cache_dir"):
-        return Path(expanded(cloud["local_cache_dir"])).absolute()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("cytotable_dagster") / "plates"
+def _verified(unverified: str | None) -> str:
+    return f"not verified ({unverified})" if unverified else "verified"
 
 
 def _local_source(plate: Plate) -> Source:
@@ -338,7 +287,7 @@ def _local_source(plate: Plate) -> Source:
         path=path,
         size=look.size,
         etag=None,
-        md5=None,
+        digest=None,
         fingerprint=look.stamp,
         state=look.state,
     )

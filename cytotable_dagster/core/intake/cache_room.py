@@ -4,37 +4,21 @@ Beside each cached plate, a file or a folder, lies `.<name>.use`: locked, shared
 that of the last use, and its content the bytes set aside for a download under way.
 """
 
-import fcntl
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from cytotable_dagster.core.errors import DownloadError, OptionError
 from cytotable_dagster.core.support.files import size_of
 from cytotable_dagster.core.support.leftovers import sweep
+from cytotable_dagster.core.support.locks import Lock, lock_with_others, try_lock
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", re.IGNORECASE)
 # How long a download waits for plates in use to be done with, and how often it looks (seconds).
 _WAIT, _POLL = 3600.0, 2.0
-
-
-def bytes_of(text: str | int) -> int:
-    """Bytes of `200GB`, `1.5 TB` or a number.
-
-    Raises:
-        OptionError: it is something else.
-    """
-    found = _SIZE.fullmatch(str(text))
-    if found is None:
-        raise OptionError(f"cache_limit {text!r}: write it as 200GB or 1.5TB")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 @contextmanager
@@ -43,7 +27,7 @@ def in_use(path: Path) -> Iterator[None]:
     marker = _marker(path)
     marker.parent.mkdir(parents=True, exist_ok=True)
     with marker.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        lock_with_others(file.fileno())
         os.utime(marker)
         yield
 
@@ -68,8 +52,6 @@ def make_room(
         OptionError: the plate alone is larger than the limit.
         DownloadError: plates that are in use take up the room, after waiting for them; it may pass.
     """
-    from filelock import FileLock
-
     deadline = time.monotonic() + wait
     while True:
         wanted = need() if callable(need) else need
@@ -77,7 +59,7 @@ def make_room(
             raise OptionError(f"{path}: {wanted:,} bytes, and the cache may hold {limit:,}; raise its cache_limit")
         if not wanted:
             return False
-        with FileLock(cache / ".room.lock"):
+        with Lock(cache / ".room.lock"):
             if _removed_until(cache, limit - wanted, path):
                 _marker(path).write_text(str(wanted))
                 return True
@@ -129,7 +111,7 @@ def _removed(path: Path) -> bool:
     """Remove a plate unless it is in use."""
     marker = _marker(path)
     with marker.open("a") as file:
-        if not _locked(file):
+        if not try_lock(file.fileno()):
             return False
         if path.is_dir():
             shutil.rmtree(path)
@@ -138,14 +120,6 @@ def _removed(path: Path) -> bool:
         # The marker stays: another process may have it open, and wait for its lock.
         file.truncate(0)
         return True
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _marker(path: Path) -> Path:

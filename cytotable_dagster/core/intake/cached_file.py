@@ -1,26 +1,28 @@
 """One file of the cache: downloaded, verified, and known again by the record beside it."""
 
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import DownloadError, SourceChangedError
 from cytotable_dagster.core.intake.verify import Verdict, verify
-from cytotable_dagster.core.storage.client import Remote, describe, part_sizes
-from cytotable_dagster.core.storage.download import download
+from cytotable_dagster.core.storage.download import RANGE_BYTES, Front, Watch, download, whole
+from cytotable_dagster.core.storage.objects import Client, Remote
 from cytotable_dagster.core.support.digests import md5_of
 from cytotable_dagster.core.support.files import whole_file
-
-if TYPE_CHECKING:
-    from cloudpathlib import S3Client
+from cytotable_dagster.core.support.telling import Tally
 
 _ATTEMPTS = 3
-# What killed processes of earlier versions left behind a file's name: their own temporaries and boto's of these.
-_EARLIER = re.compile(r"\.[0-9a-f]{8}\.tmp(\.[0-9A-Za-z]{8})?")
+# What killed processes of earlier versions left: their own temporaries and boto's of these.
+_EARLIER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[0-9A-Za-z]{8})?")
+# What fills a file with an object, and compares it; and how it is written, so that it appears when it is whole.
+Bring = Callable[[Remote, Path], Verdict]
+Writing = Callable[[Path], AbstractContextManager[Path]]
 
 
 @dataclass(frozen=True)
@@ -60,41 +62,85 @@ def _unchanged_record(local: Path, remote: Remote) -> Record | None:
     return record
 
 
-def download_kept(client: "S3Client", remote: Remote, local: Path) -> Record:
-    """Download an object and keep it; again where it was replaced meanwhile, or something else came."""
-    for left in local.parent.iterdir():
-        if _EARLIER.fullmatch(left.name.removeprefix(f".{local.name}")):
-            left.unlink(missing_ok=True)
+def left_of(name: str) -> str | None:
+    """The file that a killed process of an earlier version meant, by the name of what it left; None for other names."""
+    found = _EARLIER.fullmatch(name)
+    return found[1] if found else None
+
+
+def download_kept(
+    client: Client, remote: Remote, local: Path, tally: Tally, bring: Bring | None = None, writing: Writing = whole_file
+) -> Record:
+    """Download an object and keep it; again where it was replaced meanwhile, or something else came.
+
+    Args:
+        tally: of the bytes that arrive.
+        bring: None is `in_ranges`.
+    """
+    bring = bring or in_ranges(client, tally)
     if _unchanged_record(local, remote):
         # Kept by an earlier version, which did not verify it.
-        verdict = verify(local, describe(client, remote.uri), _part_sizes(client, remote))
+        verdict = verify(lambda: local.open("rb"), client.head(remote.uri), _part_sizes(client, remote))
         if not verdict.wrong:
-            return _recorded(local, remote, verdict)
+            return _recorded(local, remote, verdict, writing)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with whole_file(local) as temporary:
-                said = download(client, remote, temporary)
-                verdict = verify(temporary, said, _part_sizes(client, remote))
+            with writing(local) as temporary:
+                verdict = bring(remote, temporary)
                 if verdict.wrong:
+                    tally.add(-remote.size)
                     raise _OtherBytesError(f"{remote.uri}: {verdict.wrong}: not what the store has came; try again")
-            return _recorded(local, remote, verdict)
+            return _recorded(local, remote, verdict, writing)
         except (SourceChangedError, _OtherBytesError) as error:
             if attempt == _ATTEMPTS:
                 raise DownloadError(str(error)) if isinstance(error, _OtherBytesError) else error from None
-            remote = describe(client, remote.uri)
+            remote = client.head(remote.uri)
     raise AssertionError("unreachable")
 
 
-def _part_sizes(client: "S3Client", remote: Remote) -> Callable[[int], Sequence[int]]:
-    return lambda parts: part_sizes(client, remote, parts)
+def in_ranges(client: Client, tally: Tally, at_once: int | None = None) -> Bring:
+    """By so many requests at once, or as many as is usual. What takes several is compared while it comes; of what comes
+    in one, the answer tells more than a listing."""
+
+    def bring(remote: Remote, path: Path) -> Verdict:
+        sizes = _part_sizes(client, remote)
+        if remote.size <= RANGE_BYTES:
+            said = download(client, remote, path, tally, at_once)
+            return verify(lambda: path.open("rb"), said, sizes)
+        front = Front(path, remote.size)
+        with ThreadPoolExecutor(1) as beside:
+            verdict = beside.submit(verify, front.opened, remote, sizes)
+            try:
+                download(client, remote, path, tally, at_once, front)
+            finally:
+                front.close()
+            return verdict.result()
+
+    return bring
 
 
-def _recorded(local: Path, remote: Remote, verdict: Verdict) -> Record:
+def in_memory(client: Client, watch: Watch) -> Bring:
+    """By one request, and through memory: for thousands of small files, in threads that are watched."""
+
+    def bring(remote: Remote, path: Path) -> Verdict:
+        said, content = whole(client, remote, watch.over)
+        watch.arrived(len(content))
+        path.write_bytes(content)
+        return verify(lambda: io.BytesIO(content), said, _part_sizes(client, remote))
+
+    return bring
+
+
+def _part_sizes(client: Client, remote: Remote) -> Callable[[int], Sequence[int]]:
+    return lambda parts: client.part_sizes(remote, parts)
+
+
+def _recorded(local: Path, remote: Remote, verdict: Verdict, writing: Writing) -> Record:
     before = _read_record(local)
     suspect = before.suspect if before is not None and before.etag == remote.etag else ""
     unverified = verdict.unverified or ""
     record = Record(remote.etag, remote.size, verdict.md5, local.stat().st_mtime_ns, unverified, suspect)
-    _write_record(local, record)
+    _write_record(local, record, writing)
     return record
 
 
@@ -118,8 +164,8 @@ def _read_record(local: Path) -> Record | None:
     return None
 
 
-def _write_record(local: Path, record: Record) -> None:
-    with whole_file(_record_path(local)) as temporary:
+def _write_record(local: Path, record: Record, writing: Writing = whole_file) -> None:
+    with writing(_record_path(local)) as temporary:
         temporary.write_text(json.dumps(asdict(record)))
 
 

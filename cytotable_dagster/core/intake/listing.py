@@ -7,27 +7,24 @@ that a name is all one has to keep to go on later.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceNotFoundError
-from cytotable_dagster.core.intake.addresses import FileBelow, Found, Pattern, fits, plate_of_files
-from cytotable_dagster.core.storage.client import call, check_page, check_store, client_of, is_remote, remote_of
-from cytotable_dagster.core.storage.store_errors import errors_of, senseless
+from cytotable_dagster.core.intake.addresses import FileBelow, Found, Pattern, plate_of_files
+from cytotable_dagster.core.sources.naming import kind_of
+from cytotable_dagster.core.storage import objects
+from cytotable_dagster.core.storage.address import is_remote, place_of
+from cytotable_dagster.core.storage.objects import LAST, Client, Patience, Remote, content
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.support.hidden import is_hidden, visible_files
-from cytotable_dagster.core.support.patience import within
-from cytotable_dagster.core.support.placeholders import PLACEHOLDER, matcher
+from cytotable_dagster.core.support.placeholders import template
 
+# Names of a folder of this machine.
 _PAGE = 1000
-# After every name: a folder's name with this is after all that is in it.
-_LAST = "\U0010ffff"
-# A store that does not answer must not use up the time of a tick: attempts, and seconds for an answer.
-_ATTEMPTS, _SECONDS = 2, 35
-# Pages of one level of folders, or of one plate's files.
-_MOST_PAGES = 1000
+# A store that does not answer must not use up the time of a tick.
+_PATIENCE = Patience(attempts=2, seconds=35)
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Listing(Protocol):
 
 
 @contextmanager
-def listing(pattern: Pattern, cloud: Mapping[str, Any]) -> Iterator[Listing]:
+def listing(pattern: Pattern, store: Store) -> Iterator[Listing]:
     """The listing of a pattern's addresses.
 
     Raises (it, and all of its methods):
@@ -73,123 +70,105 @@ def listing(pattern: Pattern, cloud: Mapping[str, Any]) -> Iterator[Listing]:
     if not is_remote(pattern.text):
         yield _FolderListing(pattern)
         return
-    check_store(pattern.root)
-    with errors_of(pattern.root):
-        client = client_of(cloud, attempts=_ATTEMPTS).client
-    yield _StoreListing(pattern, client)
+    yield _StoreListing(pattern, store.client(pattern.root, _PATIENCE))
+
+
+def look_at(uri: str, store: Store) -> Found | None:
+    """The plate at an address, a file or a folder with all below it, of no pattern; None where there is nothing.
+
+    Raises:
+        OptionError, SourceAccessError, DownloadError: as `listing` does.
+    """
+    place = "/".join(uri.split("/", 3)[:3]) if is_remote(uri) else ""
+    address = uri if is_remote(uri) else str(Path(uri).expanduser().absolute())
+    with listing(_Anywhere(f"{place}/{{plate}}"), store) as source:
+        found = None if address.endswith("/") else source.look(address)
+        return found or source.look(f"{address.rstrip('/')}/")
+
+
+@dataclass(frozen=True)
+class _Anywhere(Pattern):
+    """Of addresses that are known."""
+
+    def places(self, uri: str) -> dict[str, str]:
+        return {}
 
 
 @dataclass
 class _StoreListing:
     pattern: Pattern
-    client: Any
+    client: Client
     calls: int = 0
-    _ahead: float = field(default=0.0)
 
     def batches(self) -> list[str]:
         found = [self.pattern.root]
         for level in self.pattern.batch_levels:
-            found = [f"{parent}{name}/" for parent in found for name in self._folders(parent) if fits(level, name)]
+            found = [f"{parent}{name}/" for parent in found for name in self._folders(parent) if _fits(level, name)]
         return found
 
     def page(self, batch: str, after: str) -> Page:
+        flat = self.pattern.of_folders or "/" not in self.pattern.below
+        # A page without names tells no place to go on from.
+        page = next(p for p in self._pages(batch, after, flat=flat) if p.objects or p.folders or p.after is None)
         if self.pattern.of_folders:
-            answer = self._list(batch, after, flat=True)
-            addresses = [f"{batch}{name}" for name in _folders_in(answer)]
-            following = _last_of(answer) if answer.get("IsTruncated") else None
-            return Page((), following, _plates_among(self.pattern, addresses))
-        answer = self._list(batch, after, flat="/" not in self.pattern.below)
-        found = []
-        for entry in answer.get("Contents", []):
-            uri = f"s3://{self._bucket}/{entry['Key']}"
-            places = self.pattern.places(uri)
-            if places is not None:
-                found.append(_object(uri, entry["Size"], entry["ETag"], entry["LastModified"], places))
-        return Page(tuple(found), self._next(batch, answer) if answer.get("IsTruncated") else None)
+            return Page((), page.after, _plates_among(self.pattern, [uri.rstrip("/") for uri in page.folders]))
+        places = [(remote, self.pattern.places(remote.uri)) for remote in page.objects]
+        found = tuple(_object(remote, place) for remote, place in places if place is not None)
+        return Page(found, page.after and self._next(batch, page.after))
 
     def look(self, uri: str) -> Found | None:
         if uri.endswith("/"):
             return plate_of_files(self.pattern, uri, list(self._files(uri)))
+        self.calls += 1
         try:
-            answer = self._call("head_object", uri, Key=self._key(uri))
+            remote = self.client.head(uri)
         except SourceNotFoundError:
             return None
         places = self.pattern.places(uri)
         assert places is not None
-        remote = remote_of(uri, answer, answer.get("ContentLength"))
-        if not isinstance(answer.get("LastModified"), datetime):
-            raise senseless(uri, "it has no time of change")
-        return _object(uri, remote.size, remote.etag, answer["LastModified"], places)
+        return _object(remote, places)
 
     def begins(self, uri: str, length: int) -> bytes:
-        answer = self._call("get_object", uri, Key=self._key(uri), Range=f"bytes=0-{length - 1}")
-        with errors_of(uri):
-            try:
-                return bytes(within(_SECONDS, lambda: answer["Body"].read(length)))
-            except TimeoutError as error:
-                raise DownloadError(f"{uri}: the store gave {error}; check endpoint and network") from None
+        self.calls += 1
+        return content(self.client, uri, most=length)
 
     def now(self) -> float:
-        return time.time() + self._ahead
-
-    @property
-    def _bucket(self) -> str:
-        return self.pattern.root.split("/")[2]
-
-    def _key(self, uri: str) -> str:
-        return uri.split("/", 3)[3]
+        return time.time() + self.client.ahead
 
     def _folders(self, parent: str) -> Iterator[str]:
-        for answer in self._answers(parent, flat=True):
-            yield from _folders_in(answer)
+        for page in self._pages(parent, flat=True):
+            yield from (uri.rstrip("/").rsplit("/", 1)[-1] for uri in page.folders)
 
     def _files(self, folder: str) -> Iterator[FileBelow]:
-        start = len(self._key(folder))
-        for answer in self._answers(folder, flat=False):
-            for entry in answer.get("Contents", []):
-                if not entry["Key"].endswith("/") and not is_hidden(entry["Key"][start:]):
-                    modified = entry["LastModified"].timestamp()
-                    yield FileBelow(entry["Key"][start:], entry["Size"], entry["ETag"].strip('"'), modified)
+        for page in self._pages(folder):
+            for remote in page.objects:
+                name = remote.uri.removeprefix(folder)
+                if not name.endswith("/") and not is_hidden(name):
+                    yield FileBelow(name, remote.size, remote.etag, _seconds(remote))
 
-    def _answers(self, prefix: str, *, flat: bool) -> Iterator[Any]:
-        """All pages of what is below a prefix."""
-        after = ""
-        for _ in range(_MOST_PAGES):
-            answer = self._list(prefix, after, flat=flat)
-            yield answer
-            if not answer.get("IsTruncated"):
-                return
-            after = _last_of(answer)
-        raise DownloadError(f"{prefix}: more than {_MOST_PAGES:,},000 names are there, which no plate or batch has")
+    def _pages(self, uri: str, after: str = "", *, flat: bool = False) -> Iterator[objects.Page]:
+        for page in self.client.pages(uri, after=after, flat=flat):
+            self.calls += 1
+            yield page
 
-    def _list(self, prefix: str, after: str, *, flat: bool) -> Any:
-        """A page of what is below a prefix; `flat` folds what lies in folders into their names."""
-        where = {"Prefix": self._key(prefix), "StartAfter": after, "MaxKeys": _PAGE}
-        answer = self._call("list_objects_v2", prefix, **where, **({"Delimiter": "/"} if flat else {}))
-        check_page(prefix, self._key(prefix), answer)
-        if answer.get("IsTruncated") and not _last_of(answer) > after:
-            raise senseless(prefix, "its listing goes round in circles")
-        return answer
-
-    def _call(self, operation: str, address: str, **arguments: Any) -> Any:
-        self.calls += 1
-        answer = call(self.client, operation, address, seconds=_SECONDS, Bucket=self._bucket, **arguments)
-        with suppress(ValueError):
-            said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
-            self._ahead = said.timestamp() - time.time()
-        return answer
-
-    def _next(self, batch: str, answer: Any) -> str:
+    def _next(self, batch: str, last: str) -> str:
         """Where to go on: past the rest of a plate's folder once its file has been seen, which may be thousands."""
-        last = _last_of(answer)
-        folder, slash, file = self.pattern.below.partition("/")
-        start = self._key(batch)
-        plate = matcher(folder).fullmatch(last.removeprefix(start).split("/")[0])
-        if not slash or not plate or PLACEHOLDER.search(file.replace("{plate}", "")):
-            return last
-        own = f"{start}{last.removeprefix(start).split('/')[0]}/"
-        wanted = own + file.replace("{plate}", plate["plate"])
-        return f"{own}{_LAST}" if last >= wanted else max(last, wanted[:-1])
+        start = place_of(batch)[1]
+        folder = last.removeprefix(start).split("/")[0]
+        file = self._file_in(folder)
+        return last if file is None else _past(f"{start}{folder}/", file, last)
+
+    def _file_in(self, folder: str) -> str | None:
+        """What the plate's file is called below its folder in a batch; None where that is not known."""
+        level, _, file = self.pattern.below.partition("/")
+        plate, name = template(level).match(folder), template(file)
+        return name.filled(plate) if file and plate is not None and {*name.names} <= {"plate"} else None
+
+
+def _past(folder: str, file: str, last: str) -> str:
+    """The key behind which to go on: behind the folder where its file has been seen, else right before the file."""
+    wanted = folder + file
+    return f"{folder}{LAST}" if last >= wanted else max(last, wanted[:-1])
 
 
 @dataclass
@@ -227,7 +206,7 @@ class _FolderListing:
         if places is None or not path.is_file():
             return None
         facts = path.stat()
-        return Found(uri, facts.st_size, f"{facts.st_mtime_ns:x}", facts.st_mtime, places)
+        return Found(uri, facts.st_size, f"{facts.st_mtime_ns:x}", facts.st_mtime, places, kind=kind_of([uri]))
 
     def begins(self, uri: str, length: int) -> bytes:
         try:
@@ -253,25 +232,25 @@ class _FolderListing:
         """Names in a folder that fit one level of the pattern, sorted; a name without placeholders need not be
         listed."""
         path = Path(folder).expanduser()
-        if not PLACEHOLDER.search(level):
+        if not template(level).names:
             return [level] if (path / level).exists() else []
         self.calls += 1
-        return sorted(entry.name for entry in path.iterdir() if fits(level, entry.name)) if path.is_dir() else []
+        return sorted(entry.name for entry in path.iterdir() if _fits(level, entry.name)) if path.is_dir() else []
 
 
-def _object(uri: str, size: int, etag: str, modified: datetime, places: Mapping[str, str]) -> Found:
-    return Found(uri, size, etag.strip('"'), modified.timestamp(), places)
+def _fits(level: str, name: str) -> bool:
+    """Whether a name fits one level of a pattern; one that is hidden does where it is written there."""
+    return template(level).match_visible(name) is not None
 
 
-def _last_of(answer: Any) -> str:
-    """The last name of a page; where it is a folder's, one behind all that is in it."""
-    keys = [entry["Key"] for entry in answer.get("Contents", [])]
-    folders = [f"{entry['Prefix']}{_LAST}" for entry in answer.get("CommonPrefixes", [])]
-    return max([*keys, *folders], default="")
+def _object(remote: Remote, places: Mapping[str, str]) -> Found:
+    return Found(remote.uri, remote.size, remote.etag, _seconds(remote), places, kind=kind_of([remote.uri]))
 
 
-def _folders_in(answer: Any) -> list[str]:
-    return [entry["Prefix"].rstrip("/").rsplit("/", 1)[-1] for entry in answer.get("CommonPrefixes", [])]
+def _seconds(remote: Remote) -> float:
+    if remote.modified is None:
+        raise DownloadError(f"{remote.uri}: the store does not say when it was put there; check the endpoint")
+    return remote.modified.timestamp()
 
 
 def _plates_among(pattern: Pattern, addresses: list[str]) -> tuple[str, ...]:

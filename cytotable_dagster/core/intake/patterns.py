@@ -1,23 +1,19 @@
 """Where the plate of a name is: a pattern of addresses with `{plate}` in it, over a folder or a store."""
 
-import glob
-import re
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.intake.addresses import check_root
 from cytotable_dagster.core.model.types import Plate
-from cytotable_dagster.core.storage.client import check_store, is_remote, list_remote
-from cytotable_dagster.core.support.hidden import is_hidden
+from cytotable_dagster.core.storage.address import check_store, is_remote
+from cytotable_dagster.core.storage.store import Store
+from cytotable_dagster.core.support.placeholders import Template, template
 
-_OTHER = re.compile(r"\{(?!plate\})[a-z_]+\}")
 # A pattern that names no file is a folder of plates.
 _DEFAULT_FILE = "{plate}.sqlite"
 
 
-def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
+def find_by_pattern(pattern: str, name: str, store: Store) -> Plate:
     """The plate called `name` among the addresses of a pattern.
 
     Args:
@@ -32,10 +28,8 @@ def find_by_pattern(pattern: str, name: str, cloud: Mapping[str, Any]) -> Plate:
     check_store(pattern)
     if "/" in name:
         raise OptionError(f"plate {name}: no file is called so; tell its source, the address of its file")
-    whole = whole_pattern(pattern)
-    wanted = whole.replace("{plate}", name)
-    known = _OTHER.search(whole) is None
-    found = [wanted] if known else sorted(a for a in _expand("", whole, name, cloud) if _exists(a, cloud))
+    wanted = template(whole_pattern(pattern)).given({"plate": name})
+    found = sorted(a for a in _expanded(wanted, store) if _exists(a, store)) if wanted.names else [str(wanted)]
     if not found:
         raise SourceNotFoundError(f"plate {name}: there is nothing at {wanted}; tell its source, a file")
     if len(found) > 1:
@@ -51,29 +45,34 @@ def whole_pattern(pattern: str) -> str:
     return pattern if "{plate}" in pattern else f"{pattern.rstrip('/')}/{_DEFAULT_FILE}"
 
 
-def _expand(found: str, rest: str, plate: str, cloud: Mapping[str, Any]) -> list[str]:
-    """The addresses that the rest of a pattern may stand for behind what was found for its beginning; names that are
-    there may look like placeholders."""
-    match = _OTHER.search(rest)
-    if match is None:
-        return [found + rest.replace("{plate}", plate)]
-    start = rest.rfind("/", 0, match.start()) + 1
-    if not found and not start:
-        raise OptionError(f"{rest}: a placeholder needs a folder before it")
-    found += rest[:start].replace("{plate}", plate)
-    segment, slash, rest = rest[start:].partition("/")
-    wanted = "*".join(glob.escape(part.replace("{plate}", plate)) for part in _OTHER.split(segment))
-    names = [name for name in _names_in(found, cloud) if fnmatchcase(name, wanted) and not is_hidden(name)]
-    return [whole for name in names for whole in _expand(f"{found}{name}{slash}", rest, plate, cloud)]
+def _expanded(wanted: Template, store: Store) -> list[str]:
+    """The addresses that a pattern may stand for, by what is there."""
+    check_root(wanted)
+    found: list[tuple[tuple[str, ...], dict[str, str]]] = [((), {})]
+    for level in wanted.levels():
+        found = [
+            ((*above, name), {**known, **more})
+            for above, known in found
+            for name, more in _at(level.given(known), f"{'/'.join(above)}/", store)
+        ]
+    return ["/".join(levels) for levels, _ in found]
 
 
-def _exists(address: str, cloud: Mapping[str, Any]) -> bool:
+def _at(level: Template, folder: str, store: Store) -> list[tuple[str, dict[str, str]]]:
+    """The names in a folder that a level may stand for, and what its placeholders are there."""
+    if not level.names:
+        return [(str(level), {})]
+    fitting = [(name, level.match_visible(name)) for name in _names_in(folder, store)]
+    return [(name, places) for name, places in fitting if places is not None]
+
+
+def _exists(address: str, store: Store) -> bool:
     folder, _, name = address.rstrip("/").rpartition("/")
-    return name in _names_in(f"{folder}/", cloud)
+    return name in _names_in(f"{folder}/", store)
 
 
-def _names_in(folder: str, cloud: Mapping[str, Any]) -> list[str]:
+def _names_in(folder: str, store: Store) -> list[str]:
     if is_remote(folder):
-        return [uri.rstrip("/").rsplit("/", 1)[-1] for uri in list_remote(folder, cloud)]
+        return [uri.rstrip("/").rsplit("/", 1)[-1] for uri in store.names_in(folder)]
     path = Path(folder).expanduser()
     return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []

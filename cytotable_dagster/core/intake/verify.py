@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from cytotable_dagster.core.storage.client import Remote
+from cytotable_dagster.core.storage.objects import OF_PARTS, Remote
 from cytotable_dagster.core.storage.upload import part_bytes
-from cytotable_dagster.core.support.digests import md5_of
 
 _BLOCK = 8 << 20
+# A larger one leaves the processor's cache before it is looked at.
+_SHORT_BLOCK = 1 << 18
 _MIB = 1 << 20
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 _OF_PARTS = re.compile(r"(.+)-(\d{1,5})")
@@ -66,38 +66,39 @@ class _Wanted:
     parts: int = 0
 
 
-def verify(path: Path, remote: Remote, sizes_of: Callable[[int], Sequence[int]]) -> Verdict:
+def verify(opened: Callable[[], BinaryIO], remote: Remote, sizes_of: Callable[[int], Sequence[int]]) -> Verdict:
     """Compare a file with what the store says of its object.
 
     Args:
+        opened: opens it, more than once and in several threads.
         sizes_of: the sizes in bytes of so many of the object's parts, from the first on, as the store tells them; it
             may tell of none.
     """
     wanted = _wanted(remote)
     if wanted is None:
         why = "the store encrypts it and keeps" if remote.encrypted else "the store keeps"
-        return Verdict(md5_of(path), unverified=f"{why} no checksum of it that can be computed here")
+        return Verdict(_md5_of(opened), unverified=f"{why} no checksum of it that can be computed here")
     if wanted.name == "MD5" and not wanted.parts:
-        md5 = md5_of(path)
+        md5 = _md5_of(opened)
         return Verdict(md5, None if bytes.fromhex(md5) == wanted.digest else f"its MD5 is {md5}, not {remote.etag}")
     with ThreadPoolExecutor(1) as beside:
-        md5_beside = beside.submit(md5_of, path)
+        md5_beside = beside.submit(_md5_of, opened)
         wrong = unverified = None
         if wanted.parts:
-            wrong, unverified = _by_parts(path, remote, wanted, sizes_of)
-        elif _digest(path, [remote.size], wanted.new)[0] != wanted.digest:
+            wrong, unverified = _by_parts(opened, remote, wanted, sizes_of)
+        elif _digest(opened, [remote.size], wanted.new)[0] != wanted.digest:
             wrong = f"its {wanted.name} is not the store's"
         return Verdict(md5_beside.result(), wrong, unverified)
 
 
 def _by_parts(
-    path: Path, remote: Remote, wanted: _Wanted, sizes_of: Callable[[int], Sequence[int]]
+    opened: Callable[[], BinaryIO], remote: Remote, wanted: _Wanted, sizes_of: Callable[[int], Sequence[int]]
 ) -> tuple[str | None, str | None]:
     """How the file differs from the object, or why that cannot be told; neither where it does not."""
 
     def fits(sizes: Sequence[int]) -> bool:
         whole = wanted.new()
-        whole.update(b"".join(_digest(path, sizes, wanted.new)))
+        whole.update(b"".join(_digest(opened, sizes, wanted.new)))
         return whole.digest() == wanted.digest
 
     first = sizes_of(1)
@@ -130,8 +131,26 @@ def _md5() -> _Hash:
     return hashlib.md5(usedforsecurity=False)
 
 
+def _md5_of(opened: Callable[[], BinaryIO]) -> str:
+    with opened() as file:
+        digest = hashlib.md5(usedforsecurity=False)
+        while block := file.read(_SHORT_BLOCK):
+            digest.update(block)
+        return digest.hexdigest()
+
+
 def _algorithms() -> dict[str, Callable[[], _Hash]]:
-    found: dict[str, Callable[[], _Hash]] = {"SHA256": hashlib.sha256, "SHA1": hashlib.sha1, "CRC32": _Crc32}
+    found: dict[str, Callable[[], _Hash]] = {
+        "SHA256": hashlib.sha256,
+        "SHA1": hashlib.sha1,
+        "CRC32": _Crc32,
+        "MD5": _md5,
+        OF_PARTS: _md5,
+    }
+    with suppress(ImportError):
+        from google_crc32c import Checksum  # of the extra gcs
+
+        found["CRC32C"] = Checksum
     with suppress(ImportError):
         from awscrt import checksums as _  # noqa: F401
         from botocore.httpchecksum import CrtCrc32cChecksum, CrtCrc64NvmeChecksum  # of the extra botocore[crt]
@@ -170,10 +189,10 @@ def _growing(size: int) -> list[int]:
     return sizes
 
 
-def _digest(path: Path, sizes: Sequence[int], new: Callable[[], _Hash]) -> list[bytes]:
+def _digest(opened: Callable[[], BinaryIO], sizes: Sequence[int], new: Callable[[], _Hash]) -> list[bytes]:
     """The digests of parts of a file that follow one another."""
     found = []
-    with path.open("rb") as file:
+    with opened() as file:
         for begin, end in pairwise(accumulate(sizes, initial=0)):
             digest = new()
             for at in range(begin, end, _BLOCK):

@@ -8,16 +8,16 @@ import hashlib
 import logging
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cytotable_dagster.core.environment import kernel_cache, numba_cache, user_caches
+from cytotable_dagster.core.support.locks import Lock
 from cytotable_dagster.core.support.written_paths import expanded
 
-VARIABLE = "CYTOTABLE_KERNEL_CACHE"
 _DIGEST_SIZE = 32
 # How long another process may take to compile what this one waits for (seconds).
 _PATIENCE = 600.0
@@ -77,12 +77,12 @@ class Folder:
 def folders() -> list[Folder]:
     """Where compiled code may be kept, best first: as the environment says, the user's cache, the temporary folder."""
     found = []
-    if named := os.environ.get(VARIABLE):
+    if named := kernel_cache():
         found.append(Folder(Path(expanded(named)).absolute()))
-    if numba := os.environ.get("NUMBA_CACHE_DIR"):
-        found.append(Folder(Path(numba).absolute() / "cytotable_dagster"))
+    if numba := numba_cache():
+        found.append(Folder(numba / "cytotable_dagster"))
     with suppress(RuntimeError):  # no HOME, and a user that the system does not know
-        found.append(Folder(_user_caches() / "cytotable_dagster"))
+        found.append(Folder(user_caches() / "cytotable_dagster"))
     with suppress(OSError):  # no temporary folder can be written to
         found.append(Folder(Path(tempfile.gettempdir()) / f"cytotable_dagster-{os.geteuid()}", shared=True))
     return found
@@ -106,26 +106,19 @@ def turn() -> Iterator[Folder | None]:
 
 
 def _locked(folder: Folder, held: ExitStack) -> bool:
-    from filelock import FileLock, Timeout
-
     if not folder.can_be_written():
         return False
-    lock = FileLock(folder.path / ".lock")
+    lock = Lock(folder.path / ".lock")
     try:
         try:
-            held.enter_context(lock.acquire(timeout=0))
-        except Timeout:
+            lock.acquire(0)
+        except TimeoutError:
             _log.warning("waiting for another process that compiles the readers")
-            held.enter_context(lock.acquire(timeout=_PATIENCE))
-    except (OSError, NotImplementedError):  # Timeout is an OSError; so is a file system without locks
+            lock.acquire(_PATIENCE)
+    except OSError:  # a TimeoutError, or a file system without locks
         return False
+    held.callback(lock.release)
     return True
-
-
-def _user_caches() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _opened(files: ExitStack, path: str | Path, flags: int, folder: int | None = None) -> int:

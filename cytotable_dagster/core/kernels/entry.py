@@ -4,7 +4,7 @@ Importing this module imports numba; `loading` does so only where no compiled co
 """
 # pyright: basic
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -80,24 +80,21 @@ KERNELS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def machine_code(target: Any) -> bytes:
-    """All kernels as one object file for an LLVM target machine, each under its own name.
+def machine_code(target: Any, names: Sequence[str]) -> bytes:
+    """Kernels as one object file for an LLVM target machine, each under its own name.
 
     A kernel is `int32 name(int64 *status, void **error, int64 job)`, numba's calling convention.
 
     Raises:
-        RuntimeError: the code needs more than the C library, or its functions are called otherwise than is known.
+        RuntimeError: the code needs more than the C library. Else what numba and llvmlite raise where their functions
+            are called otherwise than is known: NameError, KeyError and others.
     """
     module = None
-    for name, function in KERNELS.items():
-        callback = _callback(_SIGNATURE, error_model="numpy", _nrt=False)(function)
+    for name in names:
+        callback = _callback(_SIGNATURE, error_model="numpy", _nrt=False)(KERNELS[name])
         part = llvm.parse_assembly(callback.inspect_llvm())
         # The wrapper that C would call handles Python exceptions; there are none, so the function inside will do.
-        try:
-            inner = part.get_function(callback.native_name.removeprefix("cfunc."))
-        except NameError as error:
-            raise RuntimeError(f"compiled code has no function {callback.native_name}") from error
-        inner.name = name
+        part.get_function(callback.native_name.removeprefix("cfunc.")).name = name
         if module is None:
             module = part
         else:
@@ -105,7 +102,7 @@ def machine_code(target: Any) -> bytes:
     assert module is not None
     for function in module.functions:
         if not function.is_declaration:
-            function.linkage = "external" if function.name in KERNELS else "internal"
+            function.linkage = "external" if function.name in names else "internal"
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options()))
@@ -115,6 +112,6 @@ def machine_code(target: Any) -> bytes:
     return target.emit_object(module)
 
 
-def checked_kernels() -> dict[str, Callable[[int], int]]:
-    """The kernels as numba's own functions, which raise IndexError where NUMBA_BOUNDSCHECK is set."""
-    return {name: numba.njit(_SIGNATURE, nogil=True, error_model="numpy")(f) for name, f in KERNELS.items()}
+def checked_kernels(names: Sequence[str]) -> dict[str, Callable[[int], int]]:
+    """Kernels as numba's own functions, which raise IndexError where NUMBA_BOUNDSCHECK is set."""
+    return {name: numba.njit(_SIGNATURE, nogil=True, error_model="numpy")(KERNELS[name]) for name in names}

@@ -9,36 +9,40 @@ import ctypes
 import functools
 import hashlib
 import logging
-import os
-import platform
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from llvmlite import binding as llvm
 
-from cytotable_dagster.core.kernels.code_cache import VARIABLE, kept, turn, where_kept
+from cytotable_dagster.core.environment import KERNEL_CACHE, numba_checks_bounds
+from cytotable_dagster.core.kernels.code_cache import kept, turn, where_kept
+from cytotable_dagster.core.kernels.compiling import compiled
+from cytotable_dagster.core.kernels.target import machine, target
 
 # What the kernels are made of: every module of this room but those that keep and load them.
-_SOURCES = sorted(
-    path for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "code_cache", "loading")
-)
-_NAMES = (
-    *("decode_rows", "profile_rows", "count_rows", "lay_out", "move_groups", "skip_value"),
-    *("read_fields", "find_records", "read_texts"),
-)
-_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-# Processors that nearly all of a kind can stand in for, and what that asks of them, so that code that was kept in an
-# image runs wherever the image does. It is as fast as code for the very processor.
-_COMMON: dict[str, tuple[str, tuple[str, ...]]] = {
-    "x86_64": ("x86-64-v3", ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")),
-    "aarch64": ("generic", ()),
-    "arm64": ("generic", ()),
+_KEEPERS = ("__init__", "code_cache", "compiling", "loading", "target")
+_SOURCES = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _KEEPERS)
+# What is compiled into one file, by one process: SQLite's two take about equally long.
+UNITS = {
+    "keys": ("count_rows", "profile_rows"),
+    "rows": ("decode_rows",),
+    "texts": ("lay_out", "move_groups", "skip_value"),
+    "csv": ("find_records", "read_fields", "read_texts"),
 }
+_UNIT_OF = {name: unit for unit, names in UNITS.items() for name in names}
+# Who needs one of these will soon need the others.
+_SQLITE, _CSV = ("keys", "rows", "texts"), ("csv", "texts")
+_TOGETHER = {"keys": _SQLITE, "rows": _SQLITE, "texts": ("texts",), "csv": _CSV}
+_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+# What llvmlite and numba raise where a version of theirs is not as it is known here: functions are called otherwise
+# (NameError, of llvmlite's modules), options are unknown (KeyError), or calls are gone or take something else.
+_UNLIKE_KNOWN = (RuntimeError, NameError, LookupError, AttributeError, TypeError)
+_LONG = "about 15 s"
 _lock = threading.Lock()
+_loaded: "dict[str, Callable[[int], int]]" = {}
 _log = logging.getLogger("cytotable_dagster")
 
 
@@ -48,79 +52,78 @@ def call(name: str, *arrays: np.ndarray) -> int:
     for i, array in enumerate(arrays):
         assert array.flags.c_contiguous
         job[i] = array.__array_interface__["data"][0], array.shape[0], array.shape[1] if array.ndim == 2 else 1
-    return kernels()[name](job.__array_interface__["data"][0])
+    kernel = _loaded.get(name)
+    if kernel is None:
+        _load(_TOGETHER[_UNIT_OF[name]])
+        kernel = _loaded[name]
+    return kernel(job.__array_interface__["data"][0])
 
 
-def kernels() -> dict[str, Callable[[int], int]]:
-    """The kernels, compiled or loaded at the first call."""
-    with _lock:
-        return _kernels()
+def load_all() -> None:
+    """Load all kernels, and compile those that are not kept."""
+    _load(tuple(UNITS))
 
 
 def load_kept() -> None:
-    """Load the kernels now if an earlier process kept them; else the first call compiles them."""
-    with _lock:
-        if not _bounds_are_checked() and kept_in():
-            _kernels()
-
-
-@functools.cache
-def _kernels() -> dict[str, Callable[[int], int]]:
-    if not _bounds_are_checked():
-        name = _place()[1]
-        # A version of numba whose code cannot stand alone: let numba load it, in this process only.
-        with suppress(RuntimeError):
-            return _linked(kept(name) or _compiled_and_kept(name))
-    from cytotable_dagster.core.kernels.entry import checked_kernels
-
-    return checked_kernels()
-
-
-def _bounds_are_checked() -> bool:
-    return os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")
-
-
-@functools.cache
-def _place() -> tuple[dict[str, str], str]:
-    """The processor that code is made for here, and the name that the code is kept by."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    has = llvm.get_host_cpu_features()
-    processor, features = llvm.get_host_cpu_name(), has.flatten()
-    common, needed = _COMMON.get(platform.machine(), (None, ()))
-    if common and all(has.get(feature) for feature in needed):
-        processor, features = common, ""
-    triple = llvm.Target.from_default_triple().triple
-    return {"cpu": processor, "features": features}, f"kernels-{_fingerprint(triple, processor, features)}.o"
-
-
-def _machine() -> llvm.TargetMachine:
-    """What makes code or links it: one for each use, as an engine frees its own."""
-    return llvm.Target.from_default_triple().create_target_machine(**_place()[0], opt=3, jit=True)
+    """Load the kernels that an earlier process kept; the first call of any other compiles it."""
+    if not numba_checks_bounds():
+        _load(tuple(unit for unit in UNITS if kept(_name_of(unit)) is not None))
 
 
 def kept_in() -> Path | None:
-    """The file that the kernels are loaded from; None where the next process compiles them."""
-    return where_kept(_place()[1])
+    """The folder that kernels are loaded from; None where a later process compiles some."""
+    files = [where_kept(_name_of(unit)) for unit in UNITS]
+    return files[0].parent if files[0] and all(files) else None
 
 
-def _compiled_and_kept(name: str) -> bytes:
-    """The kernels' code, by this process or another that is at it; said in one line, as it takes a while."""
+def _load(units: Sequence[str]) -> None:
+    with _lock:
+        missing = [unit for unit in units if not _loaded.keys() >= set(UNITS[unit])]
+        if not missing:
+            return
+        if not numba_checks_bounds():
+            try:
+                codes = {unit: kept(_name_of(unit)) for unit in missing}
+                if None in codes.values():
+                    codes = _compiled_and_kept(missing)
+                for unit, code in codes.items():
+                    _loaded.update(_linked(code or b"", UNITS[unit]))
+                return
+            except _UNLIKE_KNOWN as error:
+                # Let numba load what it compiles.
+                _log.warning("compiling the readers for this process alone, %s: unusual code, %s", _LONG, error)
+        from cytotable_dagster.core.kernels.entry import checked_kernels
+
+        _loaded.update(checked_kernels([name for unit in missing for name in UNITS[unit]]))
+
+
+def _name_of(unit: str) -> str:
+    """The name that a unit's code is kept by."""
+    return f"kernels-{unit}-{_told_by()}.o"
+
+
+@functools.cache
+def _told_by() -> str:
+    return _fingerprint(*target())
+
+
+def _compiled_and_kept(units: Sequence[str]) -> dict[str, bytes | None]:
+    """Units' code, by this process or another that is at it; said in one line, as it takes a while."""
     with turn() as folder:
-        if folder and (code := folder.code(name)):
-            return code
-        where = (
-            f"once on this machine, about 20 s (kept in {folder.path})"
-            if folder
-            else f"about 20 s in each process, as they can be kept nowhere: name a folder by {VARIABLE}"
-        )
-        _log.warning("compiling the readers, %s", where)
-        from cytotable_dagster.core.kernels.entry import machine_code
-
-        code = machine_code(_machine())
-        if folder:
-            folder.keep(name, code)
-        return code
+        codes = {unit: folder.code(_name_of(unit)) if folder else None for unit in units}
+        missing = [unit for unit, code in codes.items() if code is None]
+        if missing:
+            where = (
+                f"once on this machine, {_LONG} (kept in {folder.path})"
+                if folder
+                else f"{_LONG} in each process, as they can be kept nowhere: name a folder by {KERNEL_CACHE}"
+            )
+            _log.warning("compiling the readers, %s", where)
+            for unit, code in zip(missing, compiled([UNITS[unit] for unit in missing]), strict=True):
+                codes[unit] = code
+                if folder:
+                    folder.keep(_name_of(unit), code)
+        return codes
 
 
 def _fingerprint(*machine: str) -> str:
@@ -133,12 +136,12 @@ def _fingerprint(*machine: str) -> str:
     return digest.hexdigest()[:24]
 
 
-def _linked(code: bytes) -> dict[str, Callable[[int], int]]:
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+def _linked(code: bytes, names: Sequence[str]) -> dict[str, Callable[[int], int]]:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     # The engine owns the code: each function keeps it alive.
-    return {name: _function(engine, name) for name in _NAMES}
+    return {name: _function(engine, name) for name in names}
 
 
 def _function(engine: llvm.ExecutionEngine, name: str) -> Callable[[int], int]:

@@ -1,21 +1,23 @@
-"""Where the files of one plate of a lake lie: the plan and the chunk files in a folder of this machine, the results
+"""Where the files of one plate of a lake lie: the plan and what is under way in a folder of this machine, the results
 there too, or in a store.
 
 <folder>/.plan/                        the plan that all of them were made by
-<folder>/chunks/Cells/00000.parquet    ...
 <folder>/Cells.parquet ... single_cells.parquet, or <store>/<plate>/Cells.parquet ...
+<folder>/.results/Cells.json ...       which chunks each of them is made of
+<folder>/chunks/Cells/00000.parquet    chunks that are yet to become a part of their table
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from cytotable_dagster.core.lake.records import ChunkPart, Record, read_record, write_record
 from cytotable_dagster.core.steps.chunk_files import chunk_path
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination, Stored
-from cytotable_dagster.core.support.files import whole_file
+from cytotable_dagster.core.storage.destination import Destination, Stored
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster.core.support.leftovers import sweep
 
 if TYPE_CHECKING:
@@ -65,45 +67,46 @@ class PlateFolder:
         Raises:
             FileNotFoundError: it is not there.
         """
-        if self.store is None:
-            return f"{self.result(name).stat().st_mtime_ns:x}"
-        found = self.stored(name)
-        if found is None:
-            raise FileNotFoundError(f"{self.address(name)}: not there")
-        return found.stamp
+        return self._state(name)[0]
+
+    def place_of(self, name: str) -> tuple[Destination, str]:
+        """The lake, and what a result is called there."""
+        return self._lake, self._name(name)
 
     def open(self, name: str) -> "pa.NativeFile":
         """A result to read; raises FileNotFoundError."""
         return self._lake.open(self._name(name))
 
     @contextmanager
-    def create(self, name: str, parts: Sequence[Path]) -> Iterator[BinaryIO]:
-        """What is written becomes the result, made of these chunk files, when the block ends well."""
-        newest = _newest(parts)
+    def create(self, name: str, plan: str, columns: int) -> Iterator[tuple[BinaryIO, list[ChunkPart]]]:
+        """What is written becomes the result when the block ends well. What the block puts into the list, the chunks
+        that it is made of, is written down beside it, with how long that took."""
+        began, chunks = time.perf_counter(), list[ChunkPart]()
         with self._lake.create(self._name(name)) as out:
-            yield out
-        if self.store is not None:
-            found = self.stored(name)
-            with whole_file(self._record(name)) as temporary:
-                temporary.write_text(json.dumps({"stamp": found and found.stamp, "newest": newest}))
+            yield out, chunks
+        seconds = time.perf_counter() - began
+        write_record(self.record(name), Record(*self._state(name), plan, seconds, columns, tuple(chunks)))
 
-    def is_newer(self, name: str, parts: Sequence[Path]) -> bool:
-        """Whether a result that is there was made of these chunk files as they are now.
+    def last(self, name: str) -> Record | None:
+        """What was written down when a result was made, whether that is still there or not."""
+        return read_record(self.record(name))
 
-        A store's clock is not this machine's, so that what it was made of is written down here.
-        """
-        if self.store is None:
-            return self.result(name).stat().st_mtime_ns >= _newest(parts)
-        with suppress(OSError, ValueError, LookupError):
-            record = json.loads(self._record(name).read_text())
-            found = self.stored(name)
-            return found is not None and record["stamp"] == found.stamp and record["newest"] >= _newest(parts)
-        return False
+    def made(self, name: str) -> Record | None:
+        """What was written down of the result that is there; None where there is none, or another put it there."""
+        record = self.last(name)
+        with suppress(FileNotFoundError):
+            return record if record and (record.version, record.size) == self._state(name) else None
+        return None
+
+    def recorded(self) -> list[str]:
+        """The names of results that were made here."""
+        return [path.stem for path in (self.path / ".results").glob("[!.]*.json")]
 
     def remove(self, name: str) -> None:
         """Remove a result, if it is there."""
         if self.stored(name) is not None:
             self._lake.remove(self._name(name))
+        self.record(name).unlink(missing_ok=True)
 
     def locked(self) -> AbstractContextManager[None]:
         """Only one step at a time works in the folder, and no conversion; what a killed one left is removed.
@@ -113,6 +116,15 @@ class PlateFolder:
         """
         return _locked(self.path)
 
+    def _state(self, name: str) -> tuple[str, int]:
+        """What tells a result from others of its name, and its size; raises FileNotFoundError."""
+        found = self.stored(name)
+        if found is None:
+            raise FileNotFoundError(f"{self.address(name)}: not there")
+        # Of a local file when it was written: it may be moved with its lake.
+        stamp = found.stamp if self.store is not None else f"{int(found.stamp.rpartition('-')[2]):x}"
+        return stamp, found.size
+
     @property
     def _lake(self) -> Destination:
         return LocalDestination(self.path) if self.store is None else self.store
@@ -120,7 +132,8 @@ class PlateFolder:
     def _name(self, name: str) -> str:
         return f"{name}.parquet" if self.store is None else f"{self.path.name}/{name}.parquet"
 
-    def _record(self, name: str) -> Path:
+    def record(self, name: str) -> Path:
+        """What a result was made of is written down there."""
         return self.path / ".results" / f"{name}.json"
 
 
@@ -139,10 +152,6 @@ def stored_results(folders: Mapping[str, PlateFolder], name: str) -> dict[str, S
         if stored is not None:
             found[plate] = stored
     return found
-
-
-def _newest(parts: Sequence[Path]) -> int:
-    return max(part.stat().st_mtime_ns for part in parts)
 
 
 @contextmanager

@@ -1,12 +1,10 @@
 """A dataset's table kept in step with the plates of a lake: what is new there is put in, what is gone is taken out."""
 
-import json
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from cytotable_dagster.core.datasets.files import Content, content_of
 from cytotable_dagster.core.datasets.tables import (
+    Arrival,
     Table,
     column_is_empty,
     drop_plate,
@@ -17,14 +15,12 @@ from cytotable_dagster.core.datasets.tables import (
     retyped,
     save_index,
 )
-from cytotable_dagster.core.errors import DownloadError, SourceAccessError, SourceChangedError
+from cytotable_dagster.core.errors import DamagedSourceError
+from cytotable_dagster.core.lake.arrivals import arrival_of, state_of
 from cytotable_dagster.core.lake.folder import PlateFolder, stored_results
-from cytotable_dagster.core.model.names import joined_order
-from cytotable_dagster.core.model.types import SINGLE_CELLS
-from cytotable_dagster.core.parquet.refit import Constant, Fill, Renamed
-from cytotable_dagster.core.planning.plan import ADDED_PLATE, ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER, Plan, load_plan
-from cytotable_dagster.core.planning.unify import Columns, Drift, unified
-from cytotable_dagster.core.storage.destination import Claim, Destination, Stored
+from cytotable_dagster.core.planning.unify import Drift, unified
+from cytotable_dagster.core.storage.destination import Claim, Destination
+from cytotable_dagster.core.support.telling import tell
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,6 @@ class Update:
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Fitting:
-    """A plate's file on its way into a table: what is in it, the columns that it is to have among others', and how
-    those come about that it has not."""
-
-    content: Content
-    columns: Columns
-    fills: Mapping[str, Fill]
 
 
 @dataclass(frozen=True)
@@ -65,7 +51,7 @@ class Behind:
 
 def behind(table: Table, plates: Mapping[str, PlateFolder]) -> Behind:
     """How a table differs from the lake's plates; a look at each file's state, not into the files."""
-    states = {plate: _state(stored) for plate, stored in stored_results(plates, table.name).items()}
+    states = {plate: state_of(stored) for plate, stored in stored_results(plates, table.name).items()}
     return Behind(
         missing=tuple(plate for plate in states if plate not in table.members),
         older=tuple(
@@ -75,16 +61,13 @@ def behind(table: Table, plates: Mapping[str, PlateFolder]) -> Behind:
     )
 
 
-def update_table(
-    dest: Destination, name: str, plates: Mapping[str, PlateFolder], number_of: Callable[[str, Plan], int]
-) -> Update:
+def update_table(dest: Destination, name: str, plates: Mapping[str, PlateFolder]) -> Update:
     """Bring a table up to the lake's plates. The work is that of the plates that differ; one that cannot be put in does
     not stop the others.
 
     Args:
         name: `Cells`, ..., or `single_cells`.
         plates: all that are to be in it; those without such a file are not.
-        number_of: the TableNumber of a plate whose files do not tell it, as those of earlier versions.
 
     Raises:
         SchemaError: a column has different types on two plates; nothing was changed.
@@ -93,33 +76,23 @@ def update_table(
     dest.sweep()
     table = open_table(dest, name)
     if behind(table, plates).none and not table.is_old:
-        columns = {plate: member.content.columns for plate, member in table.members.items()}
-        drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set()))
-        return Update(table, drift, (), (), ())
+        return Update(table, _drift(table, plates, {}, ()), (), (), ())
     with dest.writing(file_by_file=True) as claim:
         flatten(dest, claim)
-        return _updated(claim, open_table(dest, name, None if table.is_old else table), plates, number_of)
+        return _updated(claim, open_table(dest, name, None if table.is_old else table), plates)
 
 
-def _updated(
-    claim: Claim, table: Table, plates: Mapping[str, PlateFolder], number_of: Callable[[str, Plan], int]
-) -> Update:
-    name = table.name
+def _updated(claim: Claim, table: Table, plates: Mapping[str, PlateFolder]) -> Update:
+    """The table with what differs of it made as the lake has it."""
     differs = behind(table, plates)
-    looked = {plate: _looked_at(plate, plates[plate], name, number_of) for plate in (*differs.missing, *differs.older)}
-    left_out = tuple((plate, reason) for plate, reason in looked.items() if isinstance(reason, str))
-    new = {plate: fitting for plate, fitting in looked.items() if isinstance(fitting, _Fitting)}
-    columns = {plate: member.content.columns for plate, member in table.members.items() if plate not in differs.gone}
-    columns |= {plate: fitting.columns for plate, fitting in new.items()}
-    drift = unified(name, columns, is_empty=lambda plate, column: _is_empty(table, plates, plate, column, set(new)))
+    new, left_out = _looked_at(table.name, {plate: plates[plate] for plate in (*differs.missing, *differs.older)})
+    drift = _drift(table, plates, new, differs.gone)
     try:
         table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
-        for plate, own in new.items():
+        for number, (plate, arrival) in enumerate(new.items(), start=1):
             claim.check()
-            folder = plates[plate]
-            state = _state(stored) if (stored := folder.stored(name)) else ""
-            with folder.open(name) if folder.store else nullcontext(folder.result(name)) as file:
-                table = put_plate(table, plate, file, own.content, drift.columns, own.fills, state)
+            table = put_plate(table, plate, arrival, drift.columns)
+            tell(f"{table.name}: plates put into the dataset", number, len(new))
         claim.check()
         for plate in differs.gone:
             table = drop_plate(table, plate)
@@ -130,59 +103,33 @@ def _updated(
     return Update(table, drift, added, replaced, differs.gone, left_out)
 
 
-def _state(stored: Stored) -> str:
-    """What tells a lake's file from another of its name."""
-    return f"{stored.stamp}-{stored.size}"
-
-
-def _looked_at(plate: str, folder: PlateFolder, name: str, number_of: Callable[[str, Plan], int]) -> "_Fitting | str":
-    """How a plate's file fits in, or why it cannot be told.
+def _looked_at(name: str, plates: Mapping[str, PlateFolder]) -> tuple[dict[str, Arrival], tuple[tuple[str, str], ...]]:
+    """The plates' files on their way into a table, by plate; and plates whose files cannot be put in, with the reason.
 
     Raises:
-        DownloadError, SourceAccessError: the lake cannot be read, which is no fault of the plate.
+        DownloadError, SourceAccessError: the lake cannot be read, which is no fault of a plate.
     """
-    import pyarrow as pa
-
-    try:
-        with folder.open(name) as file:
-            content = content_of(file)
-    except (DownloadError, SourceAccessError):
-        raise
-    except (OSError, pa.ArrowInvalid) as error:
-        return f"{folder.address(name)}: not there or not whole ({error}); convert the plate again"
-    if "table_number" in content.facts:
-        facts = content.facts
-        said = json.loads(facts.get("named_plate", "null")) if facts["names_plate"] == "yes" else plate
-        return _fitting(content, name, int(facts["table_number"]), said, facts["names_plate"] == "yes")
-    try:
-        plan = load_plan(folder.plan)
-        said = plan.plate if plan.names_plate else plate
-        return _fitting(content, name, number_of(plate, plan), said, plan.names_plate)
-    except (OSError, ValueError, SourceChangedError) as error:
-        return f"its files, of an earlier version, tell no TableNumber, for which its source is needed once: {error}"
+    found, left_out = {}, []
+    for plate, folder in plates.items():
+        try:
+            found[plate] = arrival_of(plate, folder, name)
+        except DamagedSourceError as error:
+            left_out.append((plate, str(error)))
+    return found, tuple(left_out)
 
 
-def _fitting(content: Content, name: str, number: int, plate: str | int | None, names_plate: bool) -> _Fitting:
-    """How a file tells the TableNumber, and the plate where it does not, or no table of its source `names_plate`."""
-    fills: dict[str, Fill] = {}
-    columns = dict(content.columns)
-    if ADDED_TABLE_NUMBER in columns:
-        columns = {OWN_TABLE_NUMBER if key == ADDED_TABLE_NUMBER else key: kind for key, kind in content.columns}
-        fills[OWN_TABLE_NUMBER] = Renamed(ADDED_TABLE_NUMBER)
-    fills[ADDED_TABLE_NUMBER] = Constant(number)
-    columns = {ADDED_TABLE_NUMBER: "int64", **columns}
-    if plate is not None and not (names_plate and ADDED_PLATE in columns):
-        fills[ADDED_PLATE] = Constant(plate)
-        columns = {**columns, ADDED_PLATE: "int64" if isinstance(plate, int) else "string"}
-    names = joined_order(columns) if name == SINGLE_CELLS else list(columns)
-    return _Fitting(content, tuple((key, columns[key]) for key in names), fills)
+def _drift(table: Table, plates: Mapping[str, PlateFolder], new: Mapping[str, Arrival], gone: Collection[str]) -> Drift:
+    """How the plates' files differ, with those that are new and without those that are gone."""
+    columns = {plate: member.content.columns for plate, member in table.members.items() if plate not in gone}
+    columns |= {plate: arrival.columns for plate, arrival in new.items()}
 
+    def is_empty(plate: str, column: str) -> bool:
+        import pyarrow.parquet as pq
 
-def _is_empty(table: Table, plates: Mapping[str, PlateFolder], plate: str, column: str, new: set[str]) -> bool:
-    import pyarrow.parquet as pq
+        if plate not in new:
+            return column_is_empty(table, plate, column)
+        with plates[plate].open(table.name) as file:
+            found = pq.read_table(file, columns=[column])
+        return column in found.schema.names and found[column].null_count == found.num_rows
 
-    if plate not in new:
-        return column_is_empty(table, plate, column)
-    with plates[plate].open(table.name) as file:
-        found = pq.read_table(file, columns=[column])
-    return column in found.schema.names and found[column].null_count == found.num_rows
+    return unified(table.name, columns, is_empty=is_empty)

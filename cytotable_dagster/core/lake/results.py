@@ -1,121 +1,190 @@
-"""Results of a lake's plates, made of their chunk files: in a folder, or straight into a store."""
+"""Results of a lake's plates, made of their chunks: in a folder, or straight into a store.
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+What is there of a result stays as it is: of the chunks that are in it already the encoded bytes are copied.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from cytotable_dagster.core.errors import DamagedSourceError, DownloadError, SourceAccessError, SourceNotFoundError
-from cytotable_dagster.core.lake.chunks import facts_of, forget_old_chunks, holds_rows, missing_chunks
+from cytotable_dagster.core.errors import DamagedSourceError, SourceNotFoundError
+from cytotable_dagster.core.execution.runner import Call
+from cytotable_dagster.core.lake.chunks import Chunk, chunks_of, forget_waiting, joined_chunks
 from cytotable_dagster.core.lake.folder import PlateFolder
+from cytotable_dagster.core.lake.pieces import Place, join_pieces, place_of
+from cytotable_dagster.core.lake.records import ChunkPart
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
-from cytotable_dagster.core.parquet.concat import concat_files
+from cytotable_dagster.core.parquet.concat import Concatenation, footer_of, read_part
+from cytotable_dagster.core.parquet.groups import facts_of
 from cytotable_dagster.core.parquet.writing import facts_in, footer
-from cytotable_dagster.core.planning.plan import Plan, TablePlan
+from cytotable_dagster.core.planning.plan import Plan
+from cytotable_dagster.core.shown import counted, human_bytes
 from cytotable_dagster.core.steps.chunk_files import chunk_path
-from cytotable_dagster.core.steps.collect import TableFile
-from cytotable_dagster.core.steps.join import base_compartment, join_chunk_files, joined_compartments, left_out
+from cytotable_dagster.core.steps.joined import base_compartment, joined_columns, joined_compartments, left_out
 from cytotable_dagster.core.support.files import scratch_folder
+from cytotable_dagster.core.support.telling import remark, tell
 
 
-def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts | None:
-    """One file of a compartment's chunk files, beside which no others are left; None where it was there already.
+def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> FileFacts:
+    """One file of a compartment's chunks, of which no others are left; made where it is not there already.
 
     Raises:
+        SourceNotFoundError: a chunk is not there.
         DamagedSourceError: its rows are not those of the source table; nothing is published.
     """
-    started = time.perf_counter()
-    parts = [folder.chunk(compartment, chunk) for chunk in range(plan.chunk_count)]
-    part = plan.part(compartment)
-    if _holds(folder, compartment, plan, part.rows, parts):
-        forget_old_chunks(plan, folder, compartment)
-        return None
-    made = [facts_of(path) for path in parts]
-    rows = sum(facts.rows for facts in made)
-    told = as_facts(merged([coercion for facts in made for coercion in facts.coercions]))
-    with folder.create(compartment, parts) as out:
-        concat_files(parts, out, footer({**plan.facts(), "compartment": compartment, "rows": str(rows), **told}))
-        _check_rows(folder, compartment, rows, part, part.rows)
-    forget_old_chunks(plan, folder, compartment)
-    return result_facts(folder, compartment, started)
+    chunks = chunks_of(plan, folder, compartment)
+    _check_there(plan, folder, compartment, chunks)
+    if any(chunk and chunk.file for chunk in chunks):
+        made = [chunk.made if chunk else "" for chunk in chunks]
+        _publish(plan, folder, compartment, plan.part(compartment).rows, chunks, made, iter(()))
+    forget_waiting(folder, compartment)
+    return result_facts(folder, compartment)
 
 
-def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) -> FileFacts | None:
-    """The joined table of the chunk files; None where it was there already. `run` opens a runner in a folder.
+def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) -> FileFacts:
+    """The joined table of the compartments' chunks, made where it is not there already: of joined chunks that wait or
+    are in it, and of those that have to be joined. `run` opens a runner in a folder.
 
     Raises:
-        SourceNotFoundError: a chunk file is missing or of another plan.
+        SourceNotFoundError: a chunk of a compartment is not there.
         DamagedSourceError: its rows are not those of the base table; nothing is published.
     """
-    compartments = joined_compartments(plan)
-    for compartment in compartments:
-        for chunk in missing_chunks(plan, folder, compartment):
+    parts = {compartment: chunks_of(plan, folder, compartment) for compartment in joined_compartments(plan)}
+    for compartment, chunks in parts.items():
+        _check_there(plan, folder, compartment, chunks)
+    joined, wanted = joined_chunks(plan, folder, list(parts.values()))
+    if not all(chunk and chunk.part for chunk in joined):
+        rows = plan.part(base_compartment(plan)).rows - left_out(plan)
+        places = {
+            number: {name: place_of(folder, name, own) for name, chunks in parts.items() if (own := chunks[number])}
+            for number, chunk in enumerate(joined)
+            if chunk is None
+        }
+        with _joined(plan, folder, places, run) as rest:
+            _publish(plan, folder, SINGLE_CELLS, rows, joined, wanted, rest)
+    forget_waiting(folder, SINGLE_CELLS)
+    return result_facts(folder, SINGLE_CELLS)
+
+
+def _check_there(plan: Plan, folder: PlateFolder, compartment: str, chunks: Sequence[Chunk | None]) -> None:
+    for number, chunk in enumerate(chunks):
+        if chunk is None:
             raise SourceNotFoundError(
-                f"{folder.chunk(compartment, chunk)}: not there, or of another plan; {compartment} has to be made again"
+                f"{folder.address(compartment)}: chunk {number} is not there, or of another plan; {compartment} has to "
+                "be made again"
             )
-    parts = [folder.chunk(compartment, chunk) for compartment in compartments for chunk in range(plan.chunk_count)]
-    base = plan.part(base_compartment(plan))
-    wanted = base.rows - left_out(plan)
-    if _holds(folder, SINGLE_CELLS, plan, wanted, parts):
-        return None
-    started = time.perf_counter()
+
+
+@contextmanager
+def _joined(
+    plan: Plan, folder: PlateFolder, places: Mapping[int, Mapping[str, Place]], run: Callable[[Path], Any]
+) -> Iterator[Iterator[Path]]:
+    """The files of joined chunks in order, which are made ahead of whoever takes them and removes them."""
+    if not places:
+        yield iter(())
+        return
     with scratch_folder(folder.path / SINGLE_CELLS) as scratch, run(scratch) as runner:
-        calls = []
-        for chunk in range(plan.chunk_count):
-            files = {compartment: folder.chunk(compartment, chunk) for compartment in compartments}
-            calls.append((join_chunk_files, (plan.folder, chunk, files, chunk_path(scratch / SINGLE_CELLS, chunk))))
-        with (
-            folder.create(SINGLE_CELLS, parts) as out,
-            TableFile(scratch / SINGLE_CELLS, True, out) as table,
-            closing(runner.run(calls)) as ended,
-        ):
-            for _, made in ended:
-                table.add([made])
-            rows = table.finish({**plan.facts(), "compartment": SINGLE_CELLS}).rows
-            _check_rows(folder, SINGLE_CELLS, rows, base, wanted)
-    return result_facts(folder, SINGLE_CELLS, started)
+        calls: list[Call] = [
+            (join_pieces, (plan.folder, number, own, chunk_path(scratch / SINGLE_CELLS, number)))
+            for number, own in places.items()
+        ]
+        # Closed here, where what runs can still be waited for.
+        with closing(runner.run(calls)) as ended:
+            yield _in_order(ended, len(calls))
 
 
-def result_facts(folder: PlateFolder, name: str, started: float | None = None) -> FileFacts:
-    """Facts of a result that is there, begun at `started` (as of time.perf_counter)."""
+def _in_order(ended: Iterator[tuple[int, tuple[FileFacts, ...]]], number: int) -> Iterator[Path]:
+    ready: dict[int, Path] = {}
+    given = 0
+    for done, (position, (facts,)) in enumerate(ended, start=1):
+        tell(SINGLE_CELLS, done, number)
+        ready[position] = facts.path
+        while path := ready.pop(given, None):
+            given += 1
+            yield path
+
+
+def _publish(
+    plan: Plan,
+    folder: PlateFolder,
+    name: str,
+    rows: int,
+    chunks: Sequence[Chunk | None],
+    made: Sequence[str],
+    rest: Iterator[Path],
+) -> None:
+    """Make a result of its chunks.
+
+    Args:
+        rows: as many as it has to have.
+        chunks: None for those whose files are the `rest`.
+        made: what each of them will be told by.
+    """
+    columns = len(joined_columns(plan)) if name == SINGLE_CELLS else len(plan.schema(name))
+    with folder.create(name, plan.fingerprint, columns) as (out, parts):
+        parts.extend(_appended(plan, folder, name, chunks, made, rest, out))
+        found = sum(part.piece.rows for part in parts)
+        if found != rows:
+            table = plan.part(base_compartment(plan) if name == SINGLE_CELLS else name).table.name
+            raise DamagedSourceError(
+                f"{folder.address(name)}: {found} rows, where table {table} gives {rows}; nothing was published"
+            )
+    facts = result_facts(folder, name)
+    said = counted(facts.rows, "row"), counted(facts.columns, "column"), human_bytes(facts.size)
+    remark("wrote %s: %s x %s, %s", folder.address(name), *said)
+
+
+def _appended(
+    plan: Plan,
+    folder: PlateFolder,
+    name: str,
+    chunks: Sequence[Chunk | None],
+    made: Sequence[str],
+    rest: Iterator[Path],
+    out: BinaryIO,
+) -> list[ChunkPart]:
+    """Write the chunks one behind the other: the files of those that wait, and the row groups of those that are in the
+    result that is there."""
+    whole = Concatenation(out, sums=True)
+    found = list[ChunkPart]()
+    with ExitStack() as stack:
+        if any(chunk and chunk.part for chunk in chunks):
+            there = stack.enter_context(closing(folder.open(name)))
+            old = read_part(folder.address(name), there)
+        for chunk, told in zip(chunks, made, strict=True):
+            if chunk and chunk.part:
+                piece = whole.append_piece(folder.address(name), there, old, chunk.part.piece)
+                found.append(replace(chunk.part, piece=piece))
+                continue
+            file = chunk.file if chunk and chunk.file else next(rest)
+            # Which rows of its compartments the joined table has is theirs to tell.
+            coercions = () if name == SINGLE_CELLS else in_facts(facts_of(footer_of(file)))
+            found.append(ChunkPart(told, whole.append(file), coercions))
+            if chunk is None:
+                file.unlink()
+    coerced = merged([coercion for part in found for coercion in part.coercions])
+    rows = str(sum(part.piece.rows for part in found))
+    whole.finish(footer({**plan.facts(), "compartment": name, "rows": rows, **as_facts(coerced)}))
+    return found
+
+
+def result_facts(folder: PlateFolder, name: str) -> FileFacts:
+    """Facts of a result that is there."""
+    path, record = folder.result(name), folder.made(name)
+    if record is not None:
+        coercions = merged([coercion for part in record.chunks for coercion in part.coercions])
+        rows = sum(part.piece.rows for part in record.chunks)
+        return FileFacts(path, rows, record.columns, record.size, record.seconds, coercions)
     import pyarrow.parquet as pq
 
-    began = time.perf_counter() if started is None else started
     with folder.open(name) as file:
         metadata, size = pq.read_metadata(file), file.size()
-    return FileFacts(
-        path=folder.result(name),
-        rows=metadata.num_rows,
-        columns=metadata.num_columns,
-        size=size,
-        seconds=time.perf_counter() - began,
-        coercions=in_facts(facts_in(metadata)),
-    )
+    return FileFacts(path, metadata.num_rows, metadata.num_columns, size, 0.0, in_facts(facts_in(metadata)))
 
 
 def result_version(plan: Plan, folder: PlateFolder, name: str) -> str:
     """What tells a result from the one that was there before it: its plan, and when it was written or its ETag."""
     return f"{plan.fingerprint}-{folder.version(name)}"
-
-
-def _check_rows(folder: PlateFolder, name: str, rows: int, part: TablePlan, wanted: int) -> None:
-    if rows != wanted:
-        raise DamagedSourceError(
-            f"{folder.address(name)}: {rows} rows, where table {part.table.name} gives {wanted}; nothing was published"
-        )
-
-
-def _holds(folder: PlateFolder, name: str, plan: Plan, rows: int, parts: Sequence[Path]) -> bool:
-    """Whether a result is there, whole, of this plan and of these chunk files, with so many rows."""
-    import pyarrow as pa
-
-    try:
-        with folder.open(name) as file:
-            current = holds_rows(file, plan, rows)
-        return current and folder.is_newer(name, parts)
-    except (SourceAccessError, DownloadError):
-        raise
-    except (OSError, pa.ArrowInvalid):
-        return False

@@ -11,6 +11,8 @@ NAMES = (DEFAULT_NAMES, CYTOTABLE_NAMES)
 # What clients ask for by name, whatever the source calls it.
 PLATE, WELL, SITE, OBJECT_NUMBER = "Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"
 ASKED_FOR = (PLATE, WELL, SITE, OBJECT_NUMBER)
+# What results may call an image's well, as they are named by one preset or another; the best first.
+WELL_NAMES = (WELL, f"Image_{WELL}", f"Metadata_Image_{WELL}")
 
 _FIRST = ("tablenumber", "imagenumber", "objectnumber")
 _GROUPS = ("image", "cytoplasm", "cells", "nuclei")
@@ -39,9 +41,14 @@ def column_name(column: str, compartment: str, preset: Preset, names: str, *, me
 
     By default, what is `measured` of objects starts with their compartment's name, all else of them with `Metadata_`.
     """
-    named = result_name(column, compartment, preset.identifying_columns)
-    name = named if preset.prefix else plain_name(column, preset.identifying_columns)
-    if names == CYTOTABLE_NAMES or compartment == IMAGE or name.startswith("Metadata_"):
+    if preset.named:
+        name = column
+    elif preset.prefix:
+        name = result_name(column, compartment, preset.identifying_columns)
+    else:
+        name = plain_name(column, preset.identifying_columns)
+    of_images = compartment == IMAGE or (preset.named and name.startswith(f"{IMAGE}_"))
+    if names == CYTOTABLE_NAMES or of_images or name.startswith("Metadata_"):
         return name
     if not measured:
         return f"Metadata_{name}"

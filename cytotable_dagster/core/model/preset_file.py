@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cytotable_dagster.core.errors import PresetError, UnsafeNameError
-from cytotable_dagster.core.model.presets import IMAGE, Preset, compartment_name, preset_named
+from cytotable_dagster.core.model.presets import DATATYPES, IMAGE, Preset, compartment_name, preset_named
 from cytotable_dagster.core.model.types import Link
+from cytotable_dagster.core.support.suggestions import there_are
 from cytotable_dagster.core.support.written_paths import expanded
 
 ENDING = ".toml"
@@ -39,7 +40,7 @@ def read_preset(path: Path) -> Preset:
         raise PresetError(f"{path}: not TOML ({_one_line(error)}); see docs/presets.md") from error
     for name in settings:
         if name not in (*_SETTINGS, _BASED_ON):
-            raise PresetError(f"{path}: no setting is called {name!r}; there are: {_BASED_ON}, {', '.join(_SETTINGS)}")
+            raise PresetError(f"{path}: no setting is called {name!r}; {there_are(name, (_BASED_ON, *_SETTINGS))}")
     base = settings.pop(_BASED_ON, None)
     if base is not None and not isinstance(base, str):
         raise PresetError(f"{path}: {_BASED_ON} = {base!r} is not the name of a preset")
@@ -92,8 +93,8 @@ def _check(path: Path, preset: Preset) -> None:
     for name in preset.metadata:
         if name != IMAGE:
             raise PresetError(f"{path}: metadata: {name} is no table that describes images; there is: {IMAGE}")
-    if preset.datatype not in ("sqlite", "csv", "npz"):
-        raise PresetError(f"{path}: datatype = {preset.datatype!r}; there are: sqlite, csv, npz")
+    if preset.datatype not in DATATYPES:
+        raise PresetError(f"{path}: datatype = {preset.datatype!r}; there are: {', '.join(DATATYPES)}")
     for setting, blanks in (("table", ("compartment",)), ("object_number", ("compartment",)),
                             ("parent", ("compartment", "partner"))):  # fmt: skip
         _check_template(path, setting, getattr(preset, setting), blanks)
@@ -114,7 +115,7 @@ def _check_links(path: Path, links: Any) -> None:
     for link in links if isinstance(links, list) else []:
         for name in link if isinstance(link, dict) else []:
             if name not in known:
-                raise PresetError(f"{path}: links: no setting is called {name!r}; there are: {', '.join(known)}")
+                raise PresetError(f"{path}: links: no setting is called {name!r}; {there_are(name, known)}")
 
 
 def _check_template(path: Path, setting: str, template: str, blanks: tuple[str, ...]) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import PresetError, UnsafeNameError
-from cytotable_dagster.core.model.types import Link
+from cytotable_dagster.core.model.types import SINGLE_CELLS, Link
 from cytotable_dagster.core.support.files import WHERE_GIVEN, inside
+from cytotable_dagster.core.support.suggestions import there_are
 
 IMAGE = "Image"
 # The tables that nearly every plate has.
@@ -22,6 +23,10 @@ IMAGE_COLUMNS = (
     r"(Image_)?Metadata_(Plate|Well|Site)",
     r"Image_(FileName|PathName|MD5Digest)_.*",
 )
+
+
+# What tables lie in: a SQLite file, or a folder of CSV or of NPZ files.
+DATATYPES = ("sqlite", "csv", "npz", "parquet")
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,11 @@ class Preset:
     base_order: tuple[str, ...] = BASE_ORDER
     image_columns: tuple[str, ...] = IMAGE_COLUMNS
     datatype: str = "sqlite"
-    """What its tables lie in: a SQLite file, or a folder of CSV or of NPZ files."""
+    """What its tables lie in, one of `DATATYPES`."""
     prefix: bool = True
     """Whether columns get their compartment's name in front; without, identifying columns still get `Metadata_`."""
+    named: bool = False
+    """Whether columns are called as those of results already."""
     image_parts: tuple[str, ...] = ()
     """Columns that, with the file, tell the images apart where no column numbers them."""
     plate_columns: tuple[str, ...] = ("Metadata_Plate", "Metadata_Barcode")
@@ -63,13 +70,16 @@ class Preset:
     """The SQLite table that holds all objects of an image side by side (`Cells_AreaShape_Area`), where one does."""
 
     def __post_init__(self) -> None:
-        """Raises UnsafeNameError: a table's name is no name for a file, or one that readers pass over."""
+        """Raises UnsafeNameError: a table's name is no name for a file, or one that readers pass over, or the joined
+        table's, in any case: some file systems take the two for one."""
         for name in (*self.metadata, *self.compartments):
             inside(Path(), name, f"compartment {name}")
             if "/" in name or name.startswith((".", "_")):
                 raise UnsafeNameError(
                     f"compartment {name!r}: no file can be called so, or readers pass it over; rename it"
                 )
+            if name.casefold() == SINGLE_CELLS:
+                raise UnsafeNameError(f"compartment {name!r}: the joined table is called so; rename it")
 
     def table_of(self, compartment: str) -> str:
         if self.object_table is not None and compartment != IMAGE:
@@ -252,5 +262,5 @@ def preset_named(name: str) -> Preset:
         PresetError: there is none; the message lists those there are.
     """
     if name not in PRESETS:
-        raise PresetError(f"no preset is named {name!r}; there are: {', '.join(PRESETS)}")
+        raise PresetError(f"no preset is named {name!r}; {there_are(name, PRESETS)}")
     return PRESETS[name]

@@ -1,6 +1,5 @@
 """The nouns: small frozen records that pass between steps, cheap to pickle."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,15 +9,13 @@ if TYPE_CHECKING:
 
 # What the joined table is called.
 SINGLE_CELLS = "single_cells"
-# What is being made, how many of its chunks are done, how many there are.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Plate:
     """One physical plate and where its measurements are.
 
-    `name` is the barcode, taken from the file's name; `uri` is a path or an `s3://` address. `note` is what is to be
+    `name` is the barcode, taken from the file's name; `uri` is a path or an address in a store. `note` is what is to be
     told of how it was found.
     """
 
@@ -35,7 +32,8 @@ State = tuple[tuple[str, str], ...]
 class Source:
     """A plate that lies on this machine, with the facts that identify its content.
 
-    `etag` is the store's (None for a plain file), `md5` of the content where it is known;
+    `etag` is the store's (None for a plain file), `digest` that of the content where it is known, `md5:...` or
+    `xxh3-128:...`;
     `size` is in bytes. `fingerprint` changes whenever the content may have changed. `unverified` says why a downloaded
     copy could not be compared with the store's, and is empty where it could. `state` is what its files were known by
     before anything was read of them; `settled` a copy to be read in place of `path`, where the newest content of that
@@ -47,7 +45,7 @@ class Source:
     path: Path
     size: int
     etag: str | None
-    md5: str | None
+    digest: str | None
     fingerprint: str
     unverified: str = ""
     state: State = field(default=(), repr=False, compare=False)

@@ -6,8 +6,10 @@ The parts are files of our own writing (no page index, no bloom filter, no encry
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -51,11 +53,44 @@ class Part:
         _, start, end = self.fields[field]
         return self.footer[start:end]
 
+    @property
+    def rows(self) -> int:
+        return zigzag_decode(varint(self.footer, self.fields[NUM_ROWS][1])[0])
+
+    @cached_property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each row group stands in the footer."""
+        return list(list_items(self.footer, self.fields[ROW_GROUPS][1]))
+
     def groups(self, shift: int, ordinal: int) -> tuple[bytes, int]:
         """Its row groups as encoded items, moved by `shift` bytes, numbered from `ordinal`; and how many they are."""
         from cytotable_dagster.core.parquet.footer import moved_groups
 
         return moved_groups(self.footer, self.fields[ROW_GROUPS][1], shift, ordinal)
+
+    def groups_of(self, piece: "Piece", shift: int, ordinal: int) -> bytes:
+        """The same of some of its row groups."""
+        from cytotable_dagster.core.parquet.footer import moved_groups
+
+        if not piece.groups:
+            return b""
+        own = self.spans[piece.first : piece.first + piece.groups]
+        # As a footer has it, something follows.
+        some = list_header(piece.groups) + self.footer[own[0][0] : own[-1][1]] + b"\0"
+        return moved_groups(some, 0, shift, ordinal)[0]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Row groups of a file that lie one behind the other: the first of them, how many they are, their rows, where their
+    encoded bytes begin, how many these are, and their CRC-32 (0 where nobody asked for it)."""
+
+    first: int
+    groups: int
+    rows: int
+    at: int
+    size: int
+    crc32: int
 
 
 class Concatenation:
@@ -63,24 +98,28 @@ class Concatenation:
 
     Args:
         out: an empty file open for writing, at its start.
+        sums: tell the CRC-32 of what is copied from files.
     """
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, *, sums: bool = False) -> None:
         self._out = out
+        self._sums = sums
         self._out.write(MAGIC)
         self._at = len(MAGIC)
-        self._first: tuple[Path, Part] | None = None
+        self._first: tuple[Path | str, Part] | None = None
         self._groups = bytearray()
         self._count = self._rows = 0
 
-    def append(self, path: Path, content: "pa.Buffer | None" = None) -> None:
-        """Add the row groups of one more file, or of what would be in it, which is not needed any more after that.
+    def append(self, path: Path, content: "pa.Buffer | None" = None) -> Piece:
+        """Add the row groups of one more file, or of what would be in it, which is not needed any more after that;
+        where they lie.
 
         Raises:
             SchemaError: its schema is not that of the first.
         """
         import pyarrow as pa
 
+        crc = 0
         with path.open("rb") if content is None else pa.BufferReader(content) as file:
             part = read_part(path, file)
             self._check_schema(path, part)
@@ -88,15 +127,30 @@ class Concatenation:
                 self._out.write(memoryview(content)[len(MAGIC) : len(MAGIC) + part.data])
             else:
                 file.seek(len(MAGIC))
-                copy_bytes(file, self._out, part.data)
-        shift = self._at - len(MAGIC)
-        groups, number = part.groups(shift, self._count)
-        self._groups += groups
-        self._count += number
-        self._at += part.data
-        self._rows += zigzag_decode(varint(part.footer, part.fields[NUM_ROWS][1])[0])
+                crc = copy_bytes(file, self._out, part.data, sums=self._sums)
+        groups, number = part.groups(self._at - len(MAGIC), self._count)
+        return self._added(groups, Piece(self._count, number, part.rows, self._at, part.data, crc))
 
-    def _check_schema(self, path: Path, part: Part) -> None:
+    def append_piece(self, path: Path | str, file: "BinaryIO | pa.NativeFile", part: Part, piece: Piece) -> Piece:
+        """Add some of the row groups of a file whose footer was read; where they lie.
+
+        Raises:
+            SchemaError: its schema is not that of the first.
+        """
+        self._check_schema(path, part)
+        file.seek(piece.at)
+        copy_bytes(file, self._out, piece.size)
+        groups = part.groups_of(piece, self._at - piece.at, self._count)
+        return self._added(groups, replace(piece, first=self._count, at=self._at))
+
+    def _added(self, groups: bytes, piece: Piece) -> Piece:
+        self._groups += groups
+        self._count += piece.groups
+        self._at += piece.size
+        self._rows += piece.rows
+        return piece
+
+    def _check_schema(self, path: Path | str, part: Part) -> None:
         if self._first is None:
             self._first = (path, part)
         elif part.value(_SCHEMA) != self._first[1].value(_SCHEMA):
@@ -107,14 +161,6 @@ class Concatenation:
         if self._first is None:
             raise ValueError("nothing was appended, so there is no schema")
         self._out.write(footer_like(self._first[1], self._rows, bytes(self._groups), self._count, metadata))
-
-
-def concat_files(parts: Sequence[Path], out: BinaryIO, metadata: Mapping[str, str]) -> None:
-    """Write the row groups of `parts`, in order, as one Parquet file; see `Concatenation`."""
-    concatenation = Concatenation(out)
-    for path in parts:
-        concatenation.append(path)
-    concatenation.finish(metadata)
 
 
 def read_part(path: Path | str, file: "BinaryIO | pa.NativeFile") -> Part:
@@ -135,12 +181,39 @@ def read_part(path: Path | str, file: "BinaryIO | pa.NativeFile") -> Part:
     return Part(footer, spans, size - 8 - length - len(MAGIC))
 
 
-def copy_bytes(source: "BinaryIO | pa.NativeFile", out: BinaryIO, count: int) -> None:
-    """Copy what comes next in `source`."""
+def footer_of(path: Path) -> Part:
+    """The same of a file of this machine."""
+    with path.open("rb") as file:
+        return read_part(path, file)
+
+
+def data_sum(path: Path) -> tuple[int, int]:
+    """How many bytes of encoded data a file has, and their CRC-32.
+
+    Raises:
+        SchemaError: it is not a whole Parquet file.
+    """
+    with path.open("rb") as file, Path(os.devnull).open("wb") as nowhere:
+        data = read_part(path, file).data
+        file.seek(len(MAGIC))
+        return data, copy_bytes(file, nowhere, data, sums=True)
+
+
+def copy_bytes(source: "BinaryIO | pa.NativeFile", out: BinaryIO, count: int, *, sums: bool = False) -> int:
+    """Copy what comes next in `source`; its CRC-32, if that is asked for.
+
+    Raises:
+        SchemaError: there is less.
+    """
+    crc = 0
     while count:
         block = source.read(min(count, _COPY_BYTES))
+        if not block:
+            raise SchemaError("a Parquet file ends before its data do")
         out.write(block)
+        crc = zlib.crc32(block, crc) if sums else 0
         count -= len(block)
+    return crc
 
 
 def footer_like(first: Part, rows: int, groups: bytes, count: int, metadata: Mapping[str, str]) -> bytes:
@@ -152,7 +225,7 @@ def footer_like(first: Part, rows: int, groups: bytes, count: int, metadata: Map
         ROW_GROUPS: (LIST, list_header(count) + groups),
         _KEY_VALUES: (LIST, list_header(len(entries)) + b"".join(map(_key_value, entries.items()))),
     }
-    kept = {field: (kind, first.value(field)) for field, (kind, _, _) in first.fields.items()}
+    kept = {field: (kind, first.value(field)) for field, (kind, _, _) in first.fields.items() if field not in made}
     result = struct((field, kind, value) for field, (kind, value) in {**kept, **made}.items())
     return result + len(result).to_bytes(4, "little") + MAGIC
 

@@ -7,7 +7,7 @@ The files are of our own writing, flat and without page indexes. What is left ou
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -59,8 +59,16 @@ class Renamed:
     source: str
 
 
+@dataclass(frozen=True)
+class Computed:
+    """A column made of others of the source: `make` is given those of a row group."""
+
+    sources: tuple[str, ...]
+    make: "Callable[[pa.Table], pa.Array]"
+
+
 # How a column comes about that the source does not have under its name.
-Fill = Constant | Renamed
+Fill = Constant | Renamed | Computed
 
 
 def refit(
@@ -78,36 +86,68 @@ def refit(
         source: a Parquet file, read from its start and to its end.
         scratch: a folder for a temporary file.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    made = Refitting(out, schema, fills, scratch)
+    made.append(source)
+    made.finish()
 
-    file = pq.ParquetFile(source)
-    own = file.schema_arrow
-    kept = {field.name for field in schema if field.name in own.names and own.field(field.name).type == field.type}
-    made = pa.schema([field for field in schema if field.name not in kept or field.name in fills])
-    path = scratch / "filler.parquet"
-    with parquet_writer(path, made, {"version": ""}) as writer:
-        for table in _filled(file, made, fills):
-            writer.write_table(table, row_group_size=max(table.num_rows, 1))
-    with path.open("rb") as filler:
-        part, filled = read_part("source", source), read_part(path, filler)
-        source.seek(len(MAGIC))
-        filler.seek(len(MAGIC))
-        out.write(MAGIC)
-        copy_bytes(source, out, part.data)
-        copy_bytes(filler, out, filled.data)
-    path.unlink()
-    groups, count = _woven(part, own.names, filled, made.names, schema.names)
-    rows = zigzag_decode(varint(part.footer, part.fields[NUM_ROWS][1])[0])
-    entries = {name.decode(): value.decode() for name, value in key_values(part).items() if name != b"ARROW:schema"}
-    out.write(footer_like(_schema_part(schema), rows, groups, count, entries))
+
+class Refitting:
+    """What `refit` writes, of several files of one schema: their rows one behind the other, the first one's entries.
+
+    Args:
+        out: an empty file open for writing, at its start.
+        schema: fields may have numbers (`PARQUET:field_id` among their metadata), which the file has too.
+    """
+
+    def __init__(self, out: BinaryIO, schema: "pa.Schema", fills: Mapping[str, Fill], scratch: Path) -> None:
+        self._out, self._schema, self._fills, self._path = out, schema, fills, scratch / "filler.parquet"
+        self._out.write(MAGIC)
+        self._moved = 0
+        self._groups = bytearray()
+        self._count = self._rows = 0
+        self._entries: Mapping[bytes, bytes] | None = None
+
+    def append(self, source: "pa.NativeFile") -> None:
+        """Add the rows of a file, read from its start and to its end."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(source)
+        own, schema = file.schema_arrow, self._schema
+        types = dict(zip(own.names, own.types, strict=True))
+        kept = {field.name for field in schema if types.get(field.name) == field.type} - self._fills.keys()
+        made = pa.schema([field for field in schema if field.name not in kept])
+        with parquet_writer(self._path, made, {"version": ""}) as writer:
+            for table in _filled(file, made, self._fills):
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        with self._path.open("rb") as filler:
+            part, filled = read_part("source", source), read_part(self._path, filler)
+            source.seek(len(MAGIC))
+            filler.seek(len(MAGIC))
+            copy_bytes(source, self._out, part.data)
+            copy_bytes(filler, self._out, filled.data)
+        self._path.unlink()
+        left = part.groups(self._moved, self._count)
+        right = filled.groups(self._moved + part.data, self._count)
+        self._groups += _woven(left, own.names, right, made.names, schema.names)
+        self._count += left[1]
+        self._moved += part.data + filled.data
+        self._rows += zigzag_decode(varint(part.footer, part.fields[NUM_ROWS][1])[0])
+        self._entries = key_values(part) if self._entries is None else self._entries
+
+    def finish(self, metadata: Mapping[str, str] | None = None) -> None:
+        """Write the footer, with these entries instead of the first file's."""
+        own = {name.decode(): value.decode() for name, value in (self._entries or {}).items()}
+        own.pop("ARROW:schema", None)
+        entries = own if metadata is None else metadata
+        self._out.write(footer_like(_schema_part(self._schema), self._rows, bytes(self._groups), self._count, entries))
 
 
 def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fill]) -> "Iterator[pa.Table]":
     """For each row group of the file the columns of `schema`."""
     import pyarrow as pa
 
-    own = file.schema_arrow.names
+    own = set(file.schema_arrow.names)
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         columns = []
@@ -117,6 +157,8 @@ def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fil
                 columns.append(pa.nulls(rows, field.type))
             elif isinstance(fill, Constant):
                 columns.append(repeated(fill.value, field.type, rows))
+            elif isinstance(fill, Computed):
+                columns.append(fill.make(file.read_row_group(group, columns=list(fill.sources))))
             else:
                 found = file.read_row_group(group, columns=[fill.source])[fill.source]
                 # Text becomes numbers only where it says of none.
@@ -128,19 +170,24 @@ def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fil
 
 
 def _woven(
-    source: Part, source_names: list[str], filler: Part, filler_names: list[str], names: list[str]
-) -> tuple[bytes, int]:
-    """Row groups with the columns `names`, from the filler where it has them, as encoded items; and how many."""
-    left, right = source.groups(0, 0), filler.groups(source.data, 0)
+    source: tuple[bytes, int],
+    source_names: list[str],
+    filler: tuple[bytes, int],
+    filler_names: list[str],
+    names: list[str],
+) -> bytes:
+    """Row groups with the columns `names`, from the filler where it has them, as encoded items, of row groups as such
+    and their number."""
     result = bytearray()
-    for (a, start), (b, other) in zip(_items(*left), _items(*right), strict=True):
+    left_out = ({*source_names} - {*names}) | ({*source_names} & {*filler_names})
+    for (a, start), (b, other) in zip(_items(*source), _items(*filler), strict=True):
         group, filled = (
             {field: (kind, at, to) for field, kind, at, to in fields(x, y)} for x, y in ((a, start), (b, other))
         )
         columns = dict(zip(source_names, _spans(a, group[_COLUMNS][1]), strict=True))
         added = dict(zip(filler_names, _spans(b, filled[_COLUMNS][1]), strict=True))
         chosen = b"".join(added.get(name) or columns[name] for name in names)
-        gone = [_column_sizes(columns[name]) for name in source_names if name not in names or name in added]
+        gone = [_column_sizes(columns[name]) for name in left_out]
         sizes = {
             field: _number(a, group[field]) + _number(b, filled[field]) - sum(size[place] for size in gone)
             for place, field in enumerate((_BYTES, _COMPRESSED))
@@ -156,7 +203,7 @@ def _woven(
                 ),
             ]
         )
-    return bytes(result), left[1]
+    return bytes(result)
 
 
 def _items(groups: bytes, count: int) -> Iterator[tuple[bytes, int]]:

@@ -61,7 +61,7 @@ def making_room_for_plate(parts: Sequence[TablePlan], options: Options) -> list[
 
 def making_room(columns: tuple[ResultColumn, ...], options: Options) -> tuple[ResultColumn, ...]:
     """Columns of a plate among others, whose own TableNumber makes room for the plate's."""
-    if options.table_number is None:
+    if not options.numbered:
         return columns
     return tuple(
         replace(column, name=OWN_TABLE_NUMBER) if column.name == ADDED_TABLE_NUMBER else column for column in columns
@@ -75,10 +75,9 @@ def plate_told(
     source: Source,
     preset: Preset,
     options: Options,
-    among_others: bool,
 ) -> str | int | None:
     """What tables without `Metadata_Plate` are told to be of: where no table has one, what the plate goes by here
-    (single cells need one); else, where the plate is or will be among others, what the image table calls it."""
+    (single cells need one); else, where the plate is among others, what the image table calls it."""
     import pyarrow as pa
 
     found = {part.table.compartment: c for part in parts for c in part.columns if c.name == ADDED_PLATE}
@@ -86,7 +85,7 @@ def plate_told(
     if not found:
         needed = by_default and (options.joined or preset.flat)
         return source.plate if options.plate_name is None and needed else options.plate_name
-    if not (options.plate_name or among_others) or not by_default or IMAGE not in found:
+    if not (options.plate_name and by_default) or IMAGE not in found:
         return None
     place, column = [part.table.compartment for part in parts].index(IMAGE), found[IMAGE]
     batches = readers[place].batches([keys[place].rows], [column.source], [pa.type_for_alias(column.read_type)])

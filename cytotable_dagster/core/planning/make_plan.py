@@ -1,12 +1,13 @@
 """Making a plan: one look through a plate decides tables, types, order and chunks."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.errors import KeyColumnError, OptionError
+from cytotable_dagster.core.errors import KeyColumnError
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Source
 from cytotable_dagster.core.planning import chunks
@@ -17,11 +18,16 @@ from cytotable_dagster.core.planning.matching import matches_of
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.planning.plan import Plan, copies_in, fingerprint, save_plan
 from cytotable_dagster.core.planning.table_numbers import in_one_form
-from cytotable_dagster.core.planning.wanted import chosen_tables, source_tables
+from cytotable_dagster.core.planning.wanted import chosen_tables
 from cytotable_dagster.core.planning.whole_tables import look_through_whole
+from cytotable_dagster.core.shown import counted
+from cytotable_dagster.core.sources.identity import content_crc32, known_by_content
 from cytotable_dagster.core.sources.opening import open_plate
+from cytotable_dagster.core.sources.preset_tables import tables_of
 from cytotable_dagster.core.sources.unconverted import others_asked
+from cytotable_dagster.core.support.cores import cores
 from cytotable_dagster.core.support.integer_file import save_integers
+from cytotable_dagster.core.support.telling import LOOKING_THROUGH, remark, tell
 from cytotable_dagster.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -33,36 +39,52 @@ def make_plan(
     preset: Preset,
     options: Options,
     folder: Path,
-    number: "Future[int] | None" = None,
     copies: Path | None = None,
+    digest: "Future[str] | None" = None,
 ) -> Plan:
     """Look through a plate and decide how it is converted; the plan is kept in `folder`.
 
     Args:
-        number: what becomes the plan's `number`, waited for at the end.
         copies: where tables that are out of the ordinary are copied to; None is a folder in `folder`.
+        digest: that of the source, which is to be known by its content, while it is still being computed.
 
     Raises:
         SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
-    if options.site_pattern is not None and (preset.flat or preset.datatype != "csv"):
-        raise OptionError(f"{source.uri}: site_pattern= is for folders of CSV files that are named for tables")
+    if not options.numbered:
+        return _made(source, preset, options, folder, copies, None, digest)
+    # Reading the file through takes about as long as looking through it.
+    with ThreadPoolExecutor(1) as beside:
+        return _made(source, preset, options, folder, copies, beside.submit(content_crc32, source.path), digest)
+
+
+def _made(
+    source: Source,
+    preset: Preset,
+    options: Options,
+    folder: Path,
+    copies: Path | None,
+    number: "Future[int] | None",
+    digest: "Future[str] | None",
+) -> Plan:
     asked = others_asked(options.targets, preset)
     copies = copies or copies_in(folder)
     plate = open_plate(source, preset, options.format, folder, copies, asked)
-    there = source_tables(plate.tables, preset, source.uri)
+    there = tables_of(plate, preset, source.uri)
     others = plate.others
     whole = [others[kind] for kind in asked if kind in others]
     found = chosen_tables(there, whole, options, source.uri)
     base, links = joined_by(found, preset)
-    parts, keys, readers = [], [], []
-    for table in found:
-        reader = plate.open(table, preset.keys_of(table.compartment))
-        part, key = look_through(reader, table, preset, options, columns_of(links, table.compartment))
-        parts.append(part)
-        keys.append(key)
-        readers.append(reader)
+    readers = [plate.open(table, preset.keys_of(table.compartment)) for table in found]
+    parts, keys = [], []
+    tell(LOOKING_THROUGH, 0, len(found))
+    with ThreadPoolExecutor(cores()) as pool:
+        parents = [columns_of(links, table.compartment) for table in found]
+        for part, key in pool.map(look_through, readers, found, repeat(preset), repeat(options), parents):
+            parts.append(part)
+            keys.append(key)
+            tell(LOOKING_THROUGH, len(parts), len(found))
     parts_whole, rows_whole = [], {}
     for table in whole:
         part, rows_whole[table.compartment] = look_through_whole(plate.open(table, ()), table, preset, options)
@@ -79,6 +101,7 @@ def make_plan(
     partners = tuple(link.parent for link in links if link.parent in matches)
     _keep_rows(folder, orders, matches, rows_whole)
     told = plate.told(there, whole)
+    source = known_by_content(source, digest.result()) if digest else source
     plan = Plan(
         folder=folder,
         fingerprint=fingerprint(source, preset, options),
@@ -100,9 +123,10 @@ def make_plan(
         skipped_rows=told.skipped_rows,
         number=number.result() if number else None,
         copies=copies,
-        plate=plate_told(parts, keys, readers, source, preset, options, number is not None),
+        plate=plate_told(parts, keys, readers, source, preset, options),
     )
     save_plan(plan)
+    remark("planned %s: %s", source.plate, _told(plan))
     return plan
 
 
@@ -121,6 +145,15 @@ def _keep_rows(
         save_integers(folder / f"{compartment}.match.int64", match)
     for kind, rows in whole.items():
         save_integers(folder / f"{kind}.rows.int64", rows)
+
+
+def _told(plan: Plan) -> str:
+    """A plan in one line: tables with rows and columns, images, chunks."""
+    tables = [
+        f"{part.table.compartment} {counted(part.rows, 'row')} x {counted(len(part.columns), 'column')}"
+        for part in (*plan.tables, *plan.others)
+    ]
+    return ", ".join((*tables, counted(plan.chunk_count, "chunk")))
 
 
 def _notes(source: Source) -> tuple[str, ...]:

@@ -7,12 +7,10 @@ and, for each compartment, the row numbers in the order of the result (`Cells.ro
 
 import hashlib
 import itertools
-import json
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.errors import TargetError
 from cytotable_dagster.core.model.column_types import ResultColumn
@@ -20,11 +18,12 @@ from cytotable_dagster.core.model.names import PLATE
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Link, Source, SourceTable, Unconverted
 from cytotable_dagster.core.planning.options import Options
-from cytotable_dagster.core.sources.opening import open_again
+from cytotable_dagster.core.sources.opening import copy_again, open_again
 from cytotable_dagster.core.sources.protocols import BatchReader
-from cytotable_dagster.core.sources.sqlite.reader import copy_of
+from cytotable_dagster.core.support.file_values import FILE_VALUES
 from cytotable_dagster.core.support.files import as_json, whole_file
 from cytotable_dagster.core.support.integer_file import load_integers
+from cytotable_dagster.core.support.suggestions import there_are
 from cytotable_dagster.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ ADDED_PLATE = PLATE
 _FILE = "plan.json"
 # Plans that are kept in memory, as wide ones take a while to read.
 _KEPT = 2
-_made: "dict[Path, tuple[int, Plan]]" = {}
-_making = Lock()
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,23 @@ class TablePlan:
     columns: tuple[ResultColumn, ...]
     rows: int
 
-    @property
+    @cached_property
     def told(self) -> set[str]:
         """Source columns that no table has, but folders' names tell."""
         return {column.name for column in self.table.columns if column.told}
+
+    @cached_property
+    def names_plate(self) -> bool:
+        """Whether it has the column that tells plates apart."""
+        return any(column.name == ADDED_PLATE for column in self.columns)
+
+    @cached_property
+    def fields(self) -> "list[pa.Field]":
+        """Names and types of its columns in the result, in their order there."""
+        import pyarrow as pa
+
+        columns = sorted(self.columns, key=lambda column: not column.beside)
+        return [pa.field(column.name, pa.type_for_alias(column.type)) for column in columns]
 
     def result_name(self, source: str) -> str:
         """The name in the result of a source column."""
@@ -72,10 +82,9 @@ class Plan:
     that cannot be, and why. `others` are tables that are taken whole (see `unconverted`), `unconverted` what nothing is
     made of. `skipped` are files that
     were left out, and why, `skipped_rows` how many rows of others were; `notes` what else was odd in the source.
-    `number` is the TableNumber that tells the plate's rows from others' where tables of several plates are made of its
-    results, None where they never will be; `plate` is what tables without `Metadata_Plate` get as such. `copies` is the
-    folder of the copies of tables that are out of the ordinary; where a plan is kept longer than they are, `recopied`
-    makes them anew."""
+    `number` is the TableNumber that tells the plate's rows from those of others, where the options ask for it; `plate`
+    is what tables without `Metadata_Plate` get as such. `copies` is the folder of the copies of tables that are out of
+    the ordinary; where a plan is kept longer than they are, `recopied` makes them anew."""
 
     folder: Path
     fingerprint: str
@@ -122,7 +131,7 @@ class Plan:
             if part.table.compartment == compartment:
                 return part
         raise TargetError(
-            f"{self.source.uri}: no compartment {compartment!r}; there are: {', '.join(self.compartments)}"
+            f"{self.source.uri}: no compartment {compartment!r}; {there_are(compartment, self.compartments)}"
         )
 
     def open(self, compartment: str) -> "BatchReader":
@@ -165,31 +174,30 @@ class Plan:
         ends = self.counts(compartment).cumsum()
         return [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
 
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What follows from the plan alone and takes a while where there are thousands of columns: kept by those who
+        found it for those who ask again."""
+        return {}
+
     def schema(self, compartment: str) -> "pa.Schema":
         """The Arrow schema of a compartment's files."""
         import pyarrow as pa
 
-        columns = sorted(self.part(compartment).columns, key=lambda column: not column.beside)
-        fields = [(column.name, pa.type_for_alias(column.type)) for column in columns]
         added = [
-            (name, pa.int64() if isinstance(value, int) else pa.string())
+            pa.field(name, pa.int64() if isinstance(value, int) else pa.string())
             for name, value in self.added_to(compartment).items()
         ]
-        return pa.schema([*added, *fields])
+        return pa.schema([*added, *self.part(compartment).fields])
 
     def added_to(self, compartment: str) -> dict[str, int | str]:
         """Columns of a compartment that are not its source table's, with their one value."""
-        said = any(column.name == ADDED_PLATE for part in self.tables for column in part.columns)
-        own = any(column.name == ADDED_PLATE for column in self.part(compartment).columns)
+        said = any(part.names_plate for part in self.tables)
+        own = self.part(compartment).names_plate
         # Which a plate alone need not repeat in its other tables.
         plate = None if own or (said and self.options.plate_name is None) else self.plate
-        added = {ADDED_TABLE_NUMBER: self.options.table_number, ADDED_PLATE: plate}
+        added = {ADDED_TABLE_NUMBER: self.number, ADDED_PLATE: plate}
         return {name: value for name, value in added.items() if value is not None}
-
-    @property
-    def names_plate(self) -> bool:
-        """Whether a table of the source has a column `Metadata_Plate`, under this very name."""
-        return any(c.name == ADDED_PLATE and not c.beside for part in self.tables for c in part.columns)
 
     def facts(self) -> dict[str, str]:
         """What the footer of every file tells of its origin."""
@@ -198,15 +206,12 @@ class Plan:
             "plate": self.source.plate,
             "source_uri": self.source.uri,
             "source_etag": self.source.etag,
-            "source_md5": self.source.md5,
+            "source_digest": self.source.digest,
             "preset": self.preset.name,
             "compartments": ",".join(self.results),
             "options": as_json(self.options),
             "fingerprint": self.fingerprint,
-            # All that a dataset needs to know of the source, which may be gone by then.
             "table_number": None if self.number is None else str(self.number),
-            "names_plate": None if self.number is None else ("yes" if self.names_plate else "no"),
-            "named_plate": None if self.number is None or self.plate is None else json.dumps(self.plate),
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -219,8 +224,7 @@ def copies_in(folder: Path) -> Path:
 def recopied(plan: Plan, source: Source, copies: Path) -> Plan:
     """The plan, kept with its source as that lies here now, and its copies made again in another folder."""
     for part in plan.tables:
-        if part.reader == "copy":
-            copy_of(source.file, part.table, copies)
+        copy_again(source, part.table, copies, part.reader)
     found = replace(plan, source=source, copies=copies)
     save_plan(found)
     return found
@@ -231,26 +235,19 @@ def save_plan(plan: Plan) -> None:
     path = plan.folder / _FILE
     with whole_file(path) as temporary:
         temporary.write_text(as_json(plan))
-    # Threads of one process may each convert a plate.
-    with _making:
-        _made[plan.folder] = path.stat().st_mtime_ns, plan
-        while len(_made) > _KEPT:
-            _made.pop(next(iter(_made)))
+    FILE_VALUES.put(path, _load_plan, _KEPT, plan)
 
 
 def load_plan(folder: Path) -> Plan:
     """The plan that `save_plan` kept in `folder`; FileNotFoundError where there is none."""
-    changed = (folder / _FILE).stat().st_mtime_ns
-    made, plan = _made.get(folder, (0, None))
-    return plan if plan is not None and made == changed else _load_plan(folder, changed)
+    return FILE_VALUES.get(folder / _FILE, _load_plan, _KEPT)
 
 
-@lru_cache(maxsize=_KEPT)
-def _load_plan(folder: Path, changed: int) -> Plan:
+def _load_plan(path: Path) -> Plan:
     # Only other processes than the one that made it come here, and pydantic costs a tenth of a second.
     from pydantic import TypeAdapter
 
-    plan: Plan = TypeAdapter(Plan).validate_json((folder / _FILE).read_bytes())
+    plan: Plan = TypeAdapter(Plan).validate_json(path.read_bytes())
     return plan
 
 

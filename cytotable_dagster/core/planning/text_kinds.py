@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.model.column_types import WORDS, Candidates, TextKind, text_kind
+from cytotable_dagster.core.model.column_types import Candidates
 from cytotable_dagster.core.model.names import is_identity
+from cytotable_dagster.core.model.text_kind import WORDS, TextKind, text_kind
 from cytotable_dagster.core.sources.protocols import TableReader
 
 if TYPE_CHECKING:

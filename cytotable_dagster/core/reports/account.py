@@ -19,8 +19,8 @@ from cytotable_dagster.core.reports.records import (
     ImageCount,
     Widened,
 )
-from cytotable_dagster.core.steps.chunk_files import read_batches
-from cytotable_dagster.core.steps.join import joined_columns, left_out
+from cytotable_dagster.core.steps.batches import read_batches
+from cytotable_dagster.core.steps.joined import joined_columns, left_out
 from cytotable_dagster.core.support.arrays import to_numpy, valid_mask
 
 if TYPE_CHECKING:
@@ -77,15 +77,17 @@ def finished_report(
     """The report with what was written.
 
     Args:
-        made: what was written of each table, or of the joined one.
+        made: what was written of each table.
         by_query: whether the joined table is what the user's own query gave.
     """
-    coercions = [coercion for facts in made.values() for coercion in facts.coercions]
     joined = made.get(SINGLE_CELLS)
+    # What is read for a compartment and the joined table is counted once.
+    read = [facts for name, facts in made.items() if name != SINGLE_CELLS] or made.values()
+    coercions = [coercion for facts in read for coercion in facts.coercions]
     parts = tuple(
         replace(
             part,
-            rows_written=made[part.compartment].rows if joined is None and part.compartment in made else None,
+            rows_written=made[part.compartment].rows if part.compartment in made else None,
             coercions=tuple(coercion for coercion in coercions if coercion.table == part.table),
         )
         for part in report.compartments
@@ -219,16 +221,17 @@ def _image_counts(plan: Plan, images: "pa.Table") -> tuple[ImageCount, ...]:
 
 
 def _added(plan: Plan, compartment: str) -> tuple[str, ...]:
-    if plan.options.joined and compartment != plan.base:
+    if plan.options.only_joined and compartment != plan.base:
         return ()
     part = plan.part(compartment)
-    own = (column.name for column in part.columns if column.beside or column.source in part.told)
+    told = part.told
+    own = (column.name for column in part.columns if column.beside or column.source in told)
     return (*plan.added_to(compartment), *own)
 
 
 def _dropped(plan: Plan, part: TablePlan) -> tuple[str, ...]:
     """Source columns that are not in the joined table; an image's key there is the base's."""
-    if not plan.options.joined or plan.base is None:
+    if not plan.options.only_joined or plan.base is None:
         return ()
     name = part.table.compartment
     joined = {column.column for column in joined_columns(plan) if column.compartment == name}

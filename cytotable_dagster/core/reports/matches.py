@@ -6,8 +6,8 @@ from cytotable_dagster.core.model.values import told
 from cytotable_dagster.core.planning.links import told as told_link
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.reports.records import Found, Match
-from cytotable_dagster.core.steps.chunk_files import read_batches
-from cytotable_dagster.core.steps.join import base_compartment, joined_compartments
+from cytotable_dagster.core.steps.batches import read_batches
+from cytotable_dagster.core.steps.joined import base_compartment, joined_compartments
 
 if TYPE_CHECKING:
     import numpy as np

@@ -53,7 +53,7 @@ class CompartmentReport:
     Attributes:
         table: what the source calls it.
         rows_read: rows of the source table.
-        rows_written: rows of its own file or folder; None where the result is a joined table.
+        rows_written: rows of its own file or folder; None where there is none.
         without_image: its rows whose image is not in the image table; None where there is no image table.
         images_without: images of the image table that none of its rows is of; None as above.
         coercions: values that became null in the result, or were rounded, because they are not of their column's type.
@@ -96,11 +96,11 @@ class ConversionReport:
     Attributes:
         images: images that any table speaks of.
         base: the compartment that a joined table has one row for; None where there are no objects.
-        joined: whether the result is the joined table.
+        joined: whether the joined table is a result.
         matches: how the others match it, whether or not the result is joined.
         unjoined: compartments that cannot be joined to the base, and why.
         without_cells: images without any row of `Cells`, or of the base where there are no `Cells`.
-        joined_rows: rows of the joined table; None where the result is none.
+        joined_rows: rows of the joined table; None where it is no result.
         dropped_rows: rows of the base that `drop_null` left out of it.
         unmatched_rows: rows of the base that `unmatched="drop"` left out of it.
         skipped: files and records of the source that nothing was read from, and why.
@@ -178,6 +178,12 @@ class ConversionReport:
         """What `strict=True` refuses, a line each."""
         return (*self.mismatches, *self.coercions)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The problems, and what else is worth knowing, a line each."""
+        left = (f"not converted: {table}" for table in self.unconverted)
+        return (*self.problems, *(() if self.joined else self._not_joined), *left, *self.notes)
+
     def check(self) -> None:
         """Refuse what `strict=True` refuses.
 
@@ -188,7 +194,7 @@ class ConversionReport:
             others = len(self.problems) - 1
             more = f" (and {others} more: see the error's report)" if others else ""
             raise StrictError(
-                f"{self.source}: {self.problems[0]}{more}; mend the source, or convert without strict", self
+                f"{self.source}: {self.problems[0]}{more}; mend the source, or convert without strict=True", self
             )
 
     def to_json(self) -> str:
@@ -217,7 +223,7 @@ class ConversionReport:
         return tuple(f"{line}{found.such_as()}" for found, line in lines if found.count)
 
     def __str__(self) -> str:
-        heads = ("table", "read", "written", "without image", "images without", "coerced", "widened", "dropped")
+        heads = ("table", "read", "written", "no image", "empty images", "coerced", "widened", "dropped")
         rows = [
             (
                 part.table,
@@ -240,8 +246,10 @@ class ConversionReport:
             lines.append(
                 f"{self.without_cells.count:,} of {self.images:,} images have no cells{self.without_cells.such_as()}"
             )
-        left = (f"not converted: {table}" for table in self.unconverted)
-        return "\n".join((*lines, *self.problems, *(() if self.joined else self._not_joined), *left, *self.notes))
+        return "\n".join((*lines, *self.remarks))
+
+    # What a notebook shows of it.
+    __repr__ = __str__
 
 
 @errors_of_machine()

@@ -1,5 +1,6 @@
 """What a conversion did, for people and programs."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,10 @@ from pathlib import Path
 from cytotable_dagster.core.errors import OptionError, TargetError
 from cytotable_dagster.core.model.types import FileFacts, Source
 from cytotable_dagster.core.planning.unify import Drift
+from cytotable_dagster.core.reports.plates_text import plates_table, remarks_of
 from cytotable_dagster.core.reports.records import ConversionReport, write_json
+from cytotable_dagster.core.shown import counted, human_bytes
+from cytotable_dagster.core.support.suggestions import there_are
 from cytotable_dagster.core.support.text_table import text_table
 
 
@@ -33,21 +37,26 @@ class ProvenanceFacts:
 class PlatesReport:
     """The report of several plates: each plate's, how their columns differ, and what else is odd about them together.
 
+    Printed, a table with a line for each plate, and the first of what does not fit.
+
     Attributes:
         plates: of the plates that were converted, by name.
         drift: of each table.
         skipped_plates: plates that could not be converted and were passed over, and why.
+        query_problems: what does not fit of the rows of all plates that a query of the user's own gave (`joins=`).
     """
 
     plates: tuple[ConversionReport, ...]
     drift: tuple[Drift, ...]
     notes: tuple[str, ...]
     skipped_plates: tuple[tuple[str, str], ...] = ()
+    query_problems: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What `strict=True` refuses, a line each."""
-        return tuple(f"{report.plate}: {line}" for report in self.plates for line in report.problems)
+        of_plates = (f"{report.plate}: {line}" for report in self.plates for line in report.problems)
+        return (*of_plates, *self.query_problems)
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "problems": self.problems}, indent=1)
@@ -58,9 +67,11 @@ class PlatesReport:
 
     def __str__(self) -> str:
         drift = [line for table in self.drift for line in table.lines]
-        plates = [text for report in self.plates for text in (f"plate {report.plate}", str(report), "")]
         skipped = [f"plate {plate} was skipped: {reason}" for plate, reason in self.skipped_plates]
-        return "\n".join((*plates, *drift, *self.notes, *skipped))
+        told = (*remarks_of(self.plates), *self.query_problems, *drift, *self.notes, *skipped)
+        return "\n".join((*plates_table(self.plates), *told))
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class ConversionResult:
         seconds: wall time of the whole conversion.
         report: rows read and written, what did not fit or match, of one plate or of several.
         provenance: of the images, where it was asked for.
+        columns: the map of the tables' columns, `_about/columns.parquet`, where it was asked for.
     """
 
     files: Mapping[str, FileFacts]
@@ -86,6 +98,7 @@ class ConversionResult:
     seconds: float
     report: ConversionReport | PlatesReport
     provenance: ProvenanceFacts | None = None
+    columns: Path | None = None
 
     @property
     def outputs(self) -> tuple[FileFacts, ...]:
@@ -128,7 +141,7 @@ class ConversionResult:
         for name, facts in self.files.items():
             if isinstance(table, str) and name.lower() == table.lower():
                 return facts.path
-        raise TargetError(f"the result has no table {table!r}; there are: {', '.join(self.files) or 'none'}")
+        raise TargetError(f"the result has no table {table!r}; {there_are(str(table), self.files)}")
 
     def __iter__(self) -> Iterator[str]:
         """The names of the tables."""
@@ -153,11 +166,14 @@ class ConversionResult:
                 f"plate {self.source.plate} from {self.source.uri}, preset {self.preset}, {self.seconds:.2f} s"
             )
         else:
-            plates = "1 plate" if len(self.sources) == 1 else f"{len(self.sources)} plates"
-            lines.append(f"{plates} converted in {self.seconds:.2f} s")
+            lines.append(f"{counted(len(self.sources), 'plate')} converted in {self.seconds:.2f} s")
         lines.extend(f"{table}: read from a copy ({reason})" for table, reason in self.readers)
         images = () if self.provenance is None else ("", str(self.provenance))
-        return "\n".join((*lines, "", str(self.report), *images))
+        columns = () if self.columns is None else ("", f"{self.columns}: where each column comes from, and its range")
+        return "\n".join((*lines, "", str(self.report), *images, *columns))
+
+    # What a notebook shows of it.
+    __repr__ = __str__
 
 
 # What several plates become is of the same kind as what one does.
@@ -174,5 +190,13 @@ def _local(path: Path) -> str:
 
 
 def _table_of(outputs: tuple[FileFacts, ...]) -> list[str]:
-    rows = [(str(o.path), f"{o.rows:,}", f"{o.columns:,}", f"{o.size:,}", f"{o.seconds:.2f}") for o in outputs]
-    return text_table(("file", "rows", "columns", "bytes", "seconds"), rows)
+    """The files by the folder that they lie in, so that long paths leave the table narrow; one alone is a line."""
+    if len(outputs) == 1:
+        (one,) = outputs
+        told = (counted(one.rows, "row"), counted(one.columns, "column"), human_bytes(one.size))
+        return [f"{one.path}: {', '.join(told)}, {one.seconds:.2f} s"]
+    lines = []
+    for folder, found in itertools.groupby(outputs, key=lambda output: output.path.parent):
+        rows = [(o.path.name, f"{o.rows:,}", f"{o.columns:,}", human_bytes(o.size), f"{o.seconds:.2f}") for o in found]
+        lines += [f"in {folder}:", *text_table(("file", "rows", "columns", "size", "seconds"), rows)]
+    return lines

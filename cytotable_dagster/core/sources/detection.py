@@ -14,7 +14,8 @@ from cytotable_dagster.core.sources.csv.exports import csv_preset, database_pres
 from cytotable_dagster.core.sources.csv.names import may_be_table, named_tables
 from cytotable_dagster.core.sources.csv.setup import preset_of, setups_below
 from cytotable_dagster.core.sources.csv.side_by_side import those_side_by_side
-from cytotable_dagster.core.sources.naming import files_below, files_of, is_csv, is_npz
+from cytotable_dagster.core.sources.naming import KINDS, check_datatype, files_below, files_of
+from cytotable_dagster.core.sources.parquet.dialect import PARQUET_PRESET, parquet_preset
 from cytotable_dagster.core.sources.sqlite.catalog import check_is_sqlite, is_sqlite_file, read_tables
 from cytotable_dagster.core.sources.sqlite.tables import detect_preset, fitted_preset
 from cytotable_dagster.core.support.hidden import visible_files
@@ -25,6 +26,21 @@ _TAKEN = (
     *("identifying_columns", "metadata", "compartments", "base_order", "image_columns"),
     *("plate_columns", "well_columns", "site_columns"),
 )
+
+
+def datatype_asked(preset: Preset | None, source_datatype: str | None) -> str | None:
+    """The type of source that the arguments ask for, None where they leave it open: a preset of tables may be for
+    another type than theirs, see `resolved_preset`.
+
+    Raises:
+        DatatypeError: there is no such type. PresetError: the preset cannot be for it.
+    """
+    check_datatype(source_datatype)
+    if preset is None:
+        return source_datatype
+    if source_datatype not in (None, preset.datatype) and (preset.flat or source_datatype == "npz"):
+        raise PresetError(f"preset {preset.name} is for {preset.datatype} files, not for {source_datatype}")
+    return preset.datatype if preset.flat else source_datatype
 
 
 def resolved_preset(
@@ -42,8 +58,8 @@ def resolved_preset(
     columns; how they are read is what they show.
 
     Args:
-        datatype: `sqlite`, `csv` or `npz`, where it is known; else the preset's, if such files are there, or what the
-            files' names say.
+        datatype: one of `DATATYPES`, where it is known; else the preset's, if such files are there, or what the files'
+            names say.
 
     Raises:
         SourceFormatError, DamagedSourceError: not SQLite, or no preset fits.
@@ -72,21 +88,20 @@ def resolved_preset(
 
 
 def datatype_of(path: Path) -> str:
-    """What a plate on this machine is by the names of its files: `sqlite`, `csv` or `npz`."""
+    """What a plate on this machine is by the names of its files, one of `DATATYPES`."""
     if not path.is_dir():
-        return "npz" if is_npz(path.name) else "csv" if is_csv(path.name) else "sqlite"
+        return next((kind for kind in KINDS if KINDS[kind].fits(path.name)), "sqlite")
     names = [name for name, _ in files_below(path)]
     if any(may_be_table(name) for name in names):
         return "csv"
-    return "npz" if any(is_npz(name) for name in names) else "csv" if names else "sqlite"
+    return next((kind for kind in ("npz", "parquet", "csv") if any(map(KINDS[kind].fits, names))), "sqlite")
 
 
 def _holds(path: Path, datatype: str) -> bool:
     """Whether a plate on this machine has files of a type."""
     if not path.is_dir():
         return datatype_of(path) == datatype or (datatype == "sqlite" and is_sqlite_file(path))
-    fits = {"csv": is_csv, "npz": is_npz}.get(datatype)
-    return fits is not None and any(fits(name) for name, _ in files_below(path))
+    return datatype != "sqlite" and bool(files_of(path, datatype))
 
 
 def _as_preset(preset: Preset, own: Preset, where: str) -> Preset:
@@ -108,11 +123,13 @@ def _as_preset(preset: Preset, own: Preset, where: str) -> Preset:
 def _detected_preset(
     path: Path, datatype: str, format: CsvFormat, where: str, compartments: Sequence[str] = ()
 ) -> Preset:
-    """The preset of a plate of CSV or NPZ files that nobody named one for, but perhaps some compartments.
+    """The preset of a plate of CSV, NPZ or Parquet files that nobody named one for, but perhaps some compartments.
 
     Raises:
         SourceFormatError: CSV files that are named for no table, and are not IN Carta's.
     """
+    if datatype == "parquet":
+        return PARQUET_PRESET
     if datatype == "npz":
         return preset_named(NPZ_PRESET)
     files = files_of(path, datatype)
@@ -150,7 +167,10 @@ def _adjusted_preset(path: Path, preset: Preset, format: CsvFormat) -> Preset:
 
     Raises:
         PresetError: one table was to be several.
+        KeyColumnError: nothing numbers the images or objects of Parquet files.
     """
+    if preset.datatype == "parquet":
+        return parquet_preset(path, preset)
     if preset.flat:
         if preset.metadata or len(preset.compartments) != 1:
             raise PresetError(f"preset {preset.name} has one table of objects and none of images; name one compartment")

@@ -1,30 +1,30 @@
 """What identifies the content of a plate on this machine, be it one file or the files of a folder."""
 
-import hashlib
-from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.model.presets import IMAGE, USUAL
+from cytotable_dagster.core.model.types import Source
 from cytotable_dagster.core.sources.csv.names import named_tables
 from cytotable_dagster.core.sources.naming import files_below
 from cytotable_dagster.core.sources.sqlite.header import log_beside
-from cytotable_dagster.core.support.digests import crc32_of, md5_of
+from cytotable_dagster.core.support.digests import crc32_of, digest_of, digest_of_list
 
 
-def content_md5(path: Path) -> str:
-    """The MD5 of a file; of a folder, or of a SQLite file and the log beside it, that of the list of the files as
-    `md5sum` prints it."""
+def content_digest(path: Path) -> str:
+    """The digest of a file (see `support.digests`); of a folder, or of a SQLite file and the log beside it, that of the
+    list of the files."""
     if not path.is_dir():
         log = log_beside(path)
-        return md5_of(path) if log is None else md5_of_list((file.name, md5_of(file)) for file in (path, log))
-    return md5_of_list((name, md5_of(file)) for name, file in files_below(path))
+        return digest_of(path) if log is None else digest_of_list((file.name, digest_of(file)) for file in (path, log))
+    return digest_of_list((name, digest_of(file)) for name, file in files_below(path))
 
 
-def md5_of_list(files: Iterable[tuple[str, str]]) -> str:
-    """The MD5 of what `md5sum` prints of files, given their names and MD5s."""
-    return hashlib.md5("".join(f"{md5}  {name}\n" for name, md5 in sorted(files)).encode()).hexdigest()
+def known_by_content(source: Source, digest: str) -> Source:
+    """A source of this machine that is the same wherever and whenever it lies here with the same content."""
+    return replace(source, digest=digest, fingerprint=f"{digest}-{source.size}")
 
 
 def content_crc32(path: Path) -> int:

@@ -4,17 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Source, SourceColumn, SourceTable
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.flat import find_flat_table, load_flat_table
-from cytotable_dagster.core.sources.csv.survey import find_tables
 from cytotable_dagster.core.sources.csv.table import csv_table_path, load_table
+from cytotable_dagster.core.sources.csv.tables import find_tables
 from cytotable_dagster.core.sources.naming import files_of
 from cytotable_dagster.core.sources.npz.table import find_npz_table, load_npz_table, npz_table_path
+from cytotable_dagster.core.sources.parquet.survey import find_parquet_tables
+from cytotable_dagster.core.sources.parquet.table import load_parquet_table, parquet_table_path
 from cytotable_dagster.core.sources.protocols import BatchReader, FilesReader, Found, OpenPlate, TableReader, Told
 from cytotable_dagster.core.sources.sqlite.plate import open_sqlite_plate
-from cytotable_dagster.core.sources.sqlite.reader import open_copy, open_pages
+from cytotable_dagster.core.sources.sqlite.reader import copy_of, open_copy, open_pages
+from cytotable_dagster.core.sources.state import by_address
 
 
 def open_plate(
@@ -29,10 +33,13 @@ def open_plate(
 
     Raises:
         SourceFormatError, DamagedSourceError: not what the preset is for.
+        OptionError: a pattern of sites, where there are none.
     """
+    if format.site_pattern is not None and (preset.flat or preset.datatype != "csv"):
+        raise OptionError(f"{source.uri}: site_pattern= is for folders of CSV files that are named for tables")
     if preset.datatype == "sqlite":
         return open_sqlite_plate(source, preset, copies)
-    return _FilesPlate(_found(source.path, preset, format, folder, asked))
+    return _FilesPlate(source, _found(source.path, preset, format, folder, asked))
 
 
 def open_again(
@@ -41,6 +48,8 @@ def open_again(
     """A table that was looked through, by the reader that it had then and why it had that one."""
     if preset.datatype == "npz":
         return load_npz_table(npz_table_path(folder, table.compartment))
+    if preset.datatype == "parquet":
+        return load_parquet_table(parquet_table_path(folder, table.compartment))
     if preset.datatype == "csv":
         if preset.flat:
             return load_flat_table(folder, table.compartment, preset)
@@ -49,10 +58,17 @@ def open_again(
     return open_copy(table, keys, copies, reason) if reader == "copy" else open_pages(source.file, table, keys)
 
 
+def copy_again(source: Source, table: SourceTable, copies: Path, reader: str) -> None:
+    """Make what `open_again` reads a table from in another folder, if `reader` reads a copy."""
+    if reader == "copy":
+        copy_of(source.file, table, copies)
+
+
 @dataclass(frozen=True)
 class _FilesPlate:
-    """A plate of CSV or NPZ files; see `OpenPlate`."""
+    """A plate of CSV, NPZ or Parquet files; see `OpenPlate`."""
 
+    source: Source
     found: Found
 
     keeps_beside = True
@@ -71,12 +87,16 @@ class _FilesPlate:
 
     def told(self, there: Sequence[SourceTable], whole: Sequence[SourceTable]) -> Told:
         found = self.found
-        return Told(found.all_notes(), found.all_skipped(), found.skipped_rows(), found.unconverted)
+        notes = tuple(by_address(self.source, note) for note in found.all_notes())
+        skipped = tuple((by_address(self.source, file), reason) for file, reason in found.all_skipped())
+        return Told(notes, skipped, found.skipped_rows(), found.unconverted)
 
 
 def _found(path: Path, preset: Preset, format: CsvFormat, folder: Path, asked: Sequence[str]) -> Found:
     if preset.datatype == "npz":
         return find_npz_table(path, files_of(path, preset.datatype), preset, folder)
+    if preset.datatype == "parquet":
+        return find_parquet_tables(path, preset, folder)
     if preset.flat:
         return find_flat_table(path, files_of(path, preset.datatype), preset, format, folder)
     return find_tables(path, preset, format, folder, asked)

@@ -26,8 +26,8 @@ class BatchReader(Protocol):
 
 
 class TableReader(BatchReader, Protocol):
-    """A table that is looked through for the first time. `reader` is `pages`, `copy`, `csv` or `npz`, `reason` why it
-    is `copy` (else empty); what `tells_words` counts as text is known to be no number."""
+    """A table that is looked through for the first time. `reader` is `pages`, `copy`, `csv`, `npz` or `parquet`,
+    `reason` why it is `copy` (else empty); what `tells_words` counts as text is known to be no number."""
 
     @property
     def reader(self) -> str: ...

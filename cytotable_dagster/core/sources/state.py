@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotable_dagster.core.errors import (
+    CytoTableError,
     SourceAccessError,
     SourceChangedError,
     SourceFormatError,
@@ -86,7 +87,8 @@ def check_unchanged(source: Source) -> None:
 
 @contextmanager
 def unless_changed(source: Source) -> Iterator[None]:
-    """An error in the block is told as the change of the source that it may come from, where there was one."""
+    """An error in the block is told as the change of the source that it may come from, where there was one; ours name
+    the source by its address."""
     try:
         yield
     except Exception as error:
@@ -94,7 +96,17 @@ def unless_changed(source: Source) -> Iterator[None]:
             check_unchanged(source)
         except SourceChangedError as changed:
             raise changed from error
+        if isinstance(error, CytoTableError):
+            error.args = (by_address(source, str(error)), *error.args[1:])
         raise
+
+
+def by_address(source: Source, text: str) -> str:
+    """A text with the address of a source in place of where its files, or the copy that is read, lie here."""
+    for path in (source.settled, source.path):
+        if path is not None:
+            text = text.replace(str(path), source.uri.rstrip("/"))
+    return text
 
 
 def _change(source: Source) -> str:
@@ -102,7 +114,7 @@ def _change(source: Source) -> str:
     try:
         now = dict(look_at(source.path).state)
     except (SourceFormatError, SourceNotFoundError, SourceAccessError) as error:
-        return f"it changed ({error})"
+        return f"it changed ({by_address(source, str(error))})"
     before = dict(source.state)
     for name in {**before, **now}:
         if before.get(name) != now.get(name):

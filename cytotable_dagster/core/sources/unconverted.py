@@ -25,13 +25,13 @@ def others_asked(targets: Collection[str] | None, preset: Preset) -> tuple[str, 
 
 def about_other(kind: str) -> tuple[str, str]:
     """Why a table of a kind is no compartment's, and what takes it."""
-    return _ABOUT[kind], f'targets=["{kind}"] (--targets {kind}) takes it'
+    return _ABOUT[kind], f'targets=["{kind}"] takes it'
 
 
 def table_about(compartment: str, columns: Sequence[str], preset: Preset) -> tuple[str, str] | None:
     """The same of a table that is named as a compartment's; None where it has not the keys of any."""
     if compartment.lower() == IMAGE.lower():
-        return "the images, which metadata= leaves out", 'metadata=["Image"] (--metadata Image) takes it'
+        return "the images, which metadata= leaves out", 'metadata=["Image"] takes it'
     if not {*preset.keys_of(compartment)} <= {*columns}:
         return None
     return objects_about(compartment, preset)
@@ -42,5 +42,5 @@ def objects_about(compartment: str, preset: Preset) -> tuple[str, str]:
     names = [*preset.compartments, compartment]
     return (
         f"objects that are none of {', '.join(preset.compartments)}",
-        f"compartments={names} (--compartments {','.join(names)}) takes it too".replace("'", '"'),
+        f"compartments={names} takes it too".replace("'", '"'),
     )

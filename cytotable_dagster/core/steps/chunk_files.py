@@ -1,27 +1,25 @@
-"""Compartments: chunks of a source table to chunk files, chunk files to one file."""
+"""Chunk files: the rows of a chunk as one Parquet file, or as what would be in it."""
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import Coercion, FileFacts
-from cytotable_dagster.core.parquet.writing import encoded_batches, facts_in, write_batches
+from cytotable_dagster.core.parquet.writing import encoded_batch, facts_in, growing_file
 from cytotable_dagster.core.planning.plan import Plan, load_plan
 from cytotable_dagster.core.sources.state import check_unchanged
-from cytotable_dagster.core.support.arrays import repeated
+from cytotable_dagster.core.steps.batches import read_batches
 from cytotable_dagster.core.support.files import size_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
-    # A batch's table, and what was coerced in it.
-    Batch = tuple[pa.Table, tuple[Coercion, ...]]
+    from cytotable_dagster.core.steps.batches import Batch
 
 
 def chunk_path(folder: Path, chunk: int) -> Path:
@@ -42,7 +40,7 @@ def write_chunks(
     A chunk without rows becomes an empty table with the full schema.
 
     Args:
-        in_memory: give what would be in the files instead of writing them.
+        in_memory: give what would be in the files instead of writing them, of chunks of one batch.
         checked: make sure that the source is unchanged before a file appears.
 
     Raises:
@@ -51,58 +49,14 @@ def write_chunks(
     plan = load_plan(plan_folder)
     rows = [plan.rows(compartment, chunk) for chunk in wanted]
     batches = read_batches(plan, compartment, list(itertools.chain(*rows)))
+    schema = plan.schema(compartment)
     return tuple(
-        write_chunk(
-            chunk_path(folder, chunk),
-            plan.schema(compartment),
+        _filled(
+            chunk_file(plan, compartment, schema, chunk, chunk_path(folder, chunk), in_memory, checked),
             itertools.islice(batches, len(own)),
-            {**plan.facts(), "compartment": compartment, "chunk": str(chunk)},
-            in_memory,
-            (lambda: check_unchanged(plan.source)) if checked else None,
         )
         for chunk, own in zip(wanted, rows, strict=True)
     )
-
-
-def read_batches(
-    plan: Plan, compartment: str, rows: "Sequence[np.ndarray]", names: Sequence[str] | None = None
-) -> "Iterator[Batch]":
-    """Tables of the rows with these row numbers, in the result's names and types; one pass over the source.
-
-    Args:
-        rows: a batch each; a row number of -1 is a row of nulls.
-        names: the result's columns wanted; None is all.
-    """
-    import pyarrow as pa
-
-    schema, added = plan.schema(compartment), plan.added_to(compartment)
-    if names is not None:
-        schema = pa.schema([schema.field(name) for name in names])
-    columns = {column.name: column for column in plan.part(compartment).columns}
-    own = [columns[name] for name in schema.names if name in columns]
-    # A source column that stands in the result under two names is read once, and known by its own.
-    read = {column.source: column for column in sorted(own, key=lambda column: not column.beside)}
-    types = [pa.type_for_alias(column.read_type) for column in read.values()]
-    table, names_of = plan.part(compartment).table.name, {source: column.name for source, column in read.items()}
-    for batch, (arrays, coercions) in zip(rows, plan.open(compartment).batches(rows, list(read), types), strict=True):
-        values = dict(zip(read, arrays, strict=True))
-        found = {column.name: values[column.source] for column in own}
-        found |= {
-            name: repeated(value, schema.field(name).type, len(batch))
-            for name, value in added.items()
-            if name in schema.names
-        }
-        lost = [replace(coercion, column=names_of[coercion.column], source=coercion.column) for coercion in coercions]
-        cast = [_cast(found[field.name], field) for field in schema]
-        lost += [
-            Coercion(field.name, *overflown, source=columns[field.name].source)
-            for field, (_, overflown) in zip(schema, cast, strict=True)
-            if overflown
-        ]
-        yield (
-            pa.table([array for array, _ in cast], schema=schema),
-            merged([replace(coercion, table=table) for coercion in lost]),
-        )
 
 
 def write_chunk(
@@ -113,28 +67,77 @@ def write_chunk(
     in_memory: bool = False,
     check: Callable[[], None] | None = None,
 ) -> FileFacts:
-    """Write batches as the row groups of one file, or give what would be in it; a file appears if `check` raises
-    nothing."""
-    started = time.perf_counter()
-    found: list[Coercion] = []
+    """Write batches as the row groups of one file; see `ChunkFile`."""
+    return _filled(ChunkFile(path, schema, facts, in_memory, check), batches)
 
-    def tables() -> "Iterator[pa.Table]":
-        for table, coercions in batches:
-            found.extend(coercions)
-            yield table
 
-    def last() -> dict[str, str]:
-        if check is not None:
-            check()
-        return as_facts(merged(found))
+def _filled(chunk_file: "ChunkFile", batches: "Iterable[Batch]") -> FileFacts:
+    with chunk_file as file:
+        for batch in batches:
+            file.add(batch)
+        return file.finish()
 
-    if in_memory:
-        rows, content = encoded_batches(schema, list(tables()), {**facts, **as_facts(merged(found))})
-        size = content.size
-    else:
-        rows, content = write_batches(path, schema, tables(), facts, last), None
-        size = size_of(path)
-    return FileFacts(path, rows, len(schema), size, time.perf_counter() - started, merged(found), content)
+
+def chunk_file(
+    plan: Plan,
+    table: str,
+    schema: "pa.Schema",
+    chunk: int,
+    path: Path,
+    in_memory: bool = False,
+    checked: bool = False,
+) -> "ChunkFile":
+    """The file of a table's chunk, to be filled; `in_memory` and `checked` as of `write_chunks`."""
+    facts = {**plan.facts(), "compartment": table, "chunk": str(chunk)}
+    check = partial(check_unchanged, plan.source) if checked else None
+    return ChunkFile(path, schema, facts, in_memory, check)
+
+
+class ChunkFile(AbstractContextManager["ChunkFile"]):
+    """A chunk's file under way: batches become its row groups as they come. It appears when it is finished, and `check`
+    raises nothing. `in_memory` gives what would be in it instead, of one batch."""
+
+    def __init__(
+        self,
+        path: Path,
+        schema: "pa.Schema",
+        facts: Mapping[str, str],
+        in_memory: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        self._path, self._schema, self._facts, self._check = path, schema, facts, check
+        self._started = time.perf_counter()
+        self._open = ExitStack()
+        self._file = None if in_memory else self._open.enter_context(growing_file(path, schema, facts))
+        self._content: pa.Buffer | None = None
+        self._rows = 0
+        self._found: list[Coercion] = []
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def add(self, batch: "Batch") -> None:
+        table, coercions = batch
+        self._rows += len(table)
+        self._found.extend(coercions)
+        if self._file is not None:
+            self._file.add(table)
+        elif self._content is None:
+            self._content = encoded_batch(self._schema, table, self._facts, as_facts(merged(coercions)))
+        else:
+            raise ValueError(f"{self._path}: a file of several batches is none of memory")
+
+    def finish(self) -> FileFacts:
+        """The file, when all batches are there."""
+        if self._check is not None:
+            self._check()
+        coercions = merged(self._found)
+        if self._file is not None:
+            self._file.finish(as_facts(coercions))
+        self._open.close()
+        size = size_of(self._path) if self._content is None else self._content.size
+        seconds = time.perf_counter() - self._started
+        return FileFacts(self._path, self._rows, len(self._schema), size, seconds, coercions, self._content)
 
 
 def file_facts(path: Path, started: float) -> FileFacts:
@@ -150,39 +153,3 @@ def file_facts(path: Path, started: float) -> FileFacts:
         seconds=time.perf_counter() - started,
         coercions=in_facts(facts_in(metadata)),
     )
-
-
-def _cast(array: "pa.Array", field: "pa.Field") -> "tuple[pa.Array, tuple[int, str] | None]":
-    """The array in the type that `data_type_cast_map` asks for; how many numbers became null for being larger than the
-    largest of it, and the first of them.
-
-    Raises:
-        SchemaError: a whole number, or a value of another kind, does not fit it.
-    """
-    import pyarrow as pa
-
-    if array.type == field.type:
-        return array, None
-    try:
-        return _finite(array, array.cast(field.type))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SchemaError(
-            f"data_type_cast_map: column {field.name} cannot become {field.type} ({error}); give it a wider type"
-        ) from error
-
-
-def _finite(wide: "pa.Array", narrow: "pa.Array") -> "tuple[pa.Array, tuple[int, str] | None]":
-    """Numbers that were cast, with null for what Arrow made infinite without a word."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not (pa.types.is_floating(wide.type) and pa.types.is_floating(narrow.type)):
-        return narrow, None
-    infinite = pc.is_inf(narrow.cast(pa.float64()) if pa.types.is_float16(narrow.type) else narrow)
-    if not pc.any(infinite).as_py():
-        return narrow, None
-    lost = pc.and_(infinite, pc.is_finite(wide))
-    first = pc.index(lost, True).as_py()
-    if first < 0:
-        return narrow, None
-    return pc.if_else(lost, pa.nulls(1, narrow.type)[0], narrow), (pc.sum(lost).as_py(), str(wide[first]))

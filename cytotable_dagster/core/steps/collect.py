@@ -1,17 +1,20 @@
 """One result of a table's chunk files, made while the chunks still come."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from cytotable_dagster.core.execution.runner import Call, Runner
 from cytotable_dagster.core.model.coercions import as_facts, merged
 from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.writing import footer
 from cytotable_dagster.core.steps.chunk_files import chunk_path
 from cytotable_dagster.core.support.files import size_of
+from cytotable_dagster.core.support.telling import tell
 
 # Chunks of a table that may wait in memory; in the usual case it is one.
 _HELD = 2
@@ -85,3 +88,33 @@ class TableFile(AbstractContextManager["TableFile"]):
             seconds=sum(part.seconds for part in self._facts),
             coercions=coercions,
         )
+
+
+def results_of(
+    run: Runner,
+    calls: Sequence[tuple[Sequence[str], Call]],
+    tables: Mapping[str, TableFile],
+    facts: Callable[[], Mapping[str, str]],
+) -> dict[str, FileFacts]:
+    """Run the calls that make the chunks of tables, and make one result of each table's.
+
+    Args:
+        calls: each makes a chunk of one table or of several, a file each in this order, which `tables` take.
+        facts: what the footer of every result tells, asked for when the first is done.
+    """
+    chunks = Counter(name for names, _ in calls for name in names)
+    result: dict[str, FileFacts] = {}
+    with ExitStack() as files:
+        for table in tables.values():
+            files.enter_context(table)
+        # Closed here, where what runs can still be waited for.
+        ended = files.enter_context(closing(run.run(call for _, call in calls)))
+        for position, made in ended:
+            for name, file in zip(calls[position][0], made, strict=True):
+                done = tables[name].add([file])
+                tell(name, done, chunks[name])
+                if done == chunks[name]:
+                    result[name] = tables[name].finish({**facts(), "compartment": name})
+            # What may be large would be held until the next one is done.
+            del made, file
+    return {name: result[name] for name in tables}

@@ -1,25 +1,26 @@
 """A plan carried out on a runner: chunks in parallel, and a file of each table's chunks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from cytotable_dagster.core.execution.runner import Call, Runner
-from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Progress
+from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.steps.chunk_files import write_chunks
-from cytotable_dagster.core.steps.collect import TableFile
-from cytotable_dagster.core.steps.join import join_chunks
+from cytotable_dagster.core.steps.collect import TableFile, results_of
+from cytotable_dagster.core.steps.join import convert_chunk
+from cytotable_dagster.core.steps.joined import base_compartment
 from cytotable_dagster.core.steps.sql_join import join_by_sql
 from cytotable_dagster.core.steps.whole_tables import write_whole
+from cytotable_dagster.core.support.telling import tell
 
 
 @dataclass(frozen=True)
 class Work:
-    """One conversion under way. `digest` is the source's MD5 where it is still being computed; `out` opens what a
+    """One conversion under way. `digest` is the source's where it is still being computed; `out` opens what a
     table's one file is written to, where that is no file of the scratch folder."""
 
     plan: Plan
@@ -27,68 +28,63 @@ class Work:
     scratch: Path
     concat: bool
     digest: "Future[str] | None"
-    progress: Progress
     out: Callable[[str], BinaryIO] | None = None
 
-    def compartments(self) -> dict[str, FileFacts]:
-        """Each compartment's file, or folder of chunk files, in the scratch folder; and of tables that are taken
-        whole."""
-        calls: dict[str, list[Call]] = {
-            name: [
-                (write_chunks, (self.plan.folder, name, (chunk,), self.scratch / name, self._in_memory(chunk)))
-                for chunk in range(self.plan.chunk_count)
-            ]
-            for name in self.plan.compartments
-        }
-        for part in self.plan.others:
-            name = part.table.compartment
-            calls[name] = [(write_whole, (self.plan.folder, name, self.scratch / name))]
-        return self._made(calls)
+    def results(self, joined: bool, both: bool, sql: str | None = None) -> dict[str, FileFacts]:
+        """The tables that are asked for, as files or folders of chunk files in the scratch folder: the `joined` one, by
+        the plate's own join or a query, or each by itself, or `both`.
 
-    def single_cells(self) -> FileFacts:
-        """The joined table in the scratch folder."""
-        folder = self.scratch / SINGLE_CELLS
-        calls: list[Call] = [
-            (join_chunks, (self.plan.folder, (chunk,), folder, self._in_memory(chunk)))
-            for chunk in range(self.plan.chunk_count)
-        ]
-        return self._made({SINGLE_CELLS: calls})[SINGLE_CELLS]
+        Raises:
+            TargetError: the plate has no table of objects to be joined.
+        """
+        if sql is not None:
+            return self._joined_by_sql(sql, both=both)
+        plan = self.plan
+        apart = plan.compartments if both or not joined else ()
+        calls: list[tuple[Sequence[str], Call]]
+        if joined:
+            base_compartment(plan)
+            names = (*apart, SINGLE_CELLS)
+            calls = [(names, call) for call in self._chunks_together(names)]
+        else:
+            calls = [((name,), call) for name in apart for call in self._chunks_of(name)]
+        others = [part.table.compartment for part in plan.others]
+        calls += [((name,), (write_whole, (plan.folder, name, self.scratch / name))) for name in others]
+        return self._made((*apart, *others, *((SINGLE_CELLS,) if joined else ())), calls)
 
-    def joined_by_sql(self, sql: str) -> FileFacts:
-        """The table that the user's query makes of the compartments."""
-        made = replace(self, concat=True, out=None).compartments()
+    def _chunks_of(self, compartment: str) -> Iterator[Call]:
+        """What makes the chunks of a compartment."""
+        for chunk in range(self.plan.chunk_count):
+            folder = self.scratch / compartment
+            yield write_chunks, (self.plan.folder, compartment, (chunk,), folder, self._in_memory(chunk))
+
+    def _chunks_together(self, names: Sequence[str]) -> Iterator[Call]:
+        """What makes the chunks of these compartments and of the joined table."""
+        folders = {name: self.scratch / name for name in names}
+        for chunk in range(self.plan.chunk_count):
+            yield convert_chunk, (self.plan.folder, chunk, folders, self._in_memory(chunk))
+
+    def _joined_by_sql(self, sql: str, *, both: bool) -> dict[str, FileFacts]:
+        """The table that the user's query makes of the compartments, and `both`, those too."""
+        made = replace(self, concat=True, out=None).results(False, False)
         files = {name: facts.path for name, facts in made.items()}
         whole = {**self._facts(), "compartment": SINGLE_CELLS}
         facts = join_by_sql(sql, files, self.scratch / f"{SINGLE_CELLS}.parquet", whole)
-        self.progress(SINGLE_CELLS, 1, 1)
-        return replace(facts, coercions=tuple(coercion for own in made.values() for coercion in own.coercions))
+        tell(SINGLE_CELLS, 1, 1)
+        coercions = tuple(coercion for own in made.values() for coercion in own.coercions)
+        return {**(made if both else {}), SINGLE_CELLS: replace(facts, coercions=coercions)}
 
     def _in_memory(self, chunk: int) -> bool:
         """Whether a chunk, of one batch, goes into the one file without being a file before, which takes half of the
         time for writing."""
         return self.run.in_process and self.concat and len(self.plan.batches[chunk]) == 2
 
-    def _made(self, calls: Mapping[str, Sequence[Call]]) -> dict[str, FileFacts]:
-        """Run the calls that make each table's chunks, and make one result of each table's."""
-        owners = [name for name, own in calls.items() for _ in own]
-        tables = {name: TableFile(self.scratch / name, self.concat, self.out and self.out(name)) for name in calls}
-        result: dict[str, FileFacts] = {}
-        with ExitStack() as files:
-            for table in tables.values():
-                files.enter_context(table)
-            # Closed here, where what runs can still be waited for.
-            ended = files.enter_context(closing(self.run.run(call for own in calls.values() for call in own)))
-            for position, facts in ended:
-                name = owners[position]
-                done = tables[name].add(facts)
-                # Which may be large, and would be held until the next one is done.
-                del facts
-                self.progress(name, done, len(calls[name]))
-                if done == len(calls[name]):
-                    result[name] = tables[name].finish({**self._facts(), "compartment": name})
-        return {name: result[name] for name in calls}
+    def _made(self, names: Sequence[str], calls: Sequence[tuple[Sequence[str], Call]]) -> dict[str, FileFacts]:
+        """Run the calls that make the chunks of these tables, and make one result of each table's."""
+        tables = {name: TableFile(self.scratch / name, self.concat, self.out and self.out(name)) for name in names}
+        return results_of(self.run, calls, tables, self._facts)
 
     def _facts(self) -> dict[str, str]:
         if self.digest is None:
             return self.plan.facts()
-        return {**self.plan.facts(), "source_md5": self.digest.result()}
+        return {**self.plan.facts(), "source_digest": self.digest.result()}

@@ -13,6 +13,7 @@ from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.parquet.writing import write_batches
 from cytotable_dagster.core.planning.plan import ADDED_TABLE_NUMBER, OWN_TABLE_NUMBER
 from cytotable_dagster.core.steps.chunk_files import file_facts
+from cytotable_dagster.core.support.cores import cores
 
 if TYPE_CHECKING:
     import duckdb
@@ -81,6 +82,7 @@ def _check_reads(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
 
 def _shut_in(duck: "duckdb.DuckDBPyConnection", files: Sequence[Path], spilled: Path) -> None:
     """Let DuckDB read these files, write what does not fit into memory to a folder, and do nothing else."""
+    duck.execute(f"SET threads = {cores()}")
     duck.execute("SET autoinstall_known_extensions = false")
     duck.execute("SET autoload_known_extensions = false")
     duck.execute("SET python_enable_replacements = false")

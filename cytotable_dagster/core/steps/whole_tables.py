@@ -4,7 +4,8 @@ from pathlib import Path
 
 from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.planning.plan import load_plan
-from cytotable_dagster.core.steps.chunk_files import chunk_path, read_batches, write_chunk
+from cytotable_dagster.core.steps.batches import read_batches
+from cytotable_dagster.core.steps.chunk_files import chunk_path, write_chunk
 
 # Values that are decoded and encoded at once.
 _BATCH_VALUES = 8_000_000

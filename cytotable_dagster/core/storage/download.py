@@ -4,164 +4,269 @@ Every request is for the version that was asked for. What is waited for is bytes
 a second over a minute, is the end of it.
 """
 
+import io
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from cytotable_dagster.core.errors import DownloadError, SourceChangedError
-from cytotable_dagster.core.storage.client import Remote, place_of, remote_of
-from cytotable_dagster.core.storage.store_errors import errors_of, senseless
+from cytotable_dagster.core.storage.objects import Client, Remote
+from cytotable_dagster.core.support.patience import waited_for
+from cytotable_dagster.core.support.telling import Tally
 
 if TYPE_CHECKING:
-    from cloudpathlib import S3Client
+    from _typeshed import WriteableBuffer
+
+T = TypeVar("T")
 
 RANGE_BYTES = 8 << 20
-_AT_ONCE = 10
-_BLOCK = 256 << 10
+RANGES_AT_ONCE = 10
 # Seconds without a byte, and the rate that is too low over so many seconds.
 _SILENT, _SLOW_SECONDS, _SLOW_BYTES = 45.0, 60.0, 60_000
 # Requests for one range, and the seconds between them.
 _ATTEMPTS, _BETWEEN = 6, 0.5
 
 
-def download(client: "S3Client", remote: Remote, path: Path) -> Remote:
+class Front:
+    """A file of so many bytes that is read while it comes, in any order: how much is there from its beginning on."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.size = size
+        self._path = path
+        self._changed = threading.Condition()
+        self._ends: dict[int, int] = {}
+        self._there = 0
+        self._over = False
+
+    def came(self, start: int, end: int) -> None:
+        """These bytes are there."""
+        with self._changed:
+            self._ends[start] = end
+            while self._there in self._ends:
+                self._there = self._ends.pop(self._there)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more comes; whoever waits for more gets an EOFError."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def opened(self) -> BinaryIO:
+        """The file, whose bytes are waited for."""
+        return cast(BinaryIO, _Coming(self))
+
+    def read(self, at: int, room: memoryview) -> int:
+        """Fill `room` with the bytes from `at` on, as far as the file has any, when they are there; how many."""
+        count = min(len(room), self.size - at)
+        with self._changed:
+            self._changed.wait_for(lambda: self._there >= at + count or self._over)
+            if self._there < at + count:
+                raise EOFError
+        with self._path.open("rb", buffering=0) as file:
+            return os.preadv(file.fileno(), [room[:count]], at)
+
+
+class _Coming(io.RawIOBase):
+    def __init__(self, front: Front) -> None:
+        self._front, self._at = front, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        count = self._front.read(self._at, memoryview(buffer).cast("B"))
+        self._at += count
+        return count
+
+
+class Watch:
+    """Work of several threads that is waited for as long as bytes arrive, see above. Each thing that ends, or the error
+    with which it does, is put into `ended`; those at work look whether it is `over`."""
+
+    def __init__(self, uri: str, tally: Tally) -> None:
+        self.ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.over = threading.Event()
+        self._uri, self._tally = uri, tally
+        self._lock = threading.Lock()
+        self._arrived = self._told = 0
+
+    def arrived(self, count: int) -> None:
+        """So many bytes came."""
+        with self._lock:
+            self._arrived += count
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many things have ended; raise what one ended with. After that it is over."""
+        try:
+            for _ in range(count):
+                self._wait_for_one()
+        except BaseException:
+            self._tally.add(-self._told)
+            raise
+        finally:
+            self.over.set()
+
+    def _wait_for_one(self) -> None:
+        seen, since = self._arrived, time.monotonic()
+        marks = [(since, seen)]
+        while True:
+            self._tell()
+            try:
+                error = self.ended.get(timeout=1)
+            except Empty:
+                now = time.monotonic()
+                if self._arrived > seen:
+                    seen, since = self._arrived, now
+                marks.append((now, seen))
+                before = next((mark for mark in reversed(marks) if now - mark[0] >= _SLOW_SECONDS), None)
+                if now - since >= _SILENT:
+                    raise DownloadError(
+                        f"{self._uri}: the store sent nothing for {_SILENT:.0f} s; check endpoint and network"
+                    ) from None
+                if before and seen - before[1] < _SLOW_BYTES:
+                    raise DownloadError(
+                        f"{self._uri}: the store sends less than a kilobyte a second; try again"
+                    ) from None
+                continue
+            if error is not None:
+                raise error
+            self._tell()
+            return
+
+    def _tell(self) -> None:
+        """Count what has arrived since it was last counted."""
+        more = self._arrived - self._told
+        self._told += more
+        if more:
+            self._tally.add(more)
+
+
+def download(
+    client: Client,
+    remote: Remote,
+    path: Path,
+    tally: Tally,
+    at_once: int | None = None,
+    front: Front | None = None,
+) -> Remote:
     """Fill a file with an object; what the store said of it meanwhile.
+
+    Args:
+        tally: of the bytes that arrive.
+        at_once: ranges, at most; None is `RANGES_AT_ONCE`.
+        front: is told of those that are there.
 
     Raises:
         SourceChangedError: it is another version by now.
         DownloadError: it does not come; see above. What came is of no use.
-        SourceNotFoundError, SourceAccessError: see `store_errors.errors_of`.
+        SourceNotFoundError, SourceAccessError: see `objects.Client`.
         OSError: the file cannot be written.
     """
-    transfer = _Transfer(client, remote, path)
+    transfer = _Transfer(client, remote, path, Watch(remote.uri, tally), front)
     ranges = range(0, remote.size, RANGE_BYTES) or range(1)
     with path.open("wb") as file:
         file.truncate(remote.size)
     for start in ranges:
         transfer.waiting.put((start, min(start + RANGE_BYTES, remote.size)))
     # Daemons, for one that waits for a store that has gone silent is left to itself.
-    for _ in range(min(_AT_ONCE, len(ranges))):
+    for _ in range(min(at_once or RANGES_AT_ONCE, len(ranges))):
         threading.Thread(target=transfer.work, daemon=True).start()
-    try:
-        for _ in ranges:
-            transfer.wait_for_one()
-    finally:
-        transfer.over.set()
+    transfer.watch.wait_for(len(ranges))
     return transfer.said or remote
+
+
+def whole(client: Client, remote: Remote, over: threading.Event) -> tuple[Remote, bytes]:
+    """What the store says of an object, and its content, which is asked for in one request; raises as `download`.
+
+    Args:
+        over: says that it is not wanted any more.
+    """
+
+    def read() -> tuple[Remote, bytes]:
+        with client.read(remote.uri, etag=remote.etag) as body:
+            _check(body.said, remote)
+            content = b"".join(body.blocks)
+        _check_length(remote, len(content), remote.size)
+        return body.said, content
+
+    return _repeated(read, over)
 
 
 @dataclass
 class _Transfer:
-    client: "S3Client"
+    client: Client
     remote: Remote
     path: Path
+    watch: Watch
+    front: Front | None
     waiting: "SimpleQueue[tuple[int, int]]" = field(default_factory=SimpleQueue)
-    ended: "SimpleQueue[BaseException | None]" = field(default_factory=SimpleQueue)
-    over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    arrived: int = 0
     said: Remote | None = None
-
-    def wait_for_one(self) -> None:
-        """Wait until a range is there; raise what it ended with."""
-        seen, since = self.arrived, time.monotonic()
-        marks = [(since, seen)]
-        while True:
-            try:
-                error = self.ended.get(timeout=1)
-            except Empty:
-                now = time.monotonic()
-                if self.arrived > seen:
-                    seen, since = self.arrived, now
-                marks.append((now, seen))
-                before = next((mark for mark in reversed(marks) if now - mark[0] >= _SLOW_SECONDS), None)
-                if now - since >= _SILENT:
-                    raise DownloadError(
-                        f"{self.remote.uri}: the store sent nothing for {_SILENT:.0f} s; check endpoint and network"
-                    ) from None
-                if before and seen - before[1] < _SLOW_BYTES:
-                    raise DownloadError(
-                        f"{self.remote.uri}: the store sends less than a kilobyte a second; try again"
-                    ) from None
-                continue
-            if error is not None:
-                raise error
-            return
 
     def work(self) -> None:
         """Fetch ranges for as long as there are any."""
+        waited_for()
         try:
             with self.path.open("r+b", buffering=0) as file:
-                while not self.over.is_set():
+                while not self.watch.over.is_set():
                     try:
                         start, end = self.waiting.get_nowait()
                     except Empty:
                         return
                     self._fetch(file.fileno(), start, end)
-                    self.ended.put(None)
+                    if self.front:
+                        self.front.came(start, end)
+                    self.watch.ended.put(None)
         except BaseException as error:
-            self.ended.put(error)
+            self.watch.ended.put(error)
 
     def _fetch(self, file: int, start: int, end: int) -> None:
         at = start
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                for block in self._blocks(at, end):
-                    if self.over.is_set():
-                        return
+
+        def go_on() -> None:
+            nonlocal at
+            span = None if (at, end) == (0, self.remote.size) else (at, end)
+            with self.client.read(self.remote.uri, span, etag=self.remote.etag) as body:
+                _check(body.said, self.remote)
+                if span is None:
+                    self.said = body.said
+                for block in body.blocks:
+                    if self.watch.over.is_set():
+                        raise _OverError
                     os.pwrite(file, block, at)
                     at += len(block)
-                    with self.lock:
-                        self.arrived += len(block)
-                if at == end:
-                    return
-                raise DownloadError(f"{self.remote.uri}: {at - start} of {end - start} bytes arrived; try again")
-            except DownloadError:
-                if attempt == _ATTEMPTS or self.over.wait(_BETWEEN * attempt):
-                    raise
+                    self.watch.arrived(len(block))
+            _check_length(self.remote, at - start, end - start)
 
-    def _blocks(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes of the object from `start` up to `end`."""
-        whole = (start, end) == (0, self.remote.size)
-        with errors_of(self.remote.uri):
-            answer = self._answer(start, end, whole)
-            self._check(answer, start, end, whole)
-            body, left = answer["Body"], end - start
-            try:
-                while left:
-                    block = body.read(min(_BLOCK, left))
-                    if not block:
-                        return
-                    left -= len(block)
-                    yield block
-            finally:
-                body.close()
+        _repeated(go_on, self.watch.over)
 
-    def _answer(self, start: int, end: int, whole: bool) -> Any:
-        bucket, key = place_of(self.remote.uri)
-        span = {"ChecksumMode": "ENABLED"} if whole else {"Range": f"bytes={start}-{end - 1}"}
-        arguments = {"Bucket": bucket, "Key": key, "IfMatch": f'"{self.remote.etag}"', **span}
-        try:
-            return self.client.client.get_object(**{**arguments, **self.client.boto3_dl_extra_args})
-        except (ValueError, LookupError, AttributeError) as error:
-            raise senseless(self.remote.uri, error) from None
 
-    def _check(self, answer: Any, start: int, end: int, whole: bool) -> None:
-        """Make sure that the answer is of this version and range."""
-        uri = self.remote.uri
-        if whole:
-            said = remote_of(uri, answer, answer.get("ContentLength"))
-            same = (said.etag, said.size) == (self.remote.etag, self.remote.size)
-            self.said = said
-        else:
-            same = str(answer.get("ETag")).strip('"') == self.remote.etag
-            if same and answer.get("ContentRange") != f"bytes {start}-{end - 1}/{self.remote.size}":
-                raise senseless(uri, f"bytes {start} to {end - 1} were asked for, and it sends others")
-        if not same:
-            answer["Body"].close()
-            raise SourceChangedError(f"{uri}: was replaced while it was downloaded; try again")
+class _OverError(Exception):
+    """Nobody waits for it any more."""
+
+
+def _repeated(request: Callable[[], T], over: threading.Event) -> T:
+    """What a request gives, which is made again where it fails."""
+    for attempt in range(1, _ATTEMPTS):
+        with suppress(DownloadError):
+            return request()
+        if over.wait(_BETWEEN * attempt):
+            raise _OverError
+    return request()
+
+
+def _check(said: Remote, remote: Remote) -> None:
+    """Make sure that what comes is of this version."""
+    if (said.etag, said.size) != (remote.etag, remote.size):
+        raise SourceChangedError(f"{remote.uri}: was replaced while it was downloaded; try again")
+
+
+def _check_length(remote: Remote, arrived: int, wanted: int) -> None:
+    if arrived != wanted:
+        raise DownloadError(f"{remote.uri}: {arrived} of {wanted} bytes arrived; try again")

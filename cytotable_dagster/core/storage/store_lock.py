@@ -8,6 +8,7 @@ A store that knows no conditions gets none; then whoever wrote last has the pref
 it publishes, but for requests at the same moment.
 """
 
+import io
 import json
 import os
 import platform
@@ -15,38 +16,35 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cytotable_dagster.core.errors import CytoTableError, DestinationInUseError, SourceNotFoundError, UploadError
-from cytotable_dagster.core.storage.client import ANSWER_SECONDS
-from cytotable_dagster.core.storage.store_errors import errors_of
+from cytotable_dagster.core.errors import (
+    CytoTableError,
+    DestinationExistsError,
+    DestinationInUseError,
+    SourceNotFoundError,
+    UploadError,
+)
+from cytotable_dagster.core.storage.objects import Client, ConditionsUnknownError, answered
 from cytotable_dagster.core.support import locks
 from cytotable_dagster.core.support.locks import in_use, machine
 from cytotable_dagster.core.support.patience import within
-
-if TYPE_CHECKING:
-    from cytotable_dagster.core.storage.upload import Bucket
 
 # Seconds between signs of life, after how many without one a writer is gone, and between looks at it.
 _BEAT, _GONE, _POLL = 20.0, 90.0, 1.0
 # Seconds to take back a lock whose putting failed, in a store that may not answer at all.
 _FAREWELL = 5.0
-# What stores answer that know no conditions.
-_UNKNOWN = ("NotImplemented", "InvalidArgument", "InvalidRequest", "501")
-_NOT_SO = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_NOT_THERE = ("NoSuchKey", "404")
 _FREE = "free"
 
 
 class StoreLock:
-    """The object at `key`, while it is this process's."""
+    """An object, while it is this process's: of who writes to `what`, which errors are about."""
 
-    def __init__(self, bucket: "Bucket", key: str, what: str) -> None:
-        self._bucket = bucket
-        self._key = key
+    def __init__(self, client: Client, uri: str, what: str) -> None:
+        self._client = client
+        self._uri = uri
         self._what = what
         self._token = secrets.token_hex(8)
         self._beats = 0
@@ -89,37 +87,31 @@ class StoreLock:
         with suppress(CytoTableError):
             self.check()
             try:
-                with errors_of(self._what, writing=True):
-                    self._call("delete_object")
+                with self._errors():
+                    self._client.remove(self._uri)
             except CytoTableError:  # whoever may write may still not be allowed to remove
                 self._token = _FREE
                 self._put(self._etag)
 
     def _put(self, etag: str | None) -> bool:
         """Make the object in place of the one of this ETag, or of none; whether that was still so."""
-        from botocore.exceptions import ClientError
-
         self._beats += 1
         process, node = os.getpid(), platform.node()
         said = {"token": self._token, "process": process, "started": _started(process), "space": _space(), "on": node}
-        body = json.dumps({**said, "beat": self._beats}).encode()
-        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        body = io.BytesIO()
+        body.write(json.dumps({**said, "beat": self._beats}).encode())
         if not self.conditional:
             found = self._look()
             if (found[1] if found else None) != etag:
                 return False
-            condition = {}
-        with errors_of(self._what, writing=True):
-            try:
-                self._etag = self._call("put_object", Body=body, **condition).get("ETag", "")
-            except ClientError as error:
-                code = str(error.response.get("Error", {}).get("Code", ""))
-                if code in _NOT_SO or (code in _NOT_THERE and etag is not None):
-                    return self._is_ours()
-                if not self.conditional or code not in _UNKNOWN:
-                    raise
-                self.conditional = False
-                return self._put(etag)
+        try:
+            with self._errors():
+                self._etag = self._client.put(self._uri, body, only_if=(etag or "") if self.conditional else None)
+        except DestinationExistsError:
+            return self._is_ours()
+        except ConditionsUnknownError:
+            self.conditional = False
+            return self._put(etag)
         return True
 
     def _is_ours(self) -> bool:
@@ -132,22 +124,26 @@ class StoreLock:
 
     def _look(self) -> tuple[dict[str, Any], str] | None:
         """What the object says, and its ETag; None where there is none."""
-        with suppress(SourceNotFoundError), errors_of(self._what, writing=True):
-            answer = self._call("get_object")
+
+        def read() -> tuple[bytes, str]:
+            with self._client.read(self._uri, writing=True) as body:
+                return b"".join(body.blocks), body.said.etag
+
+        with suppress(SourceNotFoundError), self._errors():
+            content, etag = answered(read, self._uri, self._client.patience.seconds, writing=True)
             said = {}
             with suppress(ValueError):
-                said = json.loads(answer["Body"].read())
-            return said if isinstance(said, dict) else {}, str(answer.get("ETag", ""))
+                said = json.loads(content)
+            return said if isinstance(said, dict) else {}, etag
         return None
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        bucket = self._bucket
-        extra = bucket.extra if operation == "put_object" else {}
-        request = partial(getattr(bucket.client, operation), Bucket=bucket.name, Key=self._key, **extra, **arguments)
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors are about what is written to, and not about something hidden."""
         try:
-            return within(ANSWER_SECONDS, request)
-        except TimeoutError as error:
-            raise UploadError(f"{self._what}: the store gave {error}; check endpoint and network") from None
+            yield
+        except CytoTableError as error:
+            raise type(error)(str(error).replace(self._uri, self._what)) from None
 
 
 @contextmanager

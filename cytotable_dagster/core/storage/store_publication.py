@@ -10,18 +10,17 @@ the copies back and removes what was new.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.storage.destination import Claim, Results
-from cytotable_dagster.core.storage.upload import Upload
+from cytotable_dagster.core.storage.store_prefix import Prefix
+from cytotable_dagster.core.storage.upload import IN_FLIGHT, Upload
 from cytotable_dagster.core.support.publication import exists_already
-
-if TYPE_CHECKING:
-    from cytotable_dagster.core.storage.store_destination import StoreDestination
 
 HIDDEN = ".cytotable"
 _RECORD = "publication.json"
@@ -30,7 +29,7 @@ _RECORD = "publication.json"
 class StoreResults(Results):
     """Results on their way to a store: what is created goes up while it is written, what is taken at the end."""
 
-    def __init__(self, place: "StoreDestination", claim: Claim) -> None:
+    def __init__(self, place: Prefix, claim: Claim) -> None:
         self._place = place
         self._claim = claim
         self._hidden = hidden(claim.name)
@@ -64,18 +63,14 @@ class StoreResults(Results):
             self._publish(names[0], only_if_new)
             return
         copies = {name: f"{self._hidden}/before/{number}" for number, name in enumerate(before)}
-        for name, copy in copies.items():
-            place.copy(name, copy)
+        _each(copies, lambda name: place.copy(name, copies[name]))
         self._claim.check()
         place.write(f"{self._hidden}/{_RECORD}", json.dumps({"new": names, "before": copies}).encode())
         with _undone(place, self._hidden):
-            for name in names:
-                self._publish(name, only_if_new)
-            for name in set(before) - set(names):
-                place.remove(name)
+            _each(names, lambda name: self._publish(name, only_if_new))
+            _each(set(before) - set(names), place.remove)
         place.remove(f"{self._hidden}/{_RECORD}")
-        for copy in copies.values():
-            place.remove(copy)
+        _each(copies.values(), place.remove)
 
     def abort(self) -> None:
         for upload in self._uploads.values():
@@ -99,30 +94,33 @@ def claimed_name(key: str) -> str:
     return head if rest and head != "before" else ""
 
 
-def undo(place: "StoreDestination", below: str) -> None:
+def undo(place: Prefix, below: str) -> None:
     """Put back what was there before a publication that was not finished, and remove what was kept for that."""
-    found = place.hidden_names(below)
+    found = place.there(below)
     record = f"{below}/{_RECORD}"
     if record in found:
         with place.open(record) as file:
             publication = json.loads(file.read())
         _put_back(place, publication["new"], publication["before"])
         place.remove(record)
-    for name in found:
-        if name.startswith(f"{below}/before/"):
-            place.remove(name)
+    _each([name for name in found if name.startswith(f"{below}/before/")], place.remove)
 
 
-def _put_back(place: "StoreDestination", new: Sequence[str], before: Mapping[str, str]) -> None:
-    for name in new:
-        if name not in before:
-            place.remove(name)
-    for name, copy in before.items():
-        place.copy(copy, name)
+def _put_back(place: Prefix, new: Sequence[str], before: Mapping[str, str]) -> None:
+    _each([name for name in new if name not in before], place.remove)
+    _each(before, lambda name: place.copy(before[name], name))
+
+
+def _each(names: Iterable[str], act: Callable[[str], None]) -> None:
+    """Do something with each of some names, several at once, as each waits for an answer of the store."""
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
+        # Where one is refused, those that were not begun are not.
+        for _ in threads.map(act, names):
+            pass
 
 
 @contextmanager
-def _undone(place: "StoreDestination", below: str) -> Iterator[None]:
+def _undone(place: Prefix, below: str) -> Iterator[None]:
     """Where an object is refused, all others leave."""
     try:
         yield

@@ -1,22 +1,15 @@
-"""An object of a store that is written as a file: it goes up in parts while it grows, and appears when it is whole.
-
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html; only what other stores understand too: MD5 sums
-go with the parts, no checksums of later years.
-"""
+"""An object of a store that is written as a file: it goes up in parts while it grows, and appears when it is whole."""
 
 import hashlib
 import io
-from base64 import b64encode
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, UploadError
-from cytotable_dagster.core.storage.client import call
-from cytotable_dagster.core.storage.store_errors import errors_of, senseless
+from cytotable_dagster.core.errors import CytoTableError, UploadError
+from cytotable_dagster.core.storage.objects import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,11 +23,6 @@ _MOST_PARTS = 10_000
 # Parts that go up at once, for all files of a destination: with a part that is being filled for each file, what an
 # upload takes of memory.
 IN_FLIGHT = 4
-# Seconds for an answer, which S3 takes its time for where it puts thousands of parts together; and bytes in a second,
-# of each part that goes up.
-_SECONDS, _LEAST_RATE = 300.0, 10_000
-# Pages of uploads that were begun and not ended.
-_MOST_PAGES = 1000
 
 
 def part_bytes(number: int) -> int:
@@ -43,33 +31,29 @@ def part_bytes(number: int) -> int:
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """A bucket that is written to: boto3's client, what it is to add to each new object, and the threads for parts."""
+class Sender:
+    """What sends the parts of all files of a destination: a client, and its threads."""
 
-    name: str
-    client: Any
-    extra: "Mapping[str, Any]"
+    client: Client
     pool: Executor
     room: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(IN_FLIGHT))
 
 
 class Upload(io.RawIOBase):
-    """A file that is only written to. An upload of this key that a killed process left is gone on with: what would be
-    sent is compared by number, size and MD5 with the parts that are there, and those that are equal are not sent.
+    """A file that is only written to. An upload of this object that a killed process left is gone on with: what would
+    be sent is compared by number, size and MD5 with the parts that are there, and those that are equal are not sent.
 
     Closing it waits until everything is in the store; `publish` then makes the object of it, `abort` forgets it.
     """
 
-    def __init__(self, bucket: Bucket, key: str) -> None:
-        self._bucket = bucket
-        self._key = key
-        self._address = f"s3://{bucket.name}/{key}"
+    def __init__(self, sender: Sender, uri: str) -> None:
+        self._sender = sender
+        self._uri = uri
         self._at = 0
         # A file, for what is sent of one in a call is a block of it, which the time for a call to send is for.
         self._filling = io.BytesIO()
-        self._id: str | None = None
-        self._etag = ""
-        self._there: dict[int, tuple[int, str]] = {}
+        self._mark: str | None = None
+        self._there: Mapping[int, tuple[int, str]] = {}
         self._parts: list[Future[str]] = []
 
     def writable(self) -> bool:
@@ -116,29 +100,12 @@ class Upload(io.RawIOBase):
             DestinationExistsError: it is there.
         """
         self.close()
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if_new else {}
-        with self._unless_there():
-            if self._id is None:
-                body = self._filling
-                base64, self._etag = _md5(body.getbuffer())
-                self._call("put_object", body, ContentMD5=base64, **condition, **self._bucket.extra)
-                return
-            parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self._parts, 1)]
-            digests = b"".join(bytes.fromhex(part.result().strip('"').zfill(32)[:32]) for part in self._parts)
-            self._etag = f"{_md5(digests)[1]}-{len(parts)}"
-            done: dict[str, Any] = {"UploadId": self._id, "MultipartUpload": {"Parts": parts}, **condition}
-            self._call("complete_multipart_upload", **done)
-            self._id = None
-
-    @contextmanager
-    def _unless_there(self) -> "Iterator[None]":
-        """A condition that does not hold is an error; but a request that was repeated, as its first answer was lost,
-        finds what it made itself."""
-        try:
-            yield
-        except DestinationExistsError:
-            if str(self._call("head_object").get("ETag")).strip('"') != self._etag:
-                raise
+        client = self._sender.client
+        if self._mark is None:
+            client.put(self._uri, self._filling, only_if="" if only_if_new else None)
+            return
+        client.complete(self._uri, self._mark, [part.result() for part in self._parts], only_if_new=only_if_new)
+        self._mark = None
 
     def abort(self) -> None:
         """Forget what was written, in the store too where it can be reached."""
@@ -147,9 +114,9 @@ class Upload(io.RawIOBase):
         # A part that arrived afterwards would stay, and cost.
         wait(self._parts)
         super().close()
-        if self._id is not None:
-            with suppress(CytoTableError), errors_of(self._address, writing=True):
-                self._call("abort_multipart_upload", UploadId=self._id)
+        if self._mark is not None:
+            with suppress(CytoTableError):
+                self._sender.client.abandon(self._uri, self._mark)
 
     def __del__(self) -> None:
         """Nothing: one that is neither published nor aborted is that of a process that ends."""
@@ -157,74 +124,35 @@ class Upload(io.RawIOBase):
     def _send(self) -> None:
         number, body = len(self._parts) + 1, self._filling
         if number > _MOST_PARTS:
-            raise UploadError(f"{self._address}: larger than an object may be, {self._at:,} bytes; use a dataset")
-        if self._id is None:
-            with errors_of(self._address, writing=True):
-                self._id = self._begun() or self._said(
-                    self._call("create_multipart_upload", **self._bucket.extra), "UploadId"
-                )
+            raise UploadError(f"{self._uri}: larger than an object may be, {self._at:,} bytes; use a dataset")
+        if self._mark is None:
+            self._mark = self._begun() or self._sender.client.begin(self._uri)
         for part in self._parts:
             if part.done():
                 part.result()
         self._filling = io.BytesIO()
-        self._bucket.room.acquire()
-        self._parts.append(self._bucket.pool.submit(self._send_part, number, body))
+        self._sender.room.acquire()
+        self._parts.append(self._sender.pool.submit(self._send_part, self._mark, number, body))
 
-    def _send_part(self, number: int, body: io.BytesIO) -> str:
+    def _send_part(self, mark: str, number: int, body: io.BytesIO) -> str:
         with self._leaving_room():
-            base64, hexadecimal = _md5(body.getbuffer())
-            if self._there.get(number) == (body.tell(), hexadecimal):
-                return f'"{hexadecimal}"'
-            sent = self._call("upload_part", body, UploadId=self._id, PartNumber=number, ContentMD5=base64)
-            return self._said(sent, "ETag")
+            size, there = self._there.get(number, (None, ""))
+            content = body.getbuffer()
+            if size == content.nbytes and hashlib.md5(content, usedforsecurity=False).hexdigest() == there:
+                return there
+            return self._sender.client.send(self._uri, mark, number, body)
 
     @contextmanager
     def _leaving_room(self) -> "Iterator[None]":
         try:
             yield
         finally:
-            self._bucket.room.release()
+            self._sender.room.release()
 
     def _begun(self) -> str | None:
-        """The latest upload of this key that was begun and not ended, if any; its parts are kept in mind.
-
-        Whoever may write may still not be allowed to list, and some stores cannot: then it begins anew.
-        """
-        from botocore.exceptions import ClientError
-
-        client, place = self._bucket.client, {"Bucket": self._bucket.name}
-        with suppress(ClientError):
-            pages = client.get_paginator("list_multipart_uploads").paginate(**place, Prefix=self._key)
-            begun = [
-                entry
-                for page in islice(pages, _MOST_PAGES)
-                for entry in page.get("Uploads", [])
-                if entry["Key"] == self._key
-            ]
-            if begun:
-                latest = str(max(begun, key=lambda entry: entry["Initiated"])["UploadId"])
-                parts = client.get_paginator("list_parts").paginate(**place, Key=self._key, UploadId=latest)
-                for entry in (entry for page in parts for entry in page.get("Parts", [])):
-                    self._there[entry["PartNumber"]] = (entry["Size"], entry["ETag"].strip('"'))
-                return latest
-        return None
-
-    def _said(self, answer: Any, what: str) -> str:
-        if not answer.get(what):
-            raise senseless(self._address, f"it has no {what}", writing=True)
-        return str(answer[what])
-
-    def _call(self, operation: str, body: io.BytesIO | None = None, **arguments: Any) -> Any:
-        seconds = _SECONDS
-        if body is not None:
-            seconds += body.tell() / _LEAST_RATE
-            body.seek(0)
-            arguments["Body"] = body
-        arguments |= {"Bucket": self._bucket.name, "Key": self._key}
-        return call(self._bucket.client, operation, self._address, writing=True, seconds=seconds, **arguments)
-
-
-def _md5(content: "ReadableBuffer") -> tuple[str, str]:
-    """In base64, as the header wants it, and in hexadecimal, as the ETag of a part is."""
-    digest = hashlib.md5(content, usedforsecurity=False)
-    return b64encode(digest.digest()).decode(), digest.hexdigest()
+        """The mark of an upload that was begun and not ended, if any; its parts are kept in mind."""
+        begun = self._sender.client.begun(self._uri)
+        if begun is None:
+            return None
+        self._there = begun.parts
+        return begun.mark

@@ -1,8 +1,10 @@
 """Files that appear under their final name only when they are whole."""
 
+import functools
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
@@ -56,6 +58,18 @@ def whole_file(path: Path, place: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_file_by_way_of(folder: Path, path: Path) -> Iterator[Path]:
+    """The same by way of a folder that is somebody's already (see `leftovers.owned_folder`), of the same file system,
+    to one that is there: a tenth of the cost, for thousands of files."""
+    temporary = folder / secrets.token_hex(8)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def scratch_folder(beside: Path) -> Iterator[Path]:
     """A folder for intermediate files on the file system of `beside`, so that a rename ends the work; removed after.
 
@@ -81,11 +95,6 @@ def needed_folder(path: Path) -> Iterator[None]:
                 empty.rmdir()
 
 
-def memory_mapping() -> bool:
-    """Whether our own files are read through a memory map; `CYTOTABLE_ARROW_USE_MEMORY_MAPPING=0` says no."""
-    return os.environ.get("CYTOTABLE_ARROW_USE_MEMORY_MAPPING", "1") != "0"
-
-
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder; what goes meanwhile has none."""
     found = (
@@ -104,8 +113,14 @@ def as_json(record: object) -> str:
 
 
 def _plain(value: object) -> object:
-    # Twenty times as fast as dataclasses.asdict, which copies every text of thousands of columns.
-    if is_dataclass(value):
-        pairs = ((field, getattr(value, field.name)) for field in fields(value))
-        return {field.name: own for field, own in pairs if own is not None or not field.metadata.get("where_given")}
-    return str(value)
+    # A plan has thousands of columns, whose texts dataclasses.asdict would copy one by one.
+    if not is_dataclass(value) or isinstance(value, type):
+        return str(value)
+    pairs = [(name, getattr(value, name), given) for name, given in _fields(value.__class__)]
+    return {name: own for name, own, given in pairs if own is not None or not given}
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[tuple[str, bool], ...]:
+    """Names of a dataclass's fields, and whether they are no part of its JSON where they are None."""
+    return tuple((field.name, bool(field.metadata.get("where_given"))) for field in fields(kind))

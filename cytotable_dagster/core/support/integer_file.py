@@ -4,17 +4,17 @@ NumPy's own files have a header that it parses with `ast`, which fails in Python
 (https://github.com/python/cpython/issues/106905).
 """
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.support.files import memory_mapping
+from cytotable_dagster.core.environment import memory_mapping
+from cytotable_dagster.core.support.file_values import FILE_VALUES
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Arrays of so many bytes are kept in memory: opening one takes longer than reading it.
-_SMALL = 1 << 20
+# So many arrays of so many bytes are kept in memory: opening one takes longer than reading it.
+_KEPT, _SMALL = 32, 1 << 20
 
 
 def save_integers(path: Path, values: "np.ndarray") -> None:
@@ -28,14 +28,12 @@ def load_integers(path: Path) -> "np.ndarray":
     """What `save_integers` wrote, not to be written to."""
     import numpy as np
 
-    status = path.stat()
-    if status.st_size <= _SMALL:
-        return _small(path, status.st_mtime_ns)
+    if path.stat().st_size <= _SMALL:
+        return FILE_VALUES.get(path, _small, _KEPT)
     return np.memmap(path, np.int64, "r") if memory_mapping() else np.fromfile(path, np.int64)
 
 
-@lru_cache(maxsize=32)
-def _small(path: Path, changed: int) -> "np.ndarray":
+def _small(path: Path) -> "np.ndarray":
     import numpy as np
 
     found = np.fromfile(path, np.int64)

@@ -1,8 +1,10 @@
-"""Locks of the operating system, which die with the process that holds them; a lock file goes when it is released.
+"""Locks of the operating system (`flock`), which die with the process that holds them; whoever locks does it here.
 
-Where the file system has no locks there are none: then who wants one has it.
+The file of a place that is written to goes when its lock is released, and where the file system has no locks there are
+none: then who wants one has it. The file of a `Lock` stays.
 """
 
+import fcntl
 import os
 import platform
 import time
@@ -69,12 +71,78 @@ def in_use(what: str, who: str) -> str:
 
 def try_lock(descriptor: int, *, if_unknown: bool = False) -> bool:
     """Lock an open file, if nobody has; whether it is ours then: `if_unknown` where the file system has no locks."""
-    from filelock import lock_descriptor
-
     try:
-        return lock_descriptor(descriptor, blocking=False)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError:
         return if_unknown
+    return True
+
+
+def lock_with_others(descriptor: int) -> None:
+    """Lock an open file together with others who do so; waits for whoever has it alone. It ends with the descriptor.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+class Lock:
+    """The lock of a file, which is made where there is none and stays: one thread of one process holds it at a time.
+
+    Raises:
+        OSError: the file cannot be made, or the file system has no locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, wait: float | None = None) -> None:
+        """Wait for the lock; None is for as long as it takes.
+
+        Raises:
+            TimeoutError: somebody else had it for so many seconds.
+        """
+        descriptor = os.open(self._path, OPEN | os.O_CREAT, 0o666)
+        try:
+            _wait(descriptor, wait)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go; nothing where it is not held."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            # A process that was forked meanwhile has the descriptor, too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def __enter__(self) -> "Lock":
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _wait(descriptor: int, wait: float | None) -> None:
+    """Wait for the lock of an open file."""
+    if wait is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + wait
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"another process holds a lock for more than {wait:g} s")
+        time.sleep(_POLL)
 
 
 def is_at(descriptor: int, path: Path) -> bool:

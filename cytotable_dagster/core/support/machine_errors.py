@@ -49,7 +49,9 @@ def as_ours(error: Exception) -> CytoTableError | None:
         return OutOfMemoryError(f"too little memory ({str(error) or 'none is left'}); {_MORE_MEMORY}")
     if not isinstance(error, OSError):
         return None
-    where = f"{error.filename}: " if error.filename else ""
+    # Of two, what is moved is a temporary of ours, and what is in the way is where it was to go.
+    place = error.filename if error.errno == errno.ENOENT else error.filename2 or error.filename
+    where = f"{place}: " if place else ""
     what = error.strerror or str(error) or type(error).__name__
     if error.errno in _FULL:
         return DiskFullError(f"{where}the disk is full ({what}); {_MORE_ROOM}")

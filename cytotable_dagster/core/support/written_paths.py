@@ -1,9 +1,9 @@
 """Paths and addresses as people write them: `~` and `$NAME` are what they are in a shell."""
 
-import os
 import re
 from pathlib import Path
 
+from cytotable_dagster.core.environment import variable
 from cytotable_dagster.core.errors import OptionError
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
@@ -24,7 +24,7 @@ def expanded(path: str | Path, *, to_read: bool = False) -> str:
     home, slash, rest = text.partition("/") if text.startswith("~") else ("", "", text)
     if not home and not _VARIABLE.search(text):
         return text
-    known = all((found[1] or found[2]) in os.environ for found in _VARIABLE.finditer(text))
+    known = all(variable(found[1] or found[2]) is not None for found in _VARIABLE.finditer(text))
     if (to_read or not known) and not _ADDRESS.match(text) and _is_there(text):
         return f"./{text}" if home else text
     try:
@@ -43,6 +43,7 @@ def _is_there(text: str) -> bool:
 
 def _value(found: re.Match[str], text: str) -> str:
     name = found[1] or found[2]
-    if name not in os.environ:
+    value = variable(name)
+    if value is None:
         raise OptionError(f"{text}: {name} is not set in the environment; set it, or write the path without it")
-    return os.environ[name]
+    return value

@@ -4,18 +4,19 @@ The plate-wide step makes the chunks that are missing itself, so that one run ta
 chunk assets stand for the same files and make single ones again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from cytotable_dagster.core.lake.chunks import (
     forget_compartment,
     forget_old_compartments,
-    kept_plan,
     missing_chunks,
 )
+from cytotable_dagster.core.lake.columns import update_columns
 from cytotable_dagster.core.lake.folder import PlateFolder
-from cytotable_dagster.core.lake.results import result_facts, result_version, whole_compartment
+from cytotable_dagster.core.lake.plans import kept_plan
+from cytotable_dagster.core.lake.results import result_version, whole_compartment
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.defs.assets.chunk_events import (
     make_and_record,
@@ -24,35 +25,39 @@ from cytotable_dagster.defs.assets.chunk_events import (
     record_unrecorded,
 )
 from cytotable_dagster.defs.assets.common import (
+    CHUNK_GROUP,
     CODE_VERSION,
     COMPARTMENTS,
     CONVERT_POOL,
-    OWNERS,
     PLATE_SQLITE,
+    SINGLE_CELLS,
+    TABLE_GROUP,
     chunk_asset_key,
     compartment_key,
 )
 from cytotable_dagster.defs.assets.faults import step
+from cytotable_dagster.defs.assets.images import place_of
+from cytotable_dagster.defs.cluster import ParslCluster
 from cytotable_dagster.defs.metadata import absent_metadata, compartment_metadata
 from cytotable_dagster.defs.partitions import CHUNK, PLATE, name_of, plate_chunk_partitions, plates
-from cytotable_dagster.defs.resources import Lake, ParslCluster, PlateSource
+from cytotable_dagster.defs.plate_pages import table_pictures
+from cytotable_dagster.defs.resources import Lake, PlateSource
 
 
-def chunk_assets(chunks: int) -> dg.AssetsDefinition:
+def chunk_assets(chunks: int, compartments: Sequence[str] = COMPARTMENTS) -> dg.AssetsDefinition:
     specs = [
         dg.AssetSpec(
             chunk_asset_key(compartment),
             deps=[PLATE_SQLITE],
-            description=f"A contiguous share of the plate's images, their rows of the {compartment} table as Parquet. "
-            "Made by the plate's run; materialize single chunks here to make them again.",
-            group_name="chunks",
-            kinds={"parquet", "parsl"},
-            owners=OWNERS,
+            description=f"{compartment} in parts: the rows of a share of the plate's images, as Parquet. Made by the "
+            "plate's run; materialize single chunks here to make them again.",
+            group_name=CHUNK_GROUP,
+            kinds={"parquet"},
             code_version=CODE_VERSION,
             # Each chunk's event is logged as the chunk ends, with its own facts.
             skippable=True,
         )
-        for compartment in COMPARTMENTS
+        for compartment in compartments
     ]
 
     @dg.multi_asset(
@@ -66,7 +71,7 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
     def compartment_chunks(
         context: dg.AssetExecutionContext, plate_files: PlateSource, lake: Lake, parsl_cluster: ParslCluster
     ) -> Iterator[dg.MaterializeResult]:
-        selected = [c for c in COMPARTMENTS if chunk_asset_key(c) in context.selected_asset_keys]
+        selected = [c for c in compartments if chunk_asset_key(c) in context.selected_asset_keys]
         for plate, numbers in _by_plate(context.partition_keys).items():
             folder = lake.of(plate)
             with step(context), folder.locked():
@@ -82,20 +87,19 @@ def chunk_assets(chunks: int) -> dg.AssetsDefinition:
     return compartment_chunks
 
 
-def compartment_assets(chunks: int) -> dg.AssetsDefinition:
+def compartment_assets(chunks: int, named: Sequence[str] = COMPARTMENTS) -> dg.AssetsDefinition:
     specs = [
         dg.AssetSpec(
             compartment_key(compartment),
             deps=[PLATE_SQLITE, chunk_asset_key(compartment)],
             description=f"{compartment}.parquet: all rows of the plate's {compartment} table, in the order of their "
             "keys. Chunks that are missing are made first. Fails where rows are lost.",
-            group_name="parquet",
-            kinds={"parquet"},
-            owners=OWNERS,
+            group_name=TABLE_GROUP,
+            kinds={"parquet", "table"},
             code_version=CODE_VERSION,
             skippable=True,
         )
-        for compartment in COMPARTMENTS
+        for compartment in named
     ]
 
     @dg.multi_asset(
@@ -112,13 +116,15 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
         folder = lake.of(plate)
         with step(context), folder.locked():
             plan = kept_plan(plate, folder, lake.options(chunks))
-            selected = [c for c in COMPARTMENTS if compartment_key(c) in context.selected_asset_keys]
-            # Tables that only a preset of the user's own names have files and events, but no asset of ours.
-            others = [c for c in plan.compartments if c not in COMPARTMENTS]
+            selected = [c for c in named if compartment_key(c) in context.selected_asset_keys]
+            # Tables of a preset that was not known while definitions were built have files and events, but no asset.
+            others = [c for c in plan.compartments if c not in named]
             missing = {c: missing_chunks(plan, folder, c) for c in (*selected, *others) if c in plan.compartments}
-            make_and_record(context, plan, folder, missing, plate_files, parsl_cluster)
+            # Where the run comes to the joined table, its rows are made by the same reading.
+            joined = context.job_def.has_node_named(SINGLE_CELLS.to_python_identifier())
+            recorded = make_and_record(context, plan, folder, missing, plate_files, parsl_cluster, joined=joined)
             for compartment in others:
-                made = _whole(context, plan, folder, compartment)
+                made = _whole(context, plan, folder, compartment, recorded[compartment])
                 context.log_event(
                     dg.AssetMaterialization(
                         made.asset_key or compartment, partition=context.partition_key, metadata=made.metadata
@@ -126,22 +132,24 @@ def compartment_assets(chunks: int) -> dg.AssetsDefinition:
                 )
             for compartment in selected:
                 if compartment in plan.compartments:
-                    yield _whole(context, plan, folder, compartment)
+                    yield _whole(context, plan, folder, compartment, recorded[compartment])
                 else:
                     yield _absent(context, plan, folder, compartment)
             forget_old_compartments(plan, folder)
+            update_columns(plan, folder, place_of(folder), (*selected, *others))
 
     return compartments
 
 
 def _whole(
-    context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str
+    context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str, recorded: Mapping[int, str]
 ) -> dg.MaterializeResult:
-    record_unrecorded(context, plan, folder, compartment)
-    facts = whole_compartment(plan, folder, compartment) or result_facts(folder, compartment)
+    record_unrecorded(context, plan, folder, compartment, recorded)
+    facts = whole_compartment(plan, folder, compartment)
+    pictures, wells = table_pictures(context.instance, plan, folder, place_of(folder), compartment)
     return dg.MaterializeResult(
         asset_key=compartment_key(compartment),
-        metadata=compartment_metadata(plan, folder, compartment, facts),
+        metadata=compartment_metadata(plan, folder, compartment, facts, pictures, wells),
         data_version=dg.DataVersion(result_version(plan, folder, compartment)),
         tags=newest_chunk_tags(context, compartment),
     )

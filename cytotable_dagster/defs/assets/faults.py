@@ -19,8 +19,10 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.shown import one_line
 from cytotable_dagster.core.support.machine_errors import as_ours, errors_of_machine
+from cytotable_dagster.defs.assets.unchecked import unchecked_if_failed
 from cytotable_dagster.defs.presence import at_work
 from cytotable_dagster.defs.run_log import in_run_log
+from cytotable_dagster.defs.words import in_dagster
 
 # A fault that passes is given a minute and a half; a chunk that failed is made again alone, as the others are there.
 # No RetryPolicy, which starts a step that was cancelled once more.
@@ -31,6 +33,8 @@ _PASSING = (
     *(DownloadError, UploadError, SourceChangedError, WorkerLostError),
     *(DestinationInUseError, DiskFullError, FileSystemError, OutOfMemoryError),
 )
+# Partitions of one run whose pages have the reason that it failed for.
+_PARTITIONS = 100
 # What to do about it here, where the converter does not know where here is.
 _ADVICE = {PlanError: "materialize plate_sqlite first", WorkerLostError: "CYTOTABLE_WORKERS says how many there are"}
 
@@ -38,13 +42,14 @@ _ADVICE = {PlanError: "materialize plate_sqlite first", WorkerLostError: "CYTOTA
 @contextmanager
 def step(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[None]:
     """A step's work: this process is recorded with its run, remarks go into the run's log, and our errors are failures
-    of one line, those that may pass a wish to try again."""
-    try:
-        with at_work(context.instance, context.run.run_id), in_run_log(context.log), errors_of_machine():
-            yield
-    except CytoTableError as error:
-        # Its line says all that there is to know; below it Dagster would show the stacks of both.
-        raise ended_by(context, error) from None
+    of one line, those that may pass a wish to try again. One that fails tells of the checks that cannot be made."""
+    with unchecked_if_failed(context):
+        try:
+            with at_work(context.instance, context.run.run_id), in_run_log(context.log), errors_of_machine():
+                yield
+        except CytoTableError as error:
+            # Its line says all that there is to know; below it Dagster would show the stacks of both.
+            raise ended_by(context, error) from None
 
 
 def retries_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> int:
@@ -59,15 +64,31 @@ def ended_by(
     found = failure(error, retries_of(context), where)
     if isinstance(found, dg.RetryRequested):
         context.log.warning(f"{where}{told(error)}; tried again in {found.seconds_to_wait} s")
+    elif isinstance(context, dg.AssetExecutionContext):
+        _observe(context, found)
     return found
+
+
+def _observe(context: dg.AssetExecutionContext, found: dg.Failure) -> None:
+    """Put the reason of a failure among the events of each partition that failed, where Dagster itself names a run."""
+    whole = context.has_partition_key or context.has_partition_key_range
+    keys = context.partition_keys[:_PARTITIONS] if whole else [None]
+    for asset in context.selected_asset_keys:
+        for key in keys:
+            context.log_event(
+                dg.AssetObservation(
+                    asset, partition=key, description="failed", metadata={"why it failed": found.description or ""}
+                )
+            )
 
 
 def failure(error: Exception, retries: int, where: str = "") -> dg.Failure | dg.RetryRequested:
     """An error as its one line, or as a wish to try again where that may help."""
     if passes(error) and retries < _TRIES_AGAIN:
         return dg.RetryRequested(max_retries=_TRIES_AGAIN, seconds_to_wait=_FIRST_WAIT * 2**retries)
-    again = "it was tried again, in vain" if passes(error) else "trying again does not help until this is mended"
-    return dg.Failure(description=where + told(error), metadata={"again": again}, allow_retries=False)
+    tried = f"tried {retries + 1} times; " if retries else ""
+    then = f"{tried}once this is mended, materialize it again: what was made already is kept"
+    return dg.Failure(description=where + told(error), metadata={"then": then}, allow_retries=False)
 
 
 def passes(error: Exception) -> bool:
@@ -79,4 +100,4 @@ def told(error: Exception) -> str:
     """An error as one line."""
     error = as_ours(error) or error
     advice = next((advice for kind, advice in _ADVICE.items() if isinstance(error, kind)), "")
-    return one_line(f"{error}; {advice}" if advice else str(error))
+    return in_dagster(one_line(f"{error}; {advice}" if advice else str(error)))

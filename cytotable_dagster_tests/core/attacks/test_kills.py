@@ -8,7 +8,7 @@ import pytest
 
 from attacks import kills
 from attacks.outcome import DIFFERENT, HALF, LEFT, RIGHT
-from cytotable_dagster.core.storage.destination import LocalDestination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster.core.support import leftovers
 
 _FAST = ("folder over", "parts over")

@@ -26,10 +26,10 @@ def two(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"chunk_size": -5}, OptionError, "chunk_size -5"),
-        ({"chunk_size": 0}, OptionError, "chunk_size 0"),
-        ({"chunk_size": 2.5}, OptionError, "chunk_size 2.5"),
-        ({"chunk_size": "many"}, OptionError, "chunk_size many"),
+        ({"chunk_size": -5}, OptionError, "chunk_size=-5"),
+        ({"chunk_size": 0}, OptionError, "chunk_size=0"),
+        ({"chunk_size": 2.5}, OptionError, "chunk_size=2.5"),
+        ({"chunk_size": "many"}, OptionError, "chunk_size='many'"),
         ({"schema": "nonsense"}, OptionError, "schema 'nonsense' is not known; there are: union, intersection"),
         ({"names": "ours"}, OptionError, "names 'ours'"),
         ({"unmatched": None}, OptionError, "unmatched None"),
@@ -46,13 +46,20 @@ def two(tmp_path: Path) -> list[Path]:
         ({"join": "no"}, OptionError, "join 'no'"),
         ({"data_type_cast_map": ["float"]}, OptionError, "data_type_cast_map ['float']"),
         ({"data_type_cast_map": {"float": "heavy"}}, OptionError, "'heavy'"),
-        ({"progress": True}, OptionError, "progress True"),
+        ({"progress": True}, OptionError, "progress=True"),
         ({"source_datatype": "tsv"}, OptionError, "source_datatype 'tsv'"),
         ({"preset": "cellprofiler"}, PresetError, "'cellprofiler'"),
         ({"preset": 5}, PresetError, "preset 5"),
         ({"preset": Path("nowhere.toml")}, PresetError, "nowhere.toml"),
         ({"preset": JUMP, "source_datatype": "npz"}, PresetError, "is for sqlite files, not for npz"),
         ({"preset": "in-carta", "source_datatype": "sqlite"}, PresetError, "is for csv files, not for sqlite"),
+        ({"progress": dict}, OptionError, "progress=<class 'dict'>"),
+        ({"delimiter": 9}, OptionError, "delimiter=9 is no text"),
+        ({"decimal": ["."]}, OptionError, "decimal=['.'] is no text"),
+        ({"plate_pattern": 5}, OptionError, "plate_pattern=5 is no text"),
+        ({"site_pattern": Path("{site}")}, OptionError, "site_pattern=PosixPath('{site}') is no text"),
+        ({"dest_cloud": "profile"}, OptionError, "dest_cloud='profile': give a dictionary"),
+        ({"dest_cloud": {1: 2}}, OptionError, "dest_cloud={1: 2}: give a dictionary"),
         ({"no_such_option": 1}, TypeError, "'no_such_option'"),
     ],
 )
@@ -117,14 +124,17 @@ def test_a_preset_is_given_by_name_by_its_path_or_as_it_is(two, tmp_path, door):
 
 
 def test_both_doors_take_the_same_options():
-    of_files = {"dest_datatype", "dest_path", "concat", "joins", "sort_output", "overwrite"}
-    of_cytotable = {"page_keys", "infer_common_schema"}
+    of_files = {"dest_datatype", "dest_backend", "dest_path", "concat", "joins", "sort_output", "overwrite"}
+    of_cytotable = {
+        *("page_keys", "infer_common_schema", "bbox_column_map", "include_source_images", "image_crop_workers"),
+    }
     of_images = {
         *("provenance", "image_dir", "mask_dir", "outline_dir", "segmentation_file_regex", "path_rules", "load_data"),
         "verify",
     }
+    of_what_is_about = {"column_map"}
     doors = [inspect.signature(door).parameters for door in (convert, datasets.add)]
-    assert set(doors[0]) - of_files - of_images - of_cytotable == set(doors[1]) - {"dataset_path"}
+    assert set(doors[0]) - of_files - of_images - of_cytotable - of_what_is_about == set(doors[1]) - {"dataset_path"}
     differing = {
         name for name, option in doors[1].items() if name in doors[0] and option.default != doors[0][name].default
     }
@@ -145,3 +155,18 @@ def test_the_result_is_of_one_kind_however_many_plates_there_are(two, tmp_path, 
             _ = result.source
     else:
         assert result.source.plate == "A"
+
+
+@DOORS
+@pytest.mark.parametrize("place", [5, None, b"x", "", "a\0b", ["results"], object])
+def test_a_place_that_is_no_address_is_refused_and_nothing_is_called_so(
+    door: Callable[..., Any], place: Any, two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = names_in(tmp_path)
+    for argument, addresses in (("dest", (two[0], place)), ("source", (place, tmp_path / "made"))):
+        if (argument, place) != ("source", ["results"]):
+            with pytest.raises(OptionError, match=rf"{argument}_path|dataset_path") as told:
+                door(*addresses)
+            assert "is no address" in str(told.value) and "\n" not in str(told.value)
+    assert names_in(tmp_path) == before

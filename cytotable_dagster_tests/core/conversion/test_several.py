@@ -26,9 +26,12 @@ from cytotable_dagster.core.errors import (
     StrictError,
 )
 from cytotable_dagster.core.parquet.writing import read_facts
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.reports.results import PlatesReport
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import DIALECTS, EXPORT, JUMP, OBJECTS, plate, sites, table_name, write_sqlite
+from cytotable_dagster_tests.digests import digest
 
 TABLES = ("Image", *OBJECTS)
 
@@ -49,12 +52,12 @@ def _change(path: Path, *statements: str) -> None:
     link.close()
 
 
-def _files(dataset: Path) -> dict[str, tuple[int, int, bytes]]:
+def _files(dataset: Path) -> dict[str, tuple[int, int, str]]:
     """What tells whether a file was touched."""
     found = {}
     for path in sorted(dataset.glob("*/*.parquet")):
         facts = path.stat()
-        found[str(path.relative_to(dataset))] = (facts.st_ino, facts.st_mtime_ns, path.read_bytes())
+        found[str(path.relative_to(dataset))] = (facts.st_ino, facts.st_mtime_ns, digest(path))
     return found
 
 
@@ -91,6 +94,25 @@ def test_a_table_of_several_plates_is_their_tables_one_after_the_other(tmp_path,
         if dialect != EXPORT:
             assert "Metadata_Image_TableNumber" in found.schema.names
         assert found.equals(pa.concat_tables(alone))
+
+
+def test_several_plates_are_printed_as_one_table_with_a_line_for_each(tmp_path):
+    reports = []
+    for number in range(15):
+        tables = plate(JUMP, sites(3, 2))
+        tables["Cells"].rows[0]["Cells_Intensity_Mean"] = f"word {number}"
+        source = write_sqlite(tmp_path / f"BR001170{number:02}.sqlite", tables)
+        reports.append(convert(source, tmp_path / source.stem).report)
+    lines = str(PlatesReport(tuple(reports), (), ())).splitlines()
+    head, *plates, total = lines[:17]
+    assert head.split("  ")[0] == "plate" and [line.split()[0] for line in plates] == [one.plate for one in reports]
+    read = sum(part.rows_read for report in reports for part in report.compartments)
+    assert total.split() == ["total", "30", str(read), str(read), *total.split()[4:6], "15"]
+    assert total.split()[4] == str(15 * sum(match.unmatched.count for match in reports[0].matches[:-1]))
+    assert max(map(len, lines[:17])) <= 80
+    # What all have in common is one line, and what each has alone is told of a few.
+    assert len(lines) == 17 + 12 + 1 and lines[17].startswith("15 plates: Cytoplasm: ")
+    assert lines[-1] == f"and {len({line for one in reports for line in one.remarks}) - 12} more lines in the report"
 
 
 def test_joined_cells_of_several_plates_have_the_rows_of_each(folder, tmp_path):
@@ -422,7 +444,7 @@ def test_a_dataset_in_a_store_is_the_one_in_a_folder(folder, tmp_path, in_store)
     )
     write_sqlite(tmp_path / "C.sqlite", plate(JUMP, sites(1, table=9)))
     found = []
-    for place, options in ((LocalDestination(tmp_path / "set"), {}), (in_store, in_store.cloud)):
+    for place, options in ((LocalDestination(tmp_path / "set"), {}), (in_store, in_store.store.options)):
         address = place.address()
         datasets.add(folder / "A.sqlite", address, dest_cloud=options)
         datasets.add(folder, address, dest_cloud=options)

@@ -11,11 +11,13 @@ import pytest
 
 from cytotable_dagster import convert, datasets
 from cytotable_dagster.cli.main import main
-from cytotable_dagster.core.errors import CytoTableError, OptionError, SourceFormatError
+from cytotable_dagster.core.errors import CytoTableError, OptionError, SourceFormatError, SourceNotFoundError
+from cytotable_dagster.core.inspection import inspect_plates
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.core.sources.csv import test_csv
 from cytotable_dagster_tests.core.sources.npz import test_npz
+from cytotable_dagster_tests.digests import digests
 
 DOORS = pytest.mark.parametrize("door", [convert, datasets.add])
 
@@ -61,10 +63,6 @@ def made(tmp_path: Path) -> Callable[[str, str], Path]:
     return make
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
-
-
 @DOORS
 @BROKEN
 def test_a_plate_that_cannot_be_read_stops_all_or_is_skipped(tmp_path, made, door, kind, broken):
@@ -72,14 +70,16 @@ def test_a_plate_that_cannot_be_read_stops_all_or_is_skipped(tmp_path, made, doo
     broken(sources[1])
     with pytest.raises(CytoTableError, match="B") as caught:
         door(sources, tmp_path / "out")
+    reason, hint, more = str(caught.value).partition('; on_error="skip" goes on with the other plates')
+    assert (bool(hint), more) == (True, "")
     assert not (tmp_path / "out").exists()
     result = door(sources, tmp_path / "out", on_error="skip")
     assert [source.plate for source in result.sources] == ["A", "C"]
-    assert result.report.skipped_plates == (("B", str(caught.value)),)
+    assert result.report.skipped_plates == (("B", reason),)
     assert [report.plate for report in result.report.plates] == ["A", "C"]
-    assert f"plate B was skipped: {caught.value}" in str(result)
+    assert f"plate B was skipped: {reason}" in str(result)
     door([sources[0], sources[2]], tmp_path / "expected")
-    assert _files(tmp_path / "out") == _files(tmp_path / "expected")
+    assert digests(tmp_path / "out", "*.parquet") == digests(tmp_path / "expected", "*.parquet")
 
 
 def test_a_dataset_that_has_the_others_takes_what_is_left(tmp_path, made):
@@ -165,6 +165,18 @@ def test_a_query_is_asked_of_the_plates_that_are_left(tmp_path, made):
     assert pq.read_metadata(result).num_rows == 6
 
 
+def test_nothing_is_said_of_other_plates_where_there_are_none_or_no_choice(tmp_path, made):
+    made("sqlite", "A")
+    made("sqlite", "B").write_bytes(b"")
+    for door in (convert, datasets.add):
+        with pytest.raises(SourceFormatError, match=r"fetch it again$"):
+            door(tmp_path / "plates" / "B.sqlite", tmp_path / "out")
+    (tmp_path / "plates" / "C").mkdir()
+    with pytest.raises(SourceNotFoundError) as caught:
+        inspect_plates(tmp_path / "plates" / "*")
+    assert "on_error" not in str(caught.value)
+
+
 def test_other_words_are_refused(tmp_path, made):
     with pytest.raises(OptionError, match="on_error 'ignore' is not known; there are: stop, skip"):
         convert(made("sqlite", "A"), tmp_path / "out", on_error="ignore")
@@ -177,13 +189,13 @@ def test_the_shell_tells_what_was_skipped_and_ends_with_one(tmp_path, made, caps
     (tmp_path / "plates" / "B.sqlite").write_bytes(b"")
     arguments = [*command, str(tmp_path / "plates"), str(tmp_path / "out"), "--report", str(tmp_path / "report.json")]
     assert main(arguments) == 1
-    assert "B.sqlite" in capsys.readouterr().err
+    assert "B.sqlite: the file is empty (0 bytes); fetch it again; --on-error skip goes on" in capsys.readouterr().err
     assert names_in(tmp_path) == ["plates", "plates/A.sqlite", "plates/B.sqlite"]
     assert main([*arguments, "--on-error", "skip"]) == 1
     printed = capsys.readouterr()
-    assert "1 of 2 plates were skipped: B" in printed.err
+    assert "1 of 2 plates was skipped: B" in printed.err
     assert "plate B was skipped: " in printed.out
     assert json.loads((tmp_path / "report.json").read_text())["skipped_plates"][0][0] == "B"
-    assert len(_files(tmp_path / "out")) == 4
+    assert len(digests(tmp_path / "out", "*.parquet")) == 4
     (tmp_path / "plates" / "B.sqlite").unlink()
     assert main([*arguments, "--on-error", "skip", *(["--overwrite"] if command == ["convert"] else [])]) == 0

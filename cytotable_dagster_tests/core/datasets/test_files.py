@@ -17,7 +17,9 @@ from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.datasets.files import file_name, plate_in
 from cytotable_dagster.core.errors import SchemaError, UnsafeNameError
 from cytotable_dagster.core.model.plate_names import plate_of, safe_name
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
+from cytotable_dagster.core.storage.store_destination import StoreDestination
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
 
@@ -174,7 +176,7 @@ def _content(place: Destination) -> dict[str, bytes]:
 def test_the_layout_of_earlier_versions_is_read_and_given_up_by_what_changes_the_dataset(
     place, plates, tmp_path, change
 ):
-    options = getattr(place, "cloud", {})
+    options = place.store.options if isinstance(place, StoreDestination) else {}
     datasets.add(plates, place.address(), dest_cloud=options, targets=["Cells", "Image"])
     wanted = _content(place)
     _make_old(place)

@@ -22,15 +22,14 @@ from cytotable_dagster.core.execution.runner import runner, thread_config
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites
-
-
-def _content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from cytotable_dagster_tests.digests import digests
 
 
 @pytest.fixture
-def loaded_kernel() -> Iterator[parsl.dataflow.dflow.DataFlowKernel]:
-    kernel = parsl.load(thread_config(1))
+def loaded_kernel(tmp_path: Path) -> Iterator[parsl.dataflow.dflow.DataFlowKernel]:
+    config = thread_config(1)
+    config.run_dir = str(tmp_path / "runinfo")
+    kernel = parsl.load(config)
     yield kernel
     kernel.cleanup()
     parsl.clear()
@@ -41,7 +40,7 @@ def test_every_executor_gives_the_same_bytes(make_plate, tmp_path):
     convert(source, tmp_path / "default", chunk_size=3)
     for threads in (1, 4):
         convert(source, tmp_path / f"{threads}", chunk_size=3, parsl_config=thread_config(threads))
-        assert _content(tmp_path / f"{threads}") == _content(tmp_path / "default")
+        assert digests(tmp_path / f"{threads}") == digests(tmp_path / "default")
 
 
 def test_parsl_is_not_even_imported_where_nobody_asked_for_it(make_plate, tmp_path):
@@ -188,7 +187,7 @@ def test_a_high_throughput_executor_on_this_machine_gives_the_same_bytes_and_end
     assert ran.returncode == 0, ran.stderr
     assert "damaged:" in ran.stdout
     assert "Nuclei" in ran.stdout
-    assert _content(tmp_path / "workers") == _content(tmp_path / "threads")
+    assert digests(tmp_path / "workers") == digests(tmp_path / "threads")
     assert names_in(tmp_path / "cwd") == []
     assert not (tmp_path / "workers-broken").exists()
     assert _processes_that_mention(str(tmp_path)) == []
@@ -201,6 +200,7 @@ class _Unreached(LocalProvider):
         return [True for _ in job_ids]
 
 
+@pytest.mark.slow
 def test_workers_that_parsl_does_not_reach_have_ended_too(tmp_path, monkeypatch):
     # Where Parsl's own programs are.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

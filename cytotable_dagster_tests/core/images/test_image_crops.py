@@ -159,7 +159,8 @@ def test_cells_are_chosen_by_sql_by_limit_and_by_well(tmp_path):
     assert len(crops(path, where="false")) == 0 and table_of(crops(path, where="false")).num_rows == 0
     assert "Cells_AreaShape_Area" in crops(path, columns=["Cells_AreaShape_Area"]).schema.names
     for options, said in (
-        ({"where": "no_such_column > 1"}, "no_such_column"),
+        ({"where": "no_such_column > 1"}, "there is no column no_such_column"),
+        ({"where": "Cells_AreaShape_Aera > 1"}, r"Aera; did you mean Cells_AreaShape_Area\?"),
         ({"where": "1 = 'a'"}, "where="),
         ({"limit": 0}, "limit"),
         ({"channels": ["GFP"]}, "OrigDNA, OrigER"),
@@ -167,11 +168,36 @@ def test_cells_are_chosen_by_sql_by_limit_and_by_well(tmp_path):
         ({"size": 0}, "size"),
         ({"around": "box", "bbox_column_map": {"x_min": "a"}}, "y_max"),
         ({"dtype": "int3"}, "uint8"),
+        ({"size": True}, "size=True"),
+        ({"limit": "3"}, "limit='3'"),
+        ({"where": 5}, "where=5 is no text"),
+        ({"channels": 5}, "channels: 5 is no name"),
+        ({"segmentations": [1]}, "segmentations: 1 is no name"),
+        ({"columns": 5}, "columns: 5 is no name"),
+        ({"rows": 5}, "rows: 5 is no list"),
+        ({"rows": ["1"]}, "is no list of rows"),
+        ({"bbox_column_map": 5}, "bbox_column_map=5"),
+        ({"provenance": 5}, "provenance: 5 is no address"),
+        ({"image_dir": 5}, "image_dir: 5 is no address"),
+        ({"load_data": b"x"}, "load_data: b'x' is no address"),
+        ({"path_rules": 5}, "path_rules 5"),
+        ({"segmentation_file_regex": "x"}, "segmentation_file_regex='x'"),
     ):
         with pytest.raises(OptionError, match=said):
             crops(path, **options)
     with pytest.raises(SourceNotFoundError, match="no such file"):
         crops(tmp_path / "none.parquet")
+    with pytest.raises(OptionError, match="single_cells: 5 is no address"):
+        crops(5)  # type: ignore[arg-type]
+
+
+def test_what_is_listed_may_be_a_generator_a_name_or_of_numpy(tmp_path):
+    write_images(tmp_path / "images")
+    path, area = cells(tmp_path), "Cells_AreaShape_Area"
+    for columns in (area, iter([area])):
+        made = crops(path, rows=iter(np.array([4, 1])), size=np.int64(4), channels=iter(["ER"]), columns=columns)
+        assert made.schema.get_field_index(area) >= 0 and made.cells["row"].to_pylist() == [1, 4]
+        assert pixels_of(table_of(made)).shape == (2, 1, 4, 4)
 
 
 def test_boxes_are_padded_or_resized(tmp_path):
@@ -208,6 +234,20 @@ def test_the_centre_is_the_nucleus_then_the_cells_then_the_boxs_and_nan_is_none(
         row["Cells_Location_Center_X"] = None
     rows = table_of(crops(cells(tmp_path, made), size=8)).to_pylist()
     assert [row["status"] for row in rows] == ["no centre", "ok"] and "NaN" in rows[0]["detail"]
+
+
+def test_a_place_that_lies_in_no_image_is_told_as_it_is(tmp_path):
+    write_images(tmp_path / "images", images=1)
+    made = tables(tmp_path, images=1)
+    for compartment in ("Nuclei", "Cells", "Cytoplasm"):
+        for row in made[compartment].rows:
+            row[f"{compartment}_Location_Center_X"] = 1e18
+            row[f"{compartment}_AreaShape_BoundingBoxMaximum_X"] = -7
+    path = cells(tmp_path, made)
+    for row in table_of(crops(path, size=8)).to_pylist():
+        assert row["status"] == "outside" and "x 1e+18" in row["detail"]
+    for row in table_of(crops(path, size=8, around="box")).to_pylist():
+        assert row["status"] == "no centre" and "its box is unknown, empty" in row["detail"]
 
 
 def test_what_is_wrong_with_images_is_told_of_their_cells_and_the_rest_goes_on(tmp_path):

@@ -1,5 +1,6 @@
 """Where the images of a plate are: every way to find them, and never another plate's."""
 
+import gzip
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.errors import DestinationExistsError, OptionError
+from cytotable_dagster.core.errors import DestinationExistsError, OptionError, SourceFormatError
 from cytotable_dagster.core.images import find_provenance
+from cytotable_dagster.core.images.check import STEP
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.images.painted import image_tables, phenix, sqlite, write_files
-from cytotable_dagster_tests.core.plates import write_sqlite
+from cytotable_dagster_tests.core.plates import JUMP, write_sqlite
+from cytotable_dagster_tests.core.plates import plate as tables_of
 
 RECORDED = "/mnt/local_input/projects/batch1/images/{plate}/Images"
 
@@ -65,6 +68,18 @@ def test_a_path_rule_ends_at_a_folder_and_does_not_lead_out_of_its_target(tmp_pa
     source = sqlite(tmp_path, recorded="/mnt/images/../../secret")
     rows = rows_of(source, tmp_path, path_rules=[{"from": "/mnt/images", "to": str(tmp_path)}])
     assert statuses(rows) == {("unmapped", None)} and "leads out" in rows[0]["detail"]
+
+
+@pytest.mark.parametrize(("recorded", "file"), [("../secret", None), (".", "../secret"), ("a/../../secret", None)])
+def test_a_relative_path_does_not_lead_out_of_the_plates_folder(tmp_path, recorded, file):
+    write_files(tmp_path / "secret")
+    (tmp_path / "here").mkdir()
+    name = (lambda image, channel: f"{file}/{phenix(image, channel)}") if file else phenix
+    source = sqlite(tmp_path / "here", recorded=recorded, file=name)
+    assert statuses(rows_of(source, tmp_path)) == {("unmapped", None)}
+    # Nor does a folder that was named instead, of which only the files' names count.
+    rows = rows_of(source, tmp_path, image_dir=tmp_path / "here")
+    assert {row["status"] for row in rows} == {"unmapped"}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +163,44 @@ def test_one_file_is_not_that_of_two_plates(tmp_path):
     assert {(row["Metadata_Plate"], row["status"]) for row in rows} == {("P1", "verified"), ("P2", "verified")}
 
 
+def test_neither_a_rule_nor_load_data_gives_one_file_to_two_plates(tmp_path):
+    for plate in ("P1", "P2"):
+        write_files(tmp_path / "images" / plate, plate)
+        sqlite(tmp_path, plate)
+    sources = [tmp_path / "P1.sqlite", tmp_path / "P2.sqlite"]
+    images, start = tmp_path / "images", "/mnt/local_input/projects/<batch>/images/<name>/Images"
+    rows = rows_of(sources, tmp_path, path_rules=[{"from": start, "to": f"{images}/P2"}])
+    assert {row["status"] for row in rows} == {"ambiguous"} and "<plate>" in rows[0]["detail"]
+    rows = rows_of(sources, tmp_path, path_rules=[{"from": start, "to": f"{images}/<name>"}])
+    assert statuses(rows) == {("verified", "path rule")}
+    load_data = tmp_path / "load_data.csv"
+    columns = "FileName_OrigDNA,PathName_OrigDNA,Metadata_Well,Metadata_Site"
+    load_data.write_text(f"{columns}\n{phenix(1, 1)},{images}/P2,A01,1\n")
+    rows = [row for row in rows_of(sources, tmp_path, load_data=load_data) if row["status"] != "unmapped"]
+    assert [row["status"] for row in rows] == ["ambiguous"] * 2 and "Metadata_Plate" in rows[0]["detail"]
+    load_data.write_text(f"{columns},Metadata_Plate\n{phenix(1, 1)},{images}/P2,A01,1,P2\n")
+    assert {row["status"] for row in rows_of(sources, tmp_path, load_data=load_data)} == {"verified", "unmapped"}
+
+
+def test_images_of_one_plate_that_was_measured_twice_are_both_ones(tmp_path):
+    write_files(tmp_path / "images" / "P1" / "Images")
+    source = sqlite(tmp_path)
+    again = Path(shutil.copy(source, tmp_path / "P1_again.sqlite"))
+    rows = rows_of([source, again], tmp_path, image_dir=tmp_path / "images")
+    assert statuses(rows) == {("verified", "folder by path")} and len(rows) == 8
+
+
+def test_links_to_folders_are_followed_and_lead_nowhere_twice(tmp_path):
+    write_files(tmp_path / "elsewhere")
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, target in (("P1", tmp_path / "elsewhere"), ("loop", images), ("all", "/"), ("gone", tmp_path / "none")):
+        (images / name).symlink_to(target)
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path)
+    rows = rows_of(sqlite(tmp_path), tmp_path, image_dir=images)
+    assert {row["status"] for row in rows} == {"verified"} and all(f"{images}/P1/" in row["uri"] for row in rows)
+
+
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
 @pytest.mark.parametrize("illumination", [False, True])
 def test_load_data_is_joined_on_plate_well_and_site(tmp_path, ending, illumination):
@@ -171,8 +224,6 @@ def test_load_data_is_joined_on_plate_well_and_site(tmp_path, ending, illuminati
     elif ending == "csv":
         frame.write_csv(path)
     else:
-        import gzip
-
         path.write_bytes(gzip.compress(frame.write_csv().encode()))
     rows = rows_of(sqlite(tmp_path), tmp_path, load_data=path, verify="none")
     found = {(row["channel"], row["kind"], row["found_by"]) for row in rows}
@@ -189,9 +240,24 @@ def test_load_data_that_contradicts_itself_or_is_none_says_so(tmp_path):
     path.write_text(f"{head}P1,A01,1,a.tif,s3://b/x\nP1,A01,1,b.tif,s3://b/x\n")
     rows = rows_of(sqlite(tmp_path), tmp_path, load_data=path, verify="none")
     assert [row["status"] for row in rows if row["channel"] == "OrigDNA"] == ["ambiguous", "unmapped"]
-    path.write_text("a,b\n1,2\n")
-    with pytest.raises(OptionError, match="Metadata_Well"):
-        rows_of(sqlite(tmp_path), tmp_path, load_data=path)
+    for text, told in (
+        ("a,b\n1,2\n", "Metadata_Well"),
+        (f"{head}1,2,3,4,5,6\n", "line 2 has 6 fields"),
+        ("", "it has none"),
+    ):
+        path.write_text(text)
+        with pytest.raises(OptionError, match=told):
+            rows_of(sqlite(tmp_path), tmp_path, load_data=path)
+    damaged = {
+        "not UTF-8.csv": head.encode() + b"P1,A01,1,\xb5.tif,x\n",
+        "cut.csv.gz": gzip.compress(head.encode())[:-9],
+        "none.parquet": b"PAR1PAR1",
+    }
+    for name, data in damaged.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(OptionError, match=rf"{name}: cannot be read \(\S"):
+            rows_of(sqlite(tmp_path), tmp_path, load_data=path)
 
 
 def test_outlines_and_masks_by_their_columns_and_by_their_folders(tmp_path):
@@ -223,6 +289,14 @@ def test_outlines_and_masks_by_their_columns_and_by_their_folders(tmp_path):
     assert [item[3] for item in found if item[:2] == ("mask", "OrigER")] == [phenix(image, 2) for image in (1, 2)]
 
 
+def test_plates_that_name_no_image_are_an_error_and_nothing_is_written(tmp_path):
+    source = write_sqlite(tmp_path / "P1.sqlite", tables_of(JUMP))
+    convert(source, tmp_path / "cells.parquet")
+    with pytest.raises(SourceFormatError, match=r"no image table.*; nothing was written"):
+        find_provenance(tmp_path / "cells.parquet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_replaced_image_is_a_mismatch_and_one_that_is_gone_is_missing(tmp_path):
     folder = write_files(tmp_path / "P1" / "Images")
     source = sqlite(tmp_path, recorded="/old/{plate}/Images")
@@ -244,17 +318,16 @@ def test_a_check_that_was_killed_goes_on_with_what_is_left(tmp_path):
         pass
 
     def killing(step: str, done: int, total: int) -> None:
-        if done == 3:
+        if (step, done) == (STEP, 3):
             raise Killed
 
     options = {"verify": "md5", "local_cache_dir": tmp_path / "cache" / "plates"}
     with pytest.raises(Killed):
         find_provenance(source, tmp_path / "out", progress=killing, **options)
     assert not (tmp_path / "out" / "_about").exists()
-    begun: list[tuple[int, int]] = []
-    facts = find_provenance(
-        source, tmp_path / "out", progress=lambda s, done, total: begun.append((done, total)), **options
-    )
+    told: list[tuple[str, int, int]] = []
+    facts = find_provenance(source, tmp_path / "out", progress=lambda *step: told.append(step), **options)
+    begun = [(done, total) for step, done, total in told if step == STEP]
     assert begun[0][0] >= 2 and begun[-1] == (4, 4) and facts.counts == {"verified": 4}
     assert names_in(tmp_path / "cache") == ["provenance"]
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pictures
 
@@ -24,7 +26,8 @@ from cytotable_dagster.core.images.cells import open_cells
 from cytotable_dagster.core.images.colours import Contrast, colours_of, composite
 from cytotable_dagster.core.images.files import File
 from cytotable_dagster.core.images.image import Image
-from cytotable_dagster.core.images.plate_picture import layout_of, place_on_plate
+from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.model.wells import layout_of, place_on_plate
 from cytotable_dagster_tests.core.images.painted import phenix
 from cytotable_dagster_tests.core.images.test_image_crops import cells, paint, tables, write_images
 
@@ -94,6 +97,16 @@ def test_typical_cells_are_nearest_the_median_and_extremes_at_the_ends(tmp_path)
     assert typical_cells(table, 2, []) == []
 
 
+def test_typical_cells_are_not_all_of_one_well(tmp_path):
+    areas = [10.0, 10.1, 10.2, 10.4, 9.0, 20.0]
+    columns = {"Metadata_Well": list("AAAABB"), "Metadata_ImageNumber": [1] * 6, "Cells_AreaShape_Area": areas}
+    columns |= {f"Nuclei_Location_Center_{axis}": [1.0] * 6 for axis in "XY"}
+    pq.write_table(pa.table(columns), tmp_path / "cells.parquet")
+    table = open_cells(tmp_path / "cells.parquet", Cache())
+    assert [areas[row] for row in typical_cells(table, 5, ["Cells_AreaShape_Area"])] == [10.1, 10.2, 10.0, 9.0, 20.0]
+    assert len(typical_cells(table, 6, ["Cells_AreaShape_Area"])) == 6
+
+
 def test_wells_lie_where_they_are_on_the_plate(tmp_path, path):
     assert [place_on_plate(well) for well in ("A01", "p24", "AF48", "B2", "x", None)] == [
         (0, 0), (15, 23), (31, 47), (1, 1), None, None,
@@ -106,7 +119,7 @@ def test_wells_lie_where_they_are_on_the_plate(tmp_path, path):
         tuple(int(value) for value in picture[22 + row * 28 + 13, 26 + column * 28 + 13])
         for row, column in ((0, 0), (1, 1), (1, 2))
     ]
-    assert found == [(46, 160, 67), (160, 60, 190), (52, 52, 58)]
+    assert found == [(0, 158, 115), (204, 121, 167), (52, 52, 58)]
 
 
 def test_a_mosaic_has_the_sites_in_their_wells_and_nothing_where_a_file_is_broken(tmp_path, path):
@@ -137,6 +150,18 @@ def test_the_command_makes_a_picture_or_a_dataset(tmp_path, path, capsys):
     assert main([*command, "--out", str(out)]) == 1 and "overwrite" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "cells.jpg")]) == 1
     assert main(["crops", str(plate), "--where", "no", "--out", str(tmp_path / "b.png")]) == 1
-    assert "where='no'" in capsys.readouterr().err and not Path(tmp_path / "b.png").exists()
+    assert "--where no" in capsys.readouterr().err and not Path(tmp_path / "b.png").exists()
     pytest.importorskip("lance")
     assert main([*command, "--size", "8", "--out", str(tmp_path / "cells.lance")]) == 0
+
+
+def test_the_command_tells_which_crops_lack_pixels(tmp_path, path, capsys):
+    (tmp_path / "images" / phenix(1, 1)).write_bytes(b"II*\0broken")
+    command = ["crops", str(path), "--size", "8", "--channels", "DNA"]
+    out = tmp_path / "all.png"
+    assert main([*command, "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{out}\n" and f" of {len(crops(path))} crops not ok: " in told.err and phenix(1, 1) in told.err
+    assert len(told.err.splitlines()) == 1
+    assert main([*command, "--limit", "1", "--out", str(tmp_path / "one.png")]) == 1
+    assert capsys.readouterr().err.startswith("cytotable-dagster: 1 of 1 crop not ok: 1 unreadable; such as ")

@@ -1,12 +1,17 @@
 """Images in a store: found by listings and load_data, verified by ETags, and what a store that refuses does to them."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
-from cytotable_dagster import convert
+from cytotable_dagster import convert, crops
+from cytotable_dagster.cli.main import main
 from cytotable_dagster.core.images import find_provenance
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.images.painted import phenix, sqlite, write_files
+from cytotable_dagster_tests.core.images.test_image_crops import cells, pixels_of, table_of, tables, write_images
+from cytotable_dagster_tests.core.plates import write_sqlite
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
@@ -88,3 +93,41 @@ def test_provenance_goes_into_a_store_too(uploaded, tmp_path, store_options):
     prefix, source = uploaded
     facts = find_provenance(source, f"{prefix}/tables", image_dir=prefix, **store_options)
     assert str(facts.path) == f"{prefix}/tables/_about/provenance.parquet" and facts.rows == 4
+
+
+def test_the_shell_goes_from_a_plate_in_a_store_to_pictures_there(
+    tmp_path, results_server, store_options, monkeypatch, capsys
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    write_images(tmp_path / "tree" / tmp_path.name / "images")
+    write_sqlite(tmp_path / "tree" / tmp_path.name / "P1.sqlite", tables(Path("/mnt")))
+    upload_tree(results_server, tmp_path / "tree", BUCKET)
+    prefix = f"s3://{BUCKET}/{tmp_path.name}"
+
+    def run(command, *arguments):
+        options = ("--endpoint-url", store_options["endpoint_url"], "--local-cache-dir", str(tmp_path / "cache"))
+        status = main([command, *arguments, *options])
+        return status, capsys.readouterr()
+
+    assert run("convert", f"{prefix}/P1.sqlite", f"{prefix}/out", "--join")[0] == 0
+    images = ("--image-dir", f"{prefix}/images", "--verify", "exists")
+    status, said = run("provenance", f"{prefix}/P1.sqlite", "--dest", f"{prefix}/out", *images)
+    assert status == 0 and said.out.startswith(f"{prefix}/out/_about/provenance.parquet\n") and "6 present" in said.out
+    few = ("crops", f"{prefix}/out", "--size", "8", "--limit", "4")
+    status, said = run(*few, "--out", f"{prefix}/cells.png")
+    assert (status, said.out) == (0, f"{prefix}/cells.png\n"), said.err
+    status, said = run(*few, "--out", f"{prefix}/cells.png")
+    assert status == 1 and said.err.endswith("exists; pass --overwrite to replace it, or another --out\n")
+    assert run(*few, "--out", f"{prefix}/cells.png", "--overwrite")[0] == 0
+    client = s3_client(results_server.endpoint_url)
+    picture = client.get_object(Bucket=BUCKET, Key=f"{tmp_path.name}/cells.png")["Body"].read()
+    assert picture.startswith(b"\x89PNG")
+    lance = pytest.importorskip("lance")
+    assert run(*few, "--out", f"{prefix}/cells.lance")[1].out == f"{prefix}/cells.lance\n"
+    storage = {"endpoint": store_options["endpoint_url"], "allow_http": "true", "region": "us-east-1"}
+    found = lance.dataset(f"{prefix}/cells.lance", storage_options=storage).to_table()
+    # Each is what the same cells' crops are where the images lie here.
+    write_images(tmp_path / "images")
+    here = crops(cells(tmp_path), size=8, limit=4)
+    assert (pixels_of(found) == pixels_of(table_of(here))).all()

@@ -1,4 +1,4 @@
-"""Where plates arrive: a bucket of an S3 server, and a folder; a test of one is a test of the other."""
+"""Where plates arrive: a bucket of each store, and a folder; a test of one is a test of the other."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +22,12 @@ def server() -> "Iterator[S3Server]":
         yield running
 
 
-@pytest.fixture(params=["s3", "folder"])
+@pytest.fixture(params=["s3", "gs", "az", "folder"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> "Place":
-    from cytotable_dagster_tests.core.arriving import BUCKETS, bucket, folder
+    from cytotable_dagster_tests.core.arriving import BUCKETS, bucket, container, folder
 
     if request.param == "folder":
         return folder(tmp_path / "plates")
+    if request.param != "s3":
+        return container(request.getfixturevalue("stores")(request.param), next(BUCKETS))
     return bucket(request.getfixturevalue("server"), next(BUCKETS))

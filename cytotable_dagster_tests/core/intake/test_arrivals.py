@@ -15,6 +15,7 @@ from cytotable_dagster.core.errors import DownloadError, OptionError, SourceAcce
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.arrivals import Memory
 from cytotable_dagster.core.intake.listing import listing
+from cytotable_dagster.core.storage.store import Store
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
@@ -76,7 +77,7 @@ def test_what_shrinks_is_kept_in_mind(place: Place) -> None:
     assert [prefix.removeprefix(place.root) for prefix in seen.gone] == ["B2/"]
     place.put("B2/PB2/PB2.sqlite", b"x")
     again = place.look(seen.memory)
-    if place.cloud:  # An object that comes back unchanged has the ETag that it had.
+    if place.root.startswith("s3://"):  # An object that comes back unchanged has the ETag that it had.
         assert names(place.look(again.memory)) == []
 
 
@@ -178,7 +179,7 @@ def test_a_large_bucket_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     files = [f"{number:02d}.csv" for number in range(49)]
     keys = [f"{plate}{file}" for plate in plates for file in (*files, f"{plate[-8:-1]}.sqlite")]
     with _large_bucket(keys) as place:
-        monkeypatch.setattr("cytotable_dagster.core.intake.arrivals.SETTLED_AFTER", -1)
+        monkeypatch.setattr("cytotable_dagster.core.intake.seen_files.SETTLED_AFTER", -1)
         first = place.look(Memory(), limit=10**6)
         # The batches, and two pages for each.
         assert place.calls == 1 + 6 * 2
@@ -269,8 +270,35 @@ def test_what_is_not_there_or_refused_is_said(server: S3Server, tmp_path: Path) 
 
 
 def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
-    with listing(Pattern(f"{tmp_path}/{{plate}}.sqlite"), {}) as source:
+    with listing(Pattern(f"{tmp_path}/{{plate}}.sqlite"), Store()) as source:
         with pytest.raises(SourceNotFoundError, match="gone"):
             source.begins(f"{tmp_path}/P1.sqlite", 4)
         with pytest.raises(SourceAccessError, match="cannot be read"):
             source.begins(str(tmp_path), 4)
+
+
+def test_no_more_than_the_limit_comes_of_one_page_and_the_rest_of_it_comes_next(tmp_path: Path) -> None:
+    place = folder(tmp_path / "plates")
+    for number in range(7):
+        place.put(f"B/P{number}.sqlite", b"x")
+        # Old ones need no second look, so that all of the page could come at once.
+        os.utime(tmp_path / f"plates/B/P{number}.sqlite", (LONG_AGO, LONG_AGO))
+    memory, found = Memory(), []
+    for _ in range(4):
+        seen = place.look(memory, "{batch}/{plate}.sqlite", limit=3)
+        memory = seen.memory
+        found.append(names(seen))
+    assert found == [["P0", "P1", "P2"], ["P3", "P4", "P5"], ["P6"], []]
+
+
+def test_batches_that_changed_lately_are_looked_through_each_time_and_others_by_turns(tmp_path: Path) -> None:
+    place = folder(tmp_path / "plates")
+    for number in range(40):
+        place.put(f"B{number:02d}/P{number:02d}.sqlite", b"x")
+    memory = place.settled("{batch}/{plate}.sqlite")
+    # The one that changed last would be the last to have its turn.
+    place.put("B39/New.sqlite", b"x")
+    os.utime(tmp_path / "plates/B39/New.sqlite", (LONG_AGO, LONG_AGO))
+    later = time.time() + 7200
+    assert names(place.look(memory, "{batch}/{plate}.sqlite", now=lambda: later)) == []
+    assert names(place.look(memory, "{batch}/{plate}.sqlite")) == ["New"]

@@ -10,7 +10,8 @@ from threading import Timer
 import pytest
 
 from cytotable_dagster.core.errors import DownloadError, OptionError
-from cytotable_dagster.core.intake.cache_room import bytes_of, in_use, make_room, room_was_made
+from cytotable_dagster.core.intake.cache_place import bytes_of
+from cytotable_dagster.core.intake.cache_room import in_use, make_room, room_was_made
 
 
 def cached(cache: Path, name: str, size: int, used: float) -> Path:

@@ -9,6 +9,7 @@ from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.arrivals import Memory
 from cytotable_dagster.core.intake.patterns import find_by_pattern
+from cytotable_dagster.core.storage.store import Store
 
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
@@ -90,6 +91,8 @@ def test_many_plates_without_their_marker_hold_up_none_that_has_it(place: Place)
     for number in range(30):
         put_site(place, f"P{number:02d}", "A01")
     memory, found = looks(place, Memory(), 2)
+    # A few are looked into each time, the others by turns.
+    assert (len(memory.waiting), len(memory.handled)) == (10, 20)
     for plate in ("P05", "P29"):
         place.put(f"B1/{plate}/analysis/DONE", b"")
     put_site(place, "Q1", "A01")
@@ -107,7 +110,7 @@ def test_patterns_of_other_shapes(place: Place, pattern: str) -> None:
         place.put(f"{pattern.format(plate=plate, batch='B1')}Cells.csv", b"x")
         place.put(f"{pattern.format(plate=plate, batch='B1')}MyExpt_Image.csv.gz", b"x")
     assert looks(place, Memory(), 3, pattern)[1] == [[], ["P1", "P2"], []]
-    plate = find_by_pattern(place.root + pattern, "P2", place.cloud)
+    plate = find_by_pattern(place.root + pattern, "P2", Store.checked(place.cloud))
     assert plate.uri == place.root + pattern.format(plate="P2", batch="B1")
 
 

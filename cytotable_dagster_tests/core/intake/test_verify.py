@@ -4,13 +4,14 @@ import base64
 import hashlib
 import random
 import zlib
+from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
 
-from cytotable_dagster.core.intake.verify import verify
-from cytotable_dagster.core.storage.client import Remote
+from cytotable_dagster.core.intake import verify as verifying
+from cytotable_dagster.core.storage.objects import Remote
 from cytotable_dagster.core.storage.upload import part_bytes
 
 MIB = 1 << 20
@@ -22,6 +23,10 @@ def file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("verify") / "file"
     path.write_bytes(CONTENT)
     return path
+
+
+def verify(path: Path, said: Remote, sizes_of) -> verifying.Verdict:
+    return verifying.verify(partial(path.open, "rb"), said, sizes_of)
 
 
 def parts(*sizes: int) -> list[bytes]:
@@ -63,6 +68,14 @@ def test_parts_of_usual_sizes_are_found_without_being_told(file, size):
     verdict = verify(file, remote(etag_of(equal(size))), untold)
     assert (verdict.wrong, verdict.unverified) == (None, None)
     assert verdict.md5 == hashlib.md5(CONTENT).hexdigest()
+
+
+def test_parts_that_leave_no_rest_are_found_without_being_told(tmp_path):
+    whole = tmp_path / "whole"
+    whole.write_bytes(CONTENT[: 16 * MIB])
+    said = Remote("s3://b/k", 16 * MIB, etag_of([8 * MIB, 8 * MIB]))
+    verdict = verify(whole, said, untold)
+    assert (verdict.wrong, verdict.unverified) == (None, None)
 
 
 def test_parts_of_this_packages_own_uploads_are_known():

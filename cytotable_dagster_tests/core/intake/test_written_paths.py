@@ -8,6 +8,7 @@ import pytest
 from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.intake.discover import find_plates
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.written_paths import expanded
 from cytotable_dagster_tests.core.conftest import names_in
@@ -42,7 +43,7 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plates_of_any_name_become_one_table(tmp_path):
     for number, name in enumerate(NAMES):
         write_sqlite(tmp_path / "in" / f"{name}.sqlite", plate(EXPORT, sites(1 + number)))
-    assert [plate.name for plate in find_plates("in", None, {})] == sorted(NAMES)
+    assert [plate.name for plate in find_plates("in", None, Store())] == sorted(NAMES)
     convert("in", "out", targets=["Cells"])
     rows = pq.read_table("out/Cells.parquet")["Metadata_Plate"].value_counts().to_pylist()
     assert {row["values"]: row["counts"] for row in rows} == {name: 1 + number for number, name in enumerate(NAMES)}
@@ -69,7 +70,7 @@ def test_variables_and_the_home_folder_are_what_they_are_in_a_shell(tmp_path):
     assert set(datasets.tables("${EXPORTS}/set")["Cells"].members) == {"P1"}
     result.report.write("$EXPORTS/report.json")
     assert (tmp_path / "exports" / "report.json").exists()
-    assert destination_of("s3://bucket/$EXPORTS/x", {}).address() == f"s3://bucket/{tmp_path}/exports/x"
+    assert destination_of("s3://bucket/$EXPORTS/x", Store()).address() == f"s3://bucket/{tmp_path}/exports/x"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exports", "home"]
 
 

@@ -105,7 +105,7 @@ def test_what_is_not_set_is_that_of_the_base(lab):
 
 def test_a_changed_file_makes_other_results(lab, tmp_path):
     source = Source(
-        plate="P1", uri="P1.sqlite", path=tmp_path / "P1.sqlite", size=1, etag=None, md5=None, fingerprint="f"
+        plate="P1", uri="P1.sqlite", path=tmp_path / "P1.sqlite", size=1, etag=None, digest=None, fingerprint="f"
     )
     kept = [
         fingerprint(source, read_preset(lab(BASED + more)), Options())
@@ -118,10 +118,16 @@ def test_a_changed_file_makes_other_results(lab, tmp_path):
     ("text", "told"),
     [
         ("table = ", "not TOML"),
-        ("compartment = ['Cells']", "no setting is called 'compartment'; there are: based_on, name, table"),
+        (
+            "compartment = ['Cells']",
+            "no setting is called 'compartment'; did you mean compartments? there are: based_on, name, table",
+        ),
         ("image_marker = 'Image_'", "no setting is called 'image_marker'"),
         ("name = 'ours'", "table is not set"),
-        ("based_on = 'cellprofiler'", "based_on: no preset is named 'cellprofiler'; there are: cellprofiler_sqlite"),
+        (
+            "based_on = 'cellprofiler'",
+            "based_on: no preset is named 'cellprofiler'; did you mean cellprofiler_csv? there are: cellprofiler_sqlite",
+        ),
         ("based_on = 3", "based_on = 3"),
         (BASED + "compartments = 'Cells'", "compartments = 'Cells'"),
         (BASED + "compartments = ['Cells', 3]", "compartments.1 = 3"),

@@ -1,8 +1,10 @@
 """Presets, and which one a plate's tables show."""
 
+from dataclasses import replace
+
 import pytest
 
-from cytotable_dagster.core.errors import PresetError, SourceFormatError
+from cytotable_dagster.core.errors import PresetError, SourceFormatError, UnsafeNameError
 from cytotable_dagster.core.model.presets import PRESETS, preset_named
 from cytotable_dagster.core.sources.sqlite.tables import detect_preset
 from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, EXPORT, JUMP, Table, plate
@@ -88,3 +90,9 @@ def test_keys_are_table_image_and_object_number_in_this_order(dialect):
     assert cells[:-1] == image
     assert image[-1] == "ImageNumber"
     assert cells[-1] == ("Cells_Number_Object_Number" if dialect == EXPORT else "ObjectNumber")
+
+
+@pytest.mark.parametrize("name", ["single_cells", "Single_Cells", "_about", ".cells", "a/b"])
+def test_a_compartment_whose_name_is_that_of_no_file_or_of_another_table_is_refused(name: str) -> None:
+    with pytest.raises(UnsafeNameError, match=r"compartment .*; rename it"):
+        replace(PRESETS[JUMP], compartments=("Cells", name))

@@ -12,9 +12,9 @@ import pytest
 from cytotable_dagster import convert
 from cytotable_dagster.core.errors import OptionError, SchemaError, StrictError
 from cytotable_dagster.core.model.coercions import in_facts
-from cytotable_dagster.core.model.column_types import affinity
 from cytotable_dagster.core.model.values import typed_array
 from cytotable_dagster.core.parquet.writing import facts_in
+from cytotable_dagster.core.sources.sqlite.affinity import affinity
 from cytotable_dagster_tests.core.plates import CYTOMINER, DIALECTS, JUMP, Table, plate, sites
 
 BIG = 2**53 + 1

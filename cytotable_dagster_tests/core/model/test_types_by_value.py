@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert
-from cytotable_dagster.core.model.column_types import text_kind
+from cytotable_dagster.core.model.text_kind import text_kind
 from cytotable_dagster.core.model.values import kept_as_number, marks_of
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.core.sources.npz import test_npz

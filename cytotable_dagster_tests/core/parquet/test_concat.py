@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytotable_dagster.core.errors import SchemaError
-from cytotable_dagster.core.parquet.concat import concat_files
+from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.thrift import fields, list_items, varint, zigzag_decode
 from cytotable_dagster.core.parquet.writing import footer, parquet_writer, read_facts, write_batches
+from cytotable_dagster_tests.digests import digest
 
 FACTS = {"version": "1", "plate": "P1"}
 
@@ -60,7 +61,10 @@ def _written(folder, tables: list[pa.Table]) -> list:
 
 def concat(paths: list, whole: Path, facts: dict[str, str]) -> None:
     with whole.open("wb") as out:
-        concat_files(paths, out, footer(facts))
+        concatenation = Concatenation(out)
+        for path in paths:
+            concatenation.append(path)
+        concatenation.finish(footer(facts))
 
 
 @settings(max_examples=40)
@@ -206,4 +210,21 @@ def test_the_same_parts_give_the_same_bytes(tmp_path):
     paths = _written(tmp_path, [_table(["i64", "text"], 30, seed) for seed in range(3)])
     for name in ("one", "two"):
         concat(paths, tmp_path / f"{name}.parquet", FACTS)
-    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert digest(tmp_path / "one.parquet") == digest(tmp_path / "two.parquet")
+
+
+def test_files_of_another_encoding_and_compression_become_one_with_ours(tmp_path):
+    """Such as 0.2.0 wrote."""
+    table = _table(["f64", "i64", "text"], 300, 1)
+    split, plain = tmp_path / "00000.parquet", tmp_path / "00001.parquet"
+    name = table.schema.names[0]
+    pq.write_table(
+        table, split, compression="snappy", use_dictionary=False, column_encoding={name: "BYTE_STREAM_SPLIT"}
+    )
+    write_batches(plain, table.schema, [table], FACTS)
+    with (tmp_path / "out.parquet").open("wb") as out:
+        whole = Concatenation(out)
+        for path in (split, plain):
+            whole.append(path)
+        whole.finish(FACTS)
+    assert pq.read_table(tmp_path / "out.parquet").equals(pa.concat_tables([table, table]).combine_chunks())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytotable_dagster.core.errors import KeyColumnError
-from cytotable_dagster.core.model.types import SourceTable
+from cytotable_dagster.core.model.types import Link, SourceTable
 from cytotable_dagster.core.planning.chunks import (
     RowOrder,
     TableKeys,
@@ -17,6 +17,7 @@ from cytotable_dagster.core.planning.chunks import (
     cut_by_number,
     cut_by_size,
     cut_evenly,
+    match_linked,
     order_rows,
 )
 
@@ -166,3 +167,13 @@ def test_an_empty_plate_is_one_empty_chunk_or_as_many_as_asked():
     assert cut_by_size(orders, 10).tolist() == [0, 0]
     assert cut_by_number(orders, 3).tolist() == [0, 0, 0, 0]
     assert cut_batches(orders, cut_by_number(orders, 3), 5) == ((0, 0),) * 3
+
+
+def test_a_row_without_a_parent_meets_none_whatever_lies_where_its_number_would():
+    # A null's place in memory may hold any number, and so one that an object has.
+    numbers = pa.Array.from_buffers(pa.int64(), 3, [pa.py_buffer(b"\x05"), pa.py_buffer(np.array([7, 7, 9]))])
+    assert numbers.to_pylist() == [7, None, 9]
+    child = RowOrder(np.arange(3), np.array([3]), np.arange(3), {"Parent_Nuclei": numbers})
+    parent = RowOrder(np.arange(2), np.array([2]), np.array([7, 9]))
+    found = match_linked(child, parent, Link("Cells", "Parent_Nuclei", "Nuclei"))
+    assert found is not None and found.tolist() == [0, -1, 1]

@@ -123,7 +123,13 @@ def test_objects_that_are_not_joined_are_counted_for_each_step(put, tmp_path):
 
 @pytest.mark.parametrize(
     ("before", "filtered"),
-    [("OrigNuclei", "Nuclei"), ("Nuclei", "FilteredNuclei"), ("prelim_nuclei", "Filtered_Nuclei")],
+    [
+        ("OrigNuclei", "Nuclei"),
+        ("Nuclei", "FilteredNuclei"),
+        ("prelim_nuclei", "Filtered_Nuclei"),
+        ("AllNuclei", "Nuclei"),
+        ("Nuclei", "RoundNuclei"),
+    ],
 )
 def test_what_a_filter_numbered_anew_is_met_by_what_both_were_made_of(put, tmp_path, before, filtered):
     """Cells were grown from the nuclei before the filter, and have their numbers."""
@@ -216,7 +222,7 @@ def test_a_cytoplasm_keeps_its_row_beside_tables_that_are_many_to_one(put, tmp_p
     [
         (
             '[{child = "Cells", colunm = "x", parent = "Nuclei"}]',
-            "no setting is called 'colunm'; there are: child, col",
+            "no setting is called 'colunm'; did you mean column? there are: child, col",
         ),
         ('[{child = "Cells", parent = "Nuclei"}]', "links.0.column is not set"),
         (

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import PRESETS, convert, datasets, inspect_plate
-from cytotable_dagster.core.errors import PresetError, SourceNotFoundError
+from cytotable_dagster.core.errors import OptionError, PresetError, SourceNotFoundError
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.core.sources.csv import test_csv
 from cytotable_dagster_tests.core.sources.npz import test_npz
+from cytotable_dagster_tests.digests import digest
 
 CSV = "cellprofiler_csv"
 
@@ -66,13 +67,17 @@ def test_tables_that_are_one_do_not_fit_presets_of_several(tmp_path):
 def test_what_only_cytotable_needs_is_taken_with_a_warning(tmp_path):
     source = _source(tmp_path, JUMP)
     convert(source, tmp_path / "expected")
-    with pytest.warns(UserWarning, match="page_keys= and infer_common_schema=: not needed here") as told:
+    with pytest.warns(UserWarning, match="page_keys= and infer_common_schema= and image_crop_workers=: not") as told:
         convert(
             source,
             tmp_path / "out",
             page_keys={"cells": "ObjectNumber", "join": "Cytoplasm_Number_Object_Number"},
             infer_common_schema=False,
+            image_crop_workers=2,
+            include_source_images=False,
         )
+    with pytest.raises(OptionError, match="include_source_images= is for dest_backend='iceberg'"):
+        convert(source, tmp_path / "images", include_source_images=True)
     assert [warning.filename for warning in told] == [__file__]
     for file in (tmp_path / "out").iterdir():
-        assert file.read_bytes() == (tmp_path / "expected" / file.name).read_bytes()
+        assert digest(file) == digest(tmp_path / "expected" / file.name)

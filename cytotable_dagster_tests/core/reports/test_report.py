@@ -134,6 +134,21 @@ def test_coercions_of_a_users_own_query_are_told(make_plate, tmp_path):
     assert report.joined_rows is None
 
 
+@pytest.mark.parametrize("one_number", [True, False])
+def test_a_query_that_meets_images_of_other_exports_is_told(make_plate, tmp_path, one_number):
+    tables = plate(JUMP, sites(2, 2))
+    for row in (row for table in tables.values() for row in table.rows if one_number):
+        row["ImageNumber"] = 1
+    source, most = make_plate(tables), len(tables["Nuclei"].rows)
+    # As many rows as the largest table has are no sign of it.
+    joins = "SELECT n.* FROM 'nuclei.parquet' n", "JOIN 'image.parquet' i ON i.Metadata_ImageNumber < 9"
+    queries = joins[0], " ".join(joins)
+    reports = [convert(source, tmp_path / f"{len(query)}.parquet", joins=query).report for query in queries]
+    assert reports[0].query_problems == ()
+    told = [problem for problem in reports[1].query_problems if f"{2 * most} rows, where no table has more" in problem]
+    assert len(told) == len(reports[1].query_problems) == one_number
+
+
 def test_a_scan_counts_only_coercions_of_the_rows_asked_for(make_plate, tmp_path):
     """A view is read from its first row on, also the rows of nuclei that no cytoplasm names."""
     tables = plate(JUMP, sites(2, 2))
@@ -159,7 +174,7 @@ def test_strict_refuses_a_coercion_in_one_line_and_leaves_nothing(make_plate, tm
         convert(source, tmp_path / "out", strict=True)
     assert str(caught.value) == (
         f"{source}: Cells: 2 values of Odd are not of its type and became null in Cells_Odd, such as 'low' "
-        "(and 1 more: see the error's report); mend the source, or convert without strict"
+        "(and 1 more: see the error's report); mend the source, or convert without strict=True"
     )
     assert isinstance(caught.value, ValueError)
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ import pytest
 
 from cytotable_dagster import convert
 from cytotable_dagster.core import errors
-from cytotable_dagster.core.sources.identity import content_md5
+from cytotable_dagster.core.sources.identity import content_digest
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
 from cytotable_dagster_tests.core.sources.csv import test_csv, test_in_carta
 from cytotable_dagster_tests.core.sources.npz import test_npz
@@ -48,11 +48,11 @@ def test_files_of_one_table_are_all_read_whatever_they_are_called(tmp_path):
 
 def test_tables_that_a_preset_names_count_among_the_content(tmp_path):
     folder = test_csv.site(tmp_path / "P1")
-    before = content_md5(folder)
+    before = content_digest(folder)
     (folder / "Experiment.csv").write_text("Key,Value\n")
-    assert content_md5(folder) == before
+    assert content_digest(folder) == before
     (folder / "Speckles.csv").write_text("ImageNumber,ObjectNumber\n1,1\n")
-    assert content_md5(folder) != before
+    assert content_digest(folder) != before
 
 
 def test_a_single_file_is_a_plate_where_it_is_one_table(tmp_path):

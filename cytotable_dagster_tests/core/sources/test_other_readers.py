@@ -24,7 +24,7 @@ PARTS = 4
 _WRITER = """
 import shutil, sys
 from pathlib import Path
-from cytotable_dagster.core.storage.destination import LocalDestination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 place, sets = LocalDestination(Path(sys.argv[1])), [Path(sys.argv[2]) / name for name in ("new", "old")]
 number = 0
 while True:

@@ -23,7 +23,9 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.execution.runner import runner, thread_config
 from cytotable_dagster.core.inspection import inspect_plate
 from cytotable_dagster.core.intake.cache import fetch
-from cytotable_dagster.core.lake import chunks as lake
+from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.lake import making as lake
+from cytotable_dagster.core.lake import plans
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.types import Plate, Source
 from cytotable_dagster.core.planning.options import Options
@@ -35,6 +37,7 @@ from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.core.sources.csv.test_csv import site as csv_site
 from cytotable_dagster_tests.core.sources.csv.test_in_carta import write as write_flat
 from cytotable_dagster_tests.core.sources.npz.test_npz import site as npz_site
+from cytotable_dagster_tests.digests import digest
 
 Change = Callable[[Path], None]
 
@@ -166,11 +169,11 @@ def test_every_way_of_converting_looks_at_the_source_before_it_publishes(tmp_pat
 def test_what_is_there_stays_when_the_source_changes_while_it_is_overwritten(tmp_path: Path):
     source = sqlite_plate(tmp_path)
     (cells,) = convert(source, tmp_path / "out", targets=["cells"]).outputs
-    before = cells.path.read_bytes()
+    before = digest(cells.path)
     with pytest.raises(SourceChangedError):
         convert(source, tmp_path / "out", chunk_size=5, overwrite=True, progress=Once(lambda: update(source)))
     assert names_in(tmp_path / "out") == ["Cells.parquet"]
-    assert cells.path.read_bytes() == before
+    assert digest(cells.path) == before
 
 
 @pytest.mark.parametrize("moment", ["looked through", "converted", "between"])
@@ -225,11 +228,11 @@ class Prepared:
 
     def __init__(self, folder: Path, source: Path) -> None:
         self.source, self.folder = source, PlateFolder(folder / "lake" / "P1")
-        self.plan = lake.prepare(Plate("P1", str(source)), self.folder, None, Options(chunks=3), {})
+        self.plan = plans.prepare(Plate("P1", str(source)), self.folder, None, Options(chunks=3), Cache())
 
     def chunks(self, before: Callable[[], None] = lambda: None) -> list[lake.ChunkOutcome]:
         scratch = self.folder.path / "run"
-        with lake.with_source(self.plan, self.folder, {}) as plan, runner(thread_config(1), scratch) as run:
+        with plans.with_source(self.plan, self.folder, Cache()) as plan, runner(thread_config(1), scratch) as run:
             before()
             return list(lake.make_chunks(plan, self.folder, {"Cells": (0, 1, 2)}, run))
 
@@ -251,8 +254,8 @@ def test_no_chunk_of_a_lake_appears_that_was_read_from_a_source_that_changed(
 def test_no_plan_of_a_lake_is_kept_that_was_made_of_a_source_that_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    source, keep = sqlite_plate(tmp_path), lake.keep_report
-    monkeypatch.setattr(lake, "keep_report", lambda *args: (keep(*args), update(source)))
+    source, keep = sqlite_plate(tmp_path), plans.keep_report
+    monkeypatch.setattr(plans, "keep_report", lambda *args: (keep(*args), update(source)))
     with pytest.raises(SourceChangedError):
         Prepared(tmp_path, source)
     assert not PlateFolder(tmp_path / "lake" / "P1").plan.exists()
@@ -262,12 +265,12 @@ def test_a_source_of_a_lake_that_was_only_touched_is_the_same(tmp_path: Path):
     made = Prepared(tmp_path, sqlite_plate(tmp_path))
     made.source.touch()
     assert sum(outcome.result.rows for outcome in made.chunks()) == 15  # type: ignore[union-attr]
-    assert lake.prepare(Plate("P1", str(made.source)), made.folder, None, Options(chunks=3), {}) == made.plan
+    assert plans.prepare(Plate("P1", str(made.source)), made.folder, None, Options(chunks=3), Cache()) == made.plan
 
 
 def test_a_source_at_rest_is_unchanged(tmp_path: Path):
     for make in (sqlite_plate, csv_plate, flat_plate, npz_plate):
-        source = fetch(Plate("P1", str(make(tmp_path / make.__name__))), {})
+        source = fetch(Plate("P1", str(make(tmp_path / make.__name__))), Cache())
         check_unchanged(source)
         convert(source.path, tmp_path / "out" / make.__name__)
         check_unchanged(source)

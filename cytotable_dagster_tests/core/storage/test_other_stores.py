@@ -10,6 +10,7 @@ from cytotable_dagster.core.inspection import inspect_plate
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.listing import listing
 from cytotable_dagster.core.intake.patterns import find_by_pattern
+from cytotable_dagster.core.storage.store import Store
 
 DOORS = {
     "a source": lambda address, source, here: convert(f"{address}/P1.sqlite", here / "out"),
@@ -21,13 +22,15 @@ DOORS = {
     "a dataset's source": lambda address, source, here: datasets.add(f"{address}/P1.sqlite", here / "set"),
     "a dataset": lambda address, source, here: datasets.add(source, f"{address}/set"),
     "a plate that is looked for": lambda address, source, here: find_by_pattern(
-        f"{address}/{{plate}}.sqlite", "P1", {}
+        f"{address}/{{plate}}.sqlite", "P1", Store()
     ),
-    "plates that arrive": lambda address, source, here: listing(Pattern(f"{address}/{{plate}}.sqlite"), {}).__enter__(),
+    "plates that arrive": lambda address, source, here: listing(
+        Pattern(f"{address}/{{plate}}.sqlite"), Store()
+    ).__enter__(),
 }
 
 
-@pytest.mark.parametrize("address", ["gs://bucket", "az://container", "abfss://c@account.dfs.core.windows.net"])
+@pytest.mark.parametrize("address", ["hdfs://bucket", "abfss://c@account.dfs.core.windows.net"])
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 def test_other_stores_are_not_supported_at_any_door(make_plate, tmp_path, door, address):
     scheme = address.partition("://")[0]
@@ -45,5 +48,5 @@ def test_no_plate_is_registered_at_such_an_address():
 
     with dagster.DagsterInstance.ephemeral() as instance:
         with pytest.raises(OptionError, match="not supported in this version"):
-            plates.add(instance, "P1", "gs://bucket/P1.sqlite")
+            plates.add(instance, "P1", "hdfs://bucket/P1.sqlite")
         assert plates.list_plates(instance) == []

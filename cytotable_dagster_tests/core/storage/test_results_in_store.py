@@ -23,6 +23,7 @@ from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.digests import digest, digests
 
 FOUR = ["Cells.parquet", "Cytoplasm.parquet", "Image.parquet", "Nuclei.parquet"]
 PART = 5 << 20
@@ -54,11 +55,11 @@ def _begun(server: S3Server) -> list[str]:
     return [entry["Key"] for entry in answer.get("Uploads", [])]
 
 
-def _content(place: Destination) -> dict[str, bytes]:
+def _digests(place: Destination) -> dict[str, str]:
     found = {}
     for stored in place.list():
         with place.open(stored.name) as file:
-            found[stored.name] = file.read()
+            found[stored.name] = digest(file.read())
     return found
 
 
@@ -73,12 +74,20 @@ convert(sys.argv[1], sys.argv[2], dest_cloud=json.loads(sys.argv[3]), chunk_size
 
 def test_a_conversion_that_was_killed_is_gone_on_with(large, in_store, passing, results_server, small_parts, tmp_path):
     convert(large, tmp_path / "local", chunk_size=100)
-    local = {path.name: path.read_bytes() for path in (tmp_path / "local").iterdir()}
-    parts = sum(-(-len(content) // PART) for content in local.values() if len(content) >= PART)
+    local = {path.name: path.stat().st_size for path in (tmp_path / "local").iterdir()}
+    parts = sum(-(-size // PART) for size in local.values() if size >= PART)
     assert parts > 8
 
     passing.held["UploadPart"] = 5
-    command = [sys.executable, "-c", _CONVERT, str(large), in_store.address(), json.dumps(in_store.cloud), str(PART)]
+    command = [
+        sys.executable,
+        "-c",
+        _CONVERT,
+        str(large),
+        in_store.address(),
+        json.dumps(in_store.store.options),
+        str(PART),
+    ]
     with subprocess.Popen(command) as killed:
         try:
             assert passing.holding.wait(100)
@@ -93,10 +102,10 @@ def test_a_conversion_that_was_killed_is_gone_on_with(large, in_store, passing, 
     assert there > 0
 
     passing.clear()
-    result = convert(large, in_store.address(), dest_cloud=in_store.cloud, chunk_size=100)
+    result = convert(large, in_store.address(), dest_cloud=in_store.store.options, chunk_size=100)
     assert passing.seen["UploadPart"] == parts - there
-    assert _content(in_store) == local
-    assert [output.size for output in result.outputs] == [len(local[output.path.name]) for output in result.outputs]
+    assert _digests(in_store) == digests(tmp_path / "local")
+    assert [output.size for output in result.outputs] == [local[output.path.name] for output in result.outputs]
     assert _begun(results_server) == []
 
 
@@ -106,7 +115,7 @@ def test_a_conversion_whose_upload_fails_leaves_nothing(
 ):
     passing.refused[refused] = (400, "InvalidRequest")
     with pytest.raises(UploadError, match=f"s3://{BUCKET}/.*InvalidRequest"):
-        convert(large, in_store.address("out"), dest_cloud=in_store.cloud)
+        convert(large, in_store.address("out"), dest_cloud=in_store.store.options)
     assert in_store.list() == []
     assert _begun(results_server) == []
     assert [name for name in names_in(tmp_path / "scratch") if name.startswith(".")] == []
@@ -118,20 +127,20 @@ def test_strict_publishes_nothing(make_plate, in_store, results_server, tmp_path
     source = make_plate(tables)
     for name in ("out", "out.parquet"):
         with pytest.raises(StrictError):
-            convert(source, in_store.address(name), strict=True, dest_cloud=in_store.cloud)
+            convert(source, in_store.address(name), strict=True, dest_cloud=in_store.store.options)
     assert in_store.list() == []
     assert _begun(results_server) == []
 
 
 def test_a_plate_in_chunk_files_and_by_a_query(make_plate, in_store, passing, tmp_path):
     source = make_plate()
-    convert(source, in_store.address("parts"), concat=False, chunk_size=1, dest_cloud=in_store.cloud)
+    convert(source, in_store.address("parts"), concat=False, chunk_size=1, dest_cloud=in_store.store.options)
     assert len(in_store.list("parts/Cells")) > 1
     result = convert(
         source,
         in_store.address("q.parquet"),
         joins="SELECT * FROM 'cells.parquet' WHERE Metadata_ObjectNumber = 1",
-        dest_cloud=in_store.cloud,
+        dest_cloud=in_store.store.options,
     )
     with in_store.open("q.parquet") as file:
         assert pq.read_table(file).num_rows == result.outputs[0].rows > 0
@@ -140,14 +149,14 @@ def test_a_plate_in_chunk_files_and_by_a_query(make_plate, in_store, passing, tm
     passing.refused["PutObject"] = (400, "InvalidRequest")
     passing.refused_from["PutObject"] = passing.seen["PutObject"] + 1
     with pytest.raises(UploadError):
-        convert(source, in_store.address("no"), concat=False, chunk_size=1, dest_cloud=in_store.cloud)
+        convert(source, in_store.address("no"), concat=False, chunk_size=1, dest_cloud=in_store.store.options)
     assert in_store.list("no") == []
 
 
 def test_a_result_in_a_store_is_no_path_of_this_machine(make_plate, in_store):
-    result = convert(make_plate(), in_store.address("out.parquet"), dest_cloud=in_store.cloud)
+    result = convert(make_plate(), in_store.address("out.parquet"), dest_cloud=in_store.store.options)
     assert str(result.path) == in_store.address("out.parquet")
-    assert in_store.address("out.parquet") in str(result)
+    assert in_store.address() in str(result)
     with pytest.raises(OptionError, match="in a store"):
         os.fspath(result)
 
@@ -164,7 +173,7 @@ def test_source_and_destination_may_need_different_options(results_server, in_st
     }
     with pytest.raises(SourceAccessError, match="credentials"):
         convert("s3://public/P1.sqlite", in_store.address(), **reading)
-    convert("s3://public/P1.sqlite", in_store.address(), dest_cloud=in_store.cloud, **reading)
+    convert("s3://public/P1.sqlite", in_store.address(), dest_cloud=in_store.store.options, **reading)
     assert [stored.name for stored in in_store.list()] == FOUR
 
 
@@ -176,27 +185,27 @@ def test_a_bucket_that_is_not_there_is_said_before_the_plate_is_read(make_plate,
 def test_several_plates_go_into_one_file_and_into_a_dataset(in_store, tmp_path):
     for name, cells in (("A", (3, 2)), ("B", (4, 0, 1))):
         write_sqlite(tmp_path / "plates" / f"{name}.sqlite", plate(JUMP, sites(*cells)))
-    result = convert(tmp_path / "plates", in_store.address("all.parquet"), dest_cloud=in_store.cloud)
+    result = convert(tmp_path / "plates", in_store.address("all.parquet"), dest_cloud=in_store.store.options)
     with in_store.open("all.parquet") as file:
         table = pq.read_table(file)
     assert table.num_rows == 10
     assert str(result.path) == in_store.address("all.parquet")
 
     for _ in range(2):
-        datasets.add(tmp_path / "plates" / "A.sqlite", in_store.address("ds"), dest_cloud=in_store.cloud)
+        datasets.add(tmp_path / "plates" / "A.sqlite", in_store.address("ds"), dest_cloud=in_store.store.options)
     before = {stored.name: stored.stamp for stored in in_store.list("ds")}
-    datasets.add(tmp_path / "plates" / "B.sqlite", in_store.address("ds"), dest_cloud=in_store.cloud)
+    datasets.add(tmp_path / "plates" / "B.sqlite", in_store.address("ds"), dest_cloud=in_store.store.options)
     after = {stored.name: stored.stamp for stored in in_store.list("ds")}
     assert {name for name in before if name.endswith("/A.parquet") and after[name] != before[name]} == set()
-    assert sorted(datasets.tables(in_store.address("ds"), **in_store.cloud)["Cells"].members) == ["A", "B"]
-    assert datasets.remove(in_store.address("ds"), "A", **in_store.cloud)
-    assert "A" not in datasets.tables(in_store.address("ds"), **in_store.cloud)["Cells"].members
+    assert sorted(datasets.tables(in_store.address("ds"), **in_store.store.options)["Cells"].members) == ["A", "B"]
+    assert datasets.remove(in_store.address("ds"), "A", **in_store.store.options)
+    assert "A" not in datasets.tables(in_store.address("ds"), **in_store.store.options)["Cells"].members
 
 
 def test_the_command_line_has_options_for_the_store_of_the_results(make_plate, in_store, monkeypatch, capsys):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    endpoint = in_store.cloud["endpoint_url"]
+    endpoint = in_store.store.options["endpoint_url"]
     arguments = ["convert", str(make_plate()), in_store.address("x.parquet"), "--endpoint-url", "http://127.0.0.1:1"]
     assert main([*arguments, "--dest-endpoint-url", endpoint]) == 0
     assert in_store.address("x.parquet") in capsys.readouterr().out

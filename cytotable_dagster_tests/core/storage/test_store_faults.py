@@ -29,18 +29,21 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.intake import cache_room
 from cytotable_dagster.core.intake.addresses import Pattern
 from cytotable_dagster.core.intake.cache import fetch, fetched, kept
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.intake.discover import find_plates, plate_at
 from cytotable_dagster.core.intake.listing import listing
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.planning.options import Options
-from cytotable_dagster.core.storage import client as store
-from cytotable_dagster.core.storage import download
+from cytotable_dagster.core.storage import answers, download, s3_session
+from cytotable_dagster.core.storage.address import place_of
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.patience import within
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
-from cytotable_dagster_tests.store_between import Answer, Between
+from cytotable_dagster_tests.digests import digest
+from cytotable_dagster_tests.stores.between import Answer, Between
 
 MIB = 1 << 20
 PART = 5 * MIB
@@ -78,12 +81,12 @@ def small(direct, tmp_path) -> tuple[str, bytes]:
 
 
 def put(client: Any, uri: str, content: bytes) -> None:
-    bucket, key = store.place_of(uri)
+    bucket, key = place_of(uri)
     client.put_object(Bucket=bucket, Key=key, Body=content)
 
 
 def put_in_parts(client: Any, uri: str, content: bytes) -> None:
-    bucket, key = store.place_of(uri)
+    bucket, key = place_of(uri)
     upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     place = {"Bucket": bucket, "Key": key, "UploadId": upload}
     parts = [
@@ -141,8 +144,8 @@ def one_line_of(error: BaseException) -> str:
 def test_a_flipped_byte_of_an_object_of_several_parts_is_fetched_again(passing: Between, large, options):
     uri, content = large
     passing.altered["GetObject"] = times(1, flip)
-    source = fetch(plate_at(uri), options)
-    assert source.path.read_bytes() == content
+    source = fetch(plate_at(uri), Cache.checked(options))
+    assert digest(source.path) == digest(content)
     assert "-" in (source.etag or "")
     assert source.unverified == ""
     assert passing.seen["GetObject"] == 4
@@ -151,17 +154,17 @@ def test_a_flipped_byte_of_an_object_of_several_parts_is_fetched_again(passing: 
 def test_a_byte_that_is_flipped_each_time_is_an_error_and_nothing_is_kept(passing: Between, large, options):
     passing.altered["GetObject"] = flip
     with pytest.raises(DownloadError, match=r"MD5 of its 3 parts") as caught:
-        fetch(plate_at(large[0]), options)
+        fetch(plate_at(large[0]), Cache.checked(options))
     one_line_of(caught.value)
     assert kept_files(options) == []
     passing.altered.clear()
-    assert fetch(plate_at(large[0]), options).path.read_bytes() == large[1]
+    assert digest(fetch(plate_at(large[0]), Cache.checked(options)).path) == digest(large[1])
 
 
 @pytest.mark.parametrize("then", ["reset", "short"])
 def test_a_range_that_breaks_off_goes_on_where_it_did(passing: Between, large, options, then):
     passing.altered["GetObject"] = times(2, cut(then))
-    assert fetch(plate_at(large[0]), options).path.read_bytes() == large[1]
+    assert digest(fetch(plate_at(large[0]), Cache.checked(options)).path) == digest(large[1])
     assert passing.seen["GetObject"] == 4
 
 
@@ -182,10 +185,10 @@ def unheeded(passing: Between) -> None:
 def test_an_object_that_is_replaced_while_it_is_downloaded_is_fetched_anew(
     passing: Between, direct, large, options, monkeypatch
 ):
-    monkeypatch.setattr(download, "_AT_ONCE", 1)
+    monkeypatch.setattr(download, "RANGES_AT_ONCE", 1)
     other = large[1][::-1]
     passing.altered["GetObject"] = times(1, lambda answer: put_in_parts(direct, large[0], other))
-    assert fetch(plate_at(large[0]), options).path.read_bytes() == other
+    assert digest(fetch(plate_at(large[0]), Cache.checked(options)).path) == digest(other)
 
 
 def test_one_that_is_replaced_again_and_again_is_an_error(passing: Between, direct, large, options):
@@ -194,7 +197,7 @@ def test_one_that_is_replaced_again_and_again_is_an_error(passing: Between, dire
 
     passing.altered["HeadObject"] = replace
     with pytest.raises(SourceChangedError, match="was replaced") as caught:
-        fetch(plate_at(large[0]), options)
+        fetch(plate_at(large[0]), Cache.checked(options))
     one_line_of(caught.value)
     assert kept_files(options) == []
 
@@ -206,7 +209,7 @@ def test_a_store_that_takes_no_notice_of_the_version_is_seen_through(passing: Be
         put(direct, large[0], bytes(len(large[1])))
 
     passing.altered["HeadObject"] = times(1, replace)
-    assert fetch(plate_at(large[0]), options).path.read_bytes() == bytes(len(large[1]))
+    assert digest(fetch(plate_at(large[0]), Cache.checked(options)).path) == digest(bytes(len(large[1])))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,7 @@ def test_a_store_that_takes_no_notice_of_the_version_is_seen_through(passing: Be
 )
 def test_a_store_that_falls_silent_is_given_up(passing: Between, large, options, monkeypatch, operation, then):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(store, "READ_SECONDS", 1 if then == "hold" else 60)
+    monkeypatch.setattr(s3_session, "READ_SECONDS", 1 if then == "hold" else 60)
     monkeypatch.setattr(download, "_SILENT", 2 if then != "drip" else 60)
     monkeypatch.setattr(download, "_SLOW_SECONDS", 2)
     if then == "hold":
@@ -223,7 +226,7 @@ def test_a_store_that_falls_silent_is_given_up(passing: Between, large, options,
     else:
         passing.altered[operation] = cut(then)
     with pytest.raises(DownloadError, match=re.escape(large[0])) as caught:
-        fetch(plate_at(large[0]), options)
+        fetch(plate_at(large[0]), Cache.checked(options))
     one_line_of(caught.value)
     assert kept_files(options) == []
 
@@ -270,7 +273,7 @@ def test_a_store_that_sends_elsewhere_for_ever_is_one_line(
 def test_a_nonsense_endpoint_is_one_line(options, endpoint, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(CytoTableError) as caught:
-        fetch(Plate("P1", "s3://bucket/P1.sqlite"), {**options, "endpoint_url": endpoint or "http:// x"})
+        fetch(Plate("P1", "s3://bucket/P1.sqlite"), Cache.checked({**options, "endpoint_url": endpoint or "http:// x"}))
     one_line_of(caught.value)
 
 
@@ -281,24 +284,26 @@ def test_a_password_in_the_endpoint_is_shown_nowhere(options, endpoint, monkeypa
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     options = {**options, "endpoint_url": endpoint}
     for work in (
-        lambda: fetch(Plate("P1", "s3://bucket/P1.sqlite"), options),
-        lambda: find_plates("s3://bucket/plates/", None, options),
+        lambda: fetch(Plate("P1", "s3://bucket/P1.sqlite"), Cache.checked(options)),
+        lambda: find_plates("s3://bucket/plates/", None, Store.checked(options)),
         lambda: convert(write_sqlite(tmp_path / "P1.sqlite", plate(JUMP)), "s3://bucket/out", **options),
     ):
         with pytest.raises(CytoTableError) as caught:
             work()
         shown = "".join(traceback.format_exception(caught.value))
         assert "secret" not in shown + repr(caught.value)
-    assert "secret" not in repr(destination_of("s3://bucket/out", options)) + repr(Request(Options(), cloud=options))
+    assert "secret" not in repr(destination_of("s3://bucket/out", Store.checked(options))) + repr(
+        Request(Options(), cache=Cache.checked(options))
+    )
 
 
 def test_a_name_with_a_star_in_it_is_a_plate_like_others(direct, options, tmp_path):
     folder = f"s3://{BUCKET}/{tmp_path.name}"
     for name in ("a*b.sqlite", "c.sqlite", "[d].sqlite"):
         put(direct, f"{folder}/{name}", b"x")
-    found = find_plates(f"{folder}/*.sqlite", None, options)
+    found = find_plates(f"{folder}/*.sqlite", None, Store.checked(options))
     assert [found_plate.name for found_plate in found] == ["[d]", "a*b", "c"]
-    assert [p.name for p in find_plates(f"{folder}/a[*]b.sqlite", None, options)] == ["a*b"]
+    assert [p.name for p in find_plates(f"{folder}/a[*]b.sqlite", None, Store.checked(options))] == ["a*b"]
 
 
 def in_circles(answer: Answer) -> None:
@@ -316,14 +321,14 @@ def nothing_but_more(answer: Answer) -> None:
 @pytest.mark.parametrize("page", [in_circles, nothing_but_more])
 def test_a_listing_that_never_ends_is_one_line(passing: Between, small, options, page, monkeypatch):
     folder = small[0].rsplit("/", 1)[0]
-    monkeypatch.setattr(store, "_EMPTY_PAGES", 3)
+    monkeypatch.setattr(answers, "EMPTY_PAGES", 3)
     passing.altered["ListObjects"] = page
     passing.heedless = True
     with pytest.raises(DownloadError, match="in circles") as caught:
-        find_plates(folder, None, options)
+        find_plates(folder, None, Store.checked(options))
     one_line_of(caught.value)
     for text in (f"{folder}/{{plate}}.sqlite", f"{folder.rsplit('/', 1)[0]}/{{plate}}/"):
-        with listing(Pattern(text), options) as source, pytest.raises(DownloadError, match="in circles"):
+        with listing(Pattern(text), Store.checked(options)) as source, pytest.raises(DownloadError, match="in circles"):
             batch = source.batches()[0]
             after = source.page(batch, "").after
             source.page(batch, after or "")
@@ -343,14 +348,17 @@ def test_a_key_that_leads_out_of_the_cache_is_refused(passing: Between, direct, 
     passing.altered["ListObjects"] = listed
     before = set(names_in(tmp_path))
     with pytest.raises((UnsafeNameError, DownloadError), match=r"csv") as caught:
-        fetch(Plate("plate", f"s3://{BUCKET}/{folder}/"), options)
+        fetch(Plate("plate", f"s3://{BUCKET}/{folder}/"), Cache.checked(options))
     one_line_of(caught.value)
     assert not any(name.endswith(".csv") for name in set(names_in(tmp_path)) - before)
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/../P1.sqlite", "s3://bucket//etc/P1.sqlite", "s3://../x/P1.sqlite"])
 def test_an_address_that_leads_out_of_the_cache_is_refused_before_anything_is_asked(passing: Between, options, uri):
-    for work in (lambda: fetch(Plate("P1", uri), options), lambda: kept(uri, options).__enter__()):
+    for work in (
+        lambda: fetch(Plate("P1", uri), Cache.checked(options)),
+        lambda: kept(uri, Cache.checked(options)).__enter__(),
+    ):
         with pytest.raises(UnsafeNameError) as caught:
             work()
         one_line_of(caught.value)
@@ -368,13 +376,13 @@ def _spoil(path: Path) -> None:
 
 
 def test_a_copy_that_turns_out_damaged_is_fetched_once_more(passing: Between, small, options, tmp_path):
-    source = fetch(plate_at(small[0]), options)
+    source = fetch(plate_at(small[0]), Cache.checked(options))
     _spoil(source.path)
     convert(small[0], tmp_path / "out", **options)
-    assert source.path.read_bytes() == small[1]
+    assert digest(source.path) == digest(small[1])
     assert passing.seen["GetObject"] == 2
     _spoil(source.path)
-    with pytest.raises(DamagedCopyError, match="fetched again"), fetched(plate_at(small[0]), options):
+    with pytest.raises(DamagedCopyError, match="fetched again"), fetched(plate_at(small[0]), Cache.checked(options)):
         raise DamagedSourceError("the reader says so")
     assert not source.path.exists()
 
@@ -382,7 +390,7 @@ def test_a_copy_that_turns_out_damaged_is_fetched_once_more(passing: Between, sm
 def test_a_copy_that_turns_out_damaged_is_no_reason_to_skip_the_plate(passing, direct, small, options, tmp_path):
     broken, gone = (small[0].replace("P1.sqlite", name) for name in ("P2.sqlite", "P3/"))
     put(direct, broken, small[1][:-4096] + b"x" * 4096)
-    _spoil(fetch(plate_at(small[0]), options).path)
+    _spoil(fetch(plate_at(small[0]), Cache.checked(options)).path)
     result = convert(iter([small[0], broken, gone]), tmp_path / "out", on_error="skip", **options)
     assert [source.plate for source in result.sources] == ["P1"]
     assert sorted(name for name, _ in result.report.skipped_plates) == ["P2", gone]
@@ -413,15 +421,16 @@ _FETCH = """
 import json, sys, time
 from cytotable_dagster.core.intake import cache_room
 from cytotable_dagster.core.intake.cache import fetched
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.model.types import Plate
 
 cache_room._POLL = 0.1
 for uri in sys.argv[2:]:
-    with fetched(Plate("P", uri), json.loads(sys.argv[1])) as source:
+    with fetched(Plate("P", uri), Cache.checked(json.loads(sys.argv[1]))) as source:
         content = source.path.read_bytes()
         time.sleep(0.3)
         assert source.path.read_bytes() == content, "it went while it was used"
-        print(source.md5, flush=True)
+        print(source.digest, flush=True)
 """
 
 
@@ -441,7 +450,9 @@ def test_processes_share_a_cache_that_has_room_for_one_plate(passing, direct, op
     running = [_started(limited, *([uris[0]] * 2 if same else [uris[n], uris[n - 1]])) for n in range(4)]
     ended = [process.communicate(timeout=120) for process in running]
     assert [process.returncode for process in running] == [0] * 4, ended
-    assert {line for out, _ in ended for line in out.split()} == {fetch(plate_at(uris[0]), options).md5}
+    assert {line for out, _ in ended for line in out.split()} == {
+        fetch(plate_at(uris[0]), Cache.checked(options)).digest
+    }
     assert passing.seen["GetObject"] == (1 if same else passing.seen["GetObject"])
     held = sum(path.stat().st_size for path in Path(options["local_cache_dir"]).rglob("*.sqlite"))
     assert held <= 2 * len(content)
@@ -459,7 +470,7 @@ def test_what_a_killed_download_leaves_is_removed_by_the_next_and_counts_meanwhi
     passing.altered.clear()
     other = large[0].replace("P1", "P2")
     put(direct, other, b"another plate")
-    fetch(plate_at(other), options)
+    fetch(plate_at(other), Cache.checked(options))
     assert not list(folder.glob(".*.tmp"))
 
 
@@ -513,7 +524,7 @@ def test_results_that_a_store_does_not_take_are_one_line_and_none_appears(
     if operation != "PutObject":
         monkeypatch.setattr(upload, "PART_BYTES", 1000)
     if fault == "hold":
-        monkeypatch.setattr(store, "READ_SECONDS", 1)
+        monkeypatch.setattr(s3_session, "READ_SECONDS", 1)
         passing.held[operation] = 0
     else:
         passing.refused[operation] = fault
@@ -529,7 +540,7 @@ def test_a_part_goes_up_as_slowly_as_the_network_lets_it(passing: Between, in_st
     """The time to send is for a block, and not for all of a part."""
     from cytotable_dagster.core.storage import upload
 
-    monkeypatch.setattr(store, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(s3_session, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(upload, "PART_BYTES", 12 * MIB)
     passing.pace["UploadPart"] = 0.02
     with in_store.create("x") as out:

@@ -10,7 +10,8 @@ from cytotable_dagster import convert
 from cytotable_dagster.core.intake.arrivals import Memory
 from cytotable_dagster.core.intake.discover import find_plates
 from cytotable_dagster.core.intake.patterns import find_by_pattern
-from cytotable_dagster.core.sources.identity import content_md5
+from cytotable_dagster.core.sources.identity import content_digest
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster_tests.core import arriving
 from cytotable_dagster_tests.core.plates import EXPORT, plate, write_sqlite
 from cytotable_dagster_tests.core.sources.csv import test_csv
@@ -63,10 +64,10 @@ def test_a_plate_is_the_same_with_and_without(tmp_path, request, kind, where):
     # A folder that is hidden itself may be named.
     root = tmp_path / ".data" / "plates"
     MAKE[kind](root)
-    before = content_md5(root / "P1")
+    before = content_digest(root / "P1")
     convert(root / "P1", tmp_path / "clean")
     with_litter(root)
-    assert content_md5(root / "P1") == before
+    assert content_digest(root / "P1") == before
     address, cloud = str(root / "P1"), {}
     if where == "s3":
         from cytotable_dagster.demo.s3_server import upload_tree
@@ -81,7 +82,9 @@ def test_a_plate_is_the_same_with_and_without(tmp_path, request, kind, where):
     for table in tables:
         assert pq.read_table(tmp_path / "out" / table).equals(pq.read_table(tmp_path / "clean" / table))
     glob = address.removesuffix("P1") + "*"
-    assert [found.name for found in find_plates(glob, None, cloud)] == (["P1", "P2"] if kind == "sqlite" else ["P1"])
+    assert [found.name for found in find_plates(glob, None, Store.checked(cloud))] == (
+        ["P1", "P2"] if kind == "sqlite" else ["P1"]
+    )
 
 
 @pytest.mark.parametrize("where", ["folder", "s3"])
@@ -111,6 +114,6 @@ def test_nothing_hidden_arrives_as_a_plate(tmp_path, request, where):
     place.put("csv/P3/.snapshot/Cells.csv", b"ImageNumber,ObjectNumber\n1,2\n")
     place.put("csv/P3/._Cells.csv", APPLE)
     assert arriving.names(place.look(memory, "csv/{plate}/", every=True)) == []
-    assert find_by_pattern(f"{place.root}{{batch}}/{{plate}}/{{plate}}.sqlite", "P1", place.cloud).uri.endswith(
-        "B/P1/P1.sqlite"
-    )
+    assert find_by_pattern(
+        f"{place.root}{{batch}}/{{plate}}/{{plate}}.sqlite", "P1", Store.checked(place.cloud)
+    ).uri.endswith("B/P1/P1.sqlite")

@@ -142,10 +142,10 @@ def test_what_another_user_left_stays(tmp_path):
 
 
 def test_where_nothing_can_be_locked_nothing_is_swept(tmp_path, monkeypatch):
-    def no_locks(descriptor: int, *, blocking: bool) -> bool:
+    def no_locks(descriptor: int, how: int) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr("filelock.lock_descriptor", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with owned_folder(tmp_path, "out") as folder:
         assert sweep(tmp_path) == []
         assert folder.is_dir()

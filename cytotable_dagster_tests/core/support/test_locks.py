@@ -19,17 +19,20 @@ from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.errors import CytoTableError, DestinationExistsError, DestinationInUseError, UploadError
 from cytotable_dagster.core.parquet.writing import read_facts
 from cytotable_dagster.core.storage import store_lock
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
+from cytotable_dagster.core.storage.store_destination import StoreDestination
 from cytotable_dagster.core.support import locks
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
-from cytotable_dagster_tests.store_between import Answer
+from cytotable_dagster_tests.stores.between import Answer
 
 _WRITER = """
 import json, sys
 from pathlib import Path
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
-with destination_of(sys.argv[1], json.loads(sys.argv[2])).writing(sys.argv[3]):
+with destination_of(sys.argv[1], Store.checked(json.loads(sys.argv[2]))).writing(sys.argv[3]):
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -48,7 +51,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @contextmanager
 def other_process(place: Destination, name: str = "") -> Iterator["subprocess.Popen[bytes]"]:
     """One that writes there."""
-    command = [sys.executable, "-c", _WRITER, place.address(), json.dumps(getattr(place, "cloud", {})), name]
+    command = [
+        sys.executable,
+        "-c",
+        _WRITER,
+        place.address(),
+        json.dumps(place.store.options if isinstance(place, StoreDestination) else {}),
+        name,
+    ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -290,3 +300,21 @@ def test_a_lock_that_was_put_and_badly_answered_holds_nobody_up(in_store, passin
         pass
     with in_store.writing() as claim:
         claim.check()
+
+
+def test_a_lock_that_stays_is_held_by_one_at_a_time_and_free_when_its_process_is_killed(tmp_path):
+    path = tmp_path / ".lock"
+    code = f"from pathlib import Path; from cytotable_dagster.core.support.locks import Lock; Lock(Path({str(path)!r})).acquire(); print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        lock = locks.Lock(path)
+        with pytest.raises(TimeoutError):
+            lock.acquire(0)
+        process.kill()
+        process.wait()
+    with lock, pytest.raises(TimeoutError):
+        locks.Lock(path).acquire(0)
+    lock.acquire(0)
+    lock.release()
+    assert path.exists()

@@ -25,10 +25,12 @@ from cytotable_dagster.core.errors import (
     FileSystemError,
     OutOfMemoryError,
 )
+from cytotable_dagster.core.storage.local_destination import LocalDestination
 from cytotable_dagster.core.support.machine_errors import as_ours, errors_of_machine
 from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
+from cytotable_dagster_tests.digests import digest
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +89,10 @@ def test_a_destination_that_is_full_is_one_line_and_empty_afterwards(large, smal
 def test_results_that_are_there_stay_where_the_disk_is_full(large, small_disk, tmp_path):
     small = write_sqlite(tmp_path / "small.sqlite", plate(JUMP))
     convert(small, small_disk / "out")
-    before = {path: path.read_bytes() for path in (small_disk / "out").iterdir()}
+    before = {path: digest(path) for path in (small_disk / "out").iterdir()}
     with pytest.raises(DiskFullError):
         convert(large, small_disk / "out", overwrite=True)
-    assert {path: path.read_bytes() for path in (small_disk / "out").iterdir()} == before
+    assert {path: digest(path) for path in (small_disk / "out").iterdir()} == before
 
 
 def test_a_dataset_on_a_full_disk(large, small_disk, tmp_path):
@@ -113,7 +115,7 @@ def test_several_plates_on_a_full_disk(large, small_disk, tmp_path):
 def test_results_to_a_store_whose_scratch_files_find_no_room(large, in_store, small_disk, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     with pytest.raises(DiskFullError) as caught:
-        convert(large, in_store.address("out"), dest_cloud=in_store.cloud, concat=False)
+        convert(large, in_store.address("out"), dest_cloud=in_store.store.options, concat=False)
     line_of(caught.value)
     assert in_store.list() == []
     assert in_store.there(".cytotable") == []
@@ -138,8 +140,8 @@ def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path, large):
     code = f"""
 import resource
 from cytotable_dagster import convert, errors
-from cytotable_dagster.core.kernels.loading import kernels
-kernels()
+from cytotable_dagster.core.kernels.loading import load_all
+load_all()
 resource.setrlimit(resource.RLIMIT_FSIZE, ({200 << 10}, {200 << 10}))
 try:
     convert({str(large)!r}, {str(tmp_path / "out")!r})
@@ -179,7 +181,7 @@ def test_a_cache_that_is_full_or_cannot_be_written_to(large, in_store, small_dis
     in_store.put(large, "P1.sqlite")
     for cache in (small_disk / "cache", Path("/proc/cache")):
         with pytest.raises(CytoTableError) as caught:
-            convert(in_store.address("P1.sqlite"), tmp_path / "out", local_cache_dir=cache, **in_store.cloud)
+            convert(in_store.address("P1.sqlite"), tmp_path / "out", local_cache_dir=cache, **in_store.store.options)
         line_of(caught.value)
     assert not [name for name in names_in(small_disk) if "sqlite" in name and not name.endswith((".lock", ".use"))]
     assert names_in(tmp_path) == ["disk", *(f"disk/{name}" for name in names_in(small_disk))]
@@ -230,9 +232,9 @@ def test_too_little_memory_is_one_line(tmp_path, large):
     code = """
 import resource, sys
 from cytotable_dagster import convert, errors
-from cytotable_dagster.core.kernels.loading import kernels
+from cytotable_dagster.core.kernels.loading import load_all
 import psutil
-kernels()
+load_all()
 size = psutil.Process().memory_info().vms + int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_AS, (size, size))
 try:
@@ -249,3 +251,17 @@ else:
     assert ran.stdout.startswith("OutOfMemoryError: too little memory"), ran.stderr[-3000:]
     assert ran.stdout.count("\n") == 1
     assert names_in(tmp_path) == []
+
+
+def test_what_stands_in_the_way_of_a_file_is_named_and_not_the_temporary_one(tmp_path):
+    (tmp_path / "Cells.parquet").mkdir()
+    with (
+        pytest.raises(
+            FileAccessError, match=r"Cells\.parquet: cannot be .*Is a directory.*look at what is there"
+        ) as caught,
+        errors_of_machine(),
+        LocalDestination(tmp_path).create("Cells.parquet") as out,
+    ):
+        out.write(b"x")
+    line_of(caught.value)
+    assert names_in(tmp_path) == ["Cells.parquet"]

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from cytotable_dagster.core.errors import DestinationExistsError, UploadError
-from cytotable_dagster.core.storage.destination import Destination, LocalDestination
+from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support import publication
 from cytotable_dagster.core.support.exchange import exchange
@@ -21,7 +23,9 @@ from cytotable_dagster_tests.core.conftest import names_in
 
 @pytest.fixture(params=["folder", "store"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
-    return destination_of(tmp_path / "out", {}) if request.param == "folder" else request.getfixturevalue("in_store")
+    return (
+        destination_of(tmp_path / "out", Store()) if request.param == "folder" else request.getfixturevalue("in_store")
+    )
 
 
 @pytest.fixture(params=[True, False], ids=["exchange", "no exchange"])
@@ -155,9 +159,9 @@ def steps(at: Callable[[int], None], names: tuple[str, ...] = _STEPS) -> dict[st
         seen["begun"] = 1
         publish(*arguments, **options)
 
-    from cytotable_dagster.core.storage import destination
+    from cytotable_dagster.core.storage import local_destination
 
-    destination.publish = begun
+    local_destination.publish = begun
     return seen
 
 
@@ -272,9 +276,10 @@ def test_an_object_that_the_store_refuses_takes_the_others_back(in_store, passin
 
 _KILLED = """
 import json, sys
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster_tests.core.support.test_publication import NEW, put
-put(destination_of(sys.argv[1], json.loads(sys.argv[2])), NEW, overwrite=True)
+put(destination_of(sys.argv[1], Store.checked(json.loads(sys.argv[2]))), NEW, overwrite=True)
 """
 
 
@@ -284,7 +289,7 @@ put(destination_of(sys.argv[1], json.loads(sys.argv[2])), NEW, overwrite=True)
 def test_what_a_killed_process_had_begun_to_publish_in_a_store_is_undone(in_store, passing, operation, number):
     put(in_store, OLD)
     passing.held[operation] = passing.seen[operation] + number
-    command = [sys.executable, "-c", _KILLED, in_store.address(), json.dumps(in_store.cloud)]
+    command = [sys.executable, "-c", _KILLED, in_store.address(), json.dumps(in_store.store.options)]
     with subprocess.Popen(command) as process:
         try:
             assert passing.holding.wait(100)

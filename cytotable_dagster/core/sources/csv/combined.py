@@ -6,7 +6,7 @@ objects and their parents.
 """
 
 import csv
-import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,15 +17,16 @@ from cytotable_dagster.core.kernels.csv_layout import TEXT
 from cytotable_dagster.core.model.presets import IMAGE, Preset
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import Export
-from cytotable_dagster.core.sources.csv.field_types import MISSING
+from cytotable_dagster.core.sources.csv.field_types import without_missing
 from cytotable_dagster.core.sources.csv.header import Header, plain_file, read_header
 from cytotable_dagster.core.sources.csv.names import OBJECT
 from cytotable_dagster.core.sources.csv.parts import Records, count_records, parts_of, ragged_records, read_part
 from cytotable_dagster.core.sources.csv.side_by_side import two_rows
 from cytotable_dagster.core.sources.sqlite.tables import SHARED_NUMBER, objects_in, owner_of
+from cytotable_dagster.core.support.cores import cores
 
 if TYPE_CHECKING:
-    import polars as pl
+    import pyarrow as pa
 
 # What CellProfiler calls an object's number; the first compartment has it as ObjectNumber too.
 _NUMBER = "Number_Object_Number"
@@ -54,7 +55,7 @@ def with_split_objects(exports: Sequence[Export], preset: Preset, format: CsvFor
 
     if not any(OBJECT in export.files or export.side_by_side for export in exports):
         return [Split(export) for export in exports]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(split, enumerate(exports)))
 
 
@@ -127,10 +128,10 @@ def take_apart(
     for part in parts_of(path, header, where):
         records = read_part(path, part, header, format.encoding, where, exact=True)
         found.append((part, records.left_out, records.ragged))
-        frame = _frame(records, header)
+        texts = _texts(records, header)
         for name, piece in pieces.items():
             with files[name].open("ab") as made_of:
-                made_of.write(_records(piece, frame, header.dialect.delimiter).encode(format.encoding))
+                made_of.write(_records(piece, texts, header.dialect.delimiter, format.encoding))
     ragged = tuple(ragged_records(path, where, found, len(header.names)))
     return files, ragged, sum(count for _, count, _ in found)
 
@@ -162,24 +163,40 @@ def _piece(compartment: str, owners: Sequence[str], header: Header, preset: Pres
     return Piece((*image, *numbers, *own), told)
 
 
-def _frame(records: Records, header: Header) -> "pl.DataFrame":
-    """Records as columns of text, called by their places."""
+def _texts(records: Records, header: Header) -> "list[pa.Array]":
+    """The columns of some records, as text."""
     import numpy as np
-    import polars as pl
 
     from cytotable_dagster.core.sources.csv.block import read_texts
 
     places = replace(header, names=tuple(str(place) for place in range(len(header.names))))
     block = read_texts(records, places, np.full(len(places.names), TEXT))
-    return pl.DataFrame({name: pl.from_arrow(array) for name, array in block.texts.items()})
+    return [block.texts[name] for name in places.names]
 
 
-def _records(piece: Piece, frame: "pl.DataFrame", delimiter: str) -> str:
+def _records(piece: Piece, texts: "Sequence[pa.Array]", delimiter: str, encoding: str) -> bytes:
     """The records that have an object of the compartment, as CSV: shorter compartments are filled up with what says
     that a number is missing."""
-    import polars as pl
+    import pyarrow.compute as pc
 
-    fields = (pl.col(str(place)) for place in piece.own)
-    kept = frame.filter(pl.any_horizontal(field.is_not_null() & ~field.is_in(MISSING) for field in fields))
-    chosen = kept.select(kept[:, place].alias(str(number)) for number, (_, place) in enumerate(piece.columns))
-    return chosen.write_csv(include_header=False, separator=delimiter)
+    there = without_missing(texts[piece.own[0]]).is_valid()
+    for place in piece.own[1:]:
+        # Of nearly all records the first column tells.
+        if there.false_count == 0:
+            break
+        there = pc.or_(there, without_missing(texts[place]).is_valid())
+    fields = (texts[place] if there.false_count == 0 else texts[place].filter(there) for _, place in piece.columns)
+    quoted = [_quoted(field, delimiter) for field in fields]
+    lines = pc.binary_join_element_wise(*quoted, delimiter, null_handling="replace", null_replacement="")
+    return "".join(f"{line}\n" for line in lines.to_pylist()).encode(encoding)
+
+
+def _quoted(field: "pa.Array", delimiter: str) -> "pa.Array":
+    """Texts as CSV has them: in quotes where one would be taken for something else without, or is empty."""
+    import pyarrow.compute as pc
+
+    odd = pc.match_substring_regex(field, f'["\r\n{re.escape(delimiter)}]|^$')
+    if not odd.true_count:
+        return field
+    whole = pc.binary_join_element_wise('"', pc.replace_substring(field, '"', '""'), '"', "")
+    return pc.if_else(odd, whole, field)

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import OptionError, SourceFormatError
+from cytotable_dagster.core.support.arguments import text_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,15 +104,18 @@ def checked_separators(delimiter: str | None, decimal: str | None) -> tuple[str 
     Raises:
         OptionError: fields or decimals cannot be separated so.
     """
-    delimiter, decimal = (None if given is None else _WORDS.get(given.lower(), given) for given in (delimiter, decimal))
+    delimiter, decimal = (
+        None if given is None else _WORDS.get(text_in(option, given, "'tab'").lower(), given)
+        for option, given in (("delimiter", delimiter), ("decimal", decimal))
+    )
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in _NO_DELIMITER):
         raise OptionError(
-            f"delimiter {delimiter!r}: one character is expected that no number or name has, such as ';' or 'tab'"
+            f"delimiter={delimiter!r}: one character is expected that no number or name has, such as ';' or 'tab'"
         )
     if decimal not in (None, POINT, COMMA):
-        raise OptionError(f"decimal {decimal!r} is not known; there are: '.', ','")
+        raise OptionError(f"decimal={decimal!r} is not known; there are: '.', ','")
     if delimiter == decimal == COMMA:
-        raise OptionError("decimal ',' and delimiter ',': fields could not be told from decimals; name another")
+        raise OptionError("decimal=',' and delimiter=',': fields could not be told from decimals; name another")
     return delimiter, decimal
 
 

@@ -18,8 +18,6 @@ from cytotable_dagster.core.sources.sqlite.tables import SHARED_NUMBER, objects_
 from cytotable_dagster.core.support.hidden import visible_files
 from cytotable_dagster.core.support.leftovers import temporary_folder
 
-# A plate's folder in the Cell Painting Gallery holds one of this name, which says nothing.
-_NAMELESS = "analysis"
 # Exports of which the first with anything in its files shows what those of the plate are like.
 _LOOKED = 10
 
@@ -34,6 +32,12 @@ class Export:
     side_by_side: tuple[Path, ...] = ()
     declared: Mapping[str, Declared] = field(default_factory=dict)
 
+    def label(self, table: str) -> str:
+        """How the file of a table is told of, below the plate's folder."""
+        file = self.files.get(table)
+        name = file.name if file else f"{table}.csv"
+        return name if self.name == "." else f"{self.name}/{name}"
+
 
 def taken_by_prefix(exports: Sequence[Export], preset: Preset) -> tuple[str, ...]:
     """What is to be told of a prefix that no image table bears out: Green_Cells.csv may be of other objects."""
@@ -46,12 +50,6 @@ def taken_by_prefix(exports: Sequence[Export], preset: Preset) -> tuple[str, ...
     table, name = found
     own = ENDING.sub("", name)
     return (f'{name} is taken for {table}; if its objects are others, compartments=["{own}"] says so',)
-
-
-def plate_name(folder: str) -> str:
-    """The name of the plate whose CSV files are in a folder."""
-    names = [name for name in folder.rstrip("/").split("/") if name]
-    return names[-2] if names[-1].lower() == _NAMELESS and len(names) > 1 else names[-1]
 
 
 def exports_in(root: Path, preset: Preset, format: CsvFormat = UTF8) -> tuple[Export, ...]:

@@ -7,9 +7,9 @@ from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from cytotable_dagster.core.kernels.csv_layout import FEW, INTEGER, REAL, TEXT
-from cytotable_dagster.core.model.column_types import TextKind, text_kind
 from cytotable_dagster.core.model.names import is_identity
 from cytotable_dagster.core.model.presets import TABLE_NUMBER
+from cytotable_dagster.core.model.text_kind import TextKind, text_kind
 from cytotable_dagster.core.model.values import LONG_MARK, kept_as_number, marks_of, number_type
 from cytotable_dagster.core.support.arrays import from_texts
 

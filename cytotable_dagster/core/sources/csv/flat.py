@@ -15,8 +15,9 @@ from cytotable_dagster.core.model.types import Coercion, SourceColumn
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import Export
 from cytotable_dagster.core.sources.csv.header import Header
-from cytotable_dagster.core.sources.csv.survey import CsvSurvey, settled_dialects
+from cytotable_dagster.core.sources.csv.survey import CsvSurvey
 from cytotable_dagster.core.sources.csv.table import CsvTable, csv_table_path, load_table
+from cytotable_dagster.core.sources.csv.tables import settled_dialects
 from cytotable_dagster.core.sources.protocols import BatchReader, Found
 from cytotable_dagster.core.support.arrays import from_numpy, from_texts
 from cytotable_dagster.core.support.files import whole_file

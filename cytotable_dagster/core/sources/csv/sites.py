@@ -13,8 +13,9 @@ from cytotable_dagster.core.model.names import PLATE, SITE, WELL
 from cytotable_dagster.core.model.presets import IMAGE, Preset
 from cytotable_dagster.core.sources.csv.exports import Export
 from cytotable_dagster.core.sources.csv.names import FOLDER_OF_SITE
+from cytotable_dagster.core.support.arguments import text_in
 from cytotable_dagster.core.support.digests import crc32_of
-from cytotable_dagster.core.support.placeholders import PLACEHOLDER, matcher
+from cytotable_dagster.core.support.placeholders import refuse_without, template
 
 # The column that says from which folder of the plate's a row comes.
 SOURCE_FOLDER = "Metadata_SourceFolder"
@@ -64,8 +65,8 @@ def told_by_folders(exports: Sequence[Export], root: Path, pattern: str | None) 
 
 def check_site_pattern(pattern: str | None) -> None:
     """Refuse a pattern that says nothing; raises OptionError."""
-    if pattern is not None and not PLACEHOLDER.search(pattern):
-        raise OptionError(f"site_pattern {pattern!r}: no placeholder in it; write it as '{GALLERY}'")
+    if pattern is not None and not template(text_in("site_pattern", pattern, f"'{GALLERY}'")).names:
+        refuse_without("placeholder", f"site_pattern {pattern!r}", GALLERY)
 
 
 def columns_told(told: Told, preset: Preset, headers: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -157,19 +158,24 @@ def _content(file: Path) -> bytes:
 def _fitting(exports: Sequence[Export], root: Path, pattern: str | None) -> dict[str, dict[str, str]]:
     """By export, what the placeholders of the pattern stand for, as columns."""
     found = {}
-    fits = matcher(pattern.strip("/")) if pattern is not None else None
+    wanted = template(pattern.strip("/")) if pattern is not None else None
     depth = pattern.strip("/").count("/") + 1 if pattern is not None else 1
     place = (root if root.is_dir() else root.parent).absolute()
     for export in exports:
         folder = "/".join((place / export.name).parts[-depth:])
-        match = fits.fullmatch(folder) if fits else FOLDER_OF_SITE.fullmatch(folder)
+        match = wanted.match(folder) if wanted else _of_gallery(folder)
         if match is not None:
-            found[export.name] = {f"Metadata_{n[:1].upper()}{n[1:]}": text for n, text in match.groupdict().items()}
+            found[export.name] = {f"Metadata_{n[:1].upper()}{n[1:]}": text for n, text in match.items()}
         elif pattern is None:
             return {}
         else:
             raise OptionError(f"{root}: folder {folder} does not fit site_pattern {pattern!r}; change it")
     return found
+
+
+def _of_gallery(folder: str) -> dict[str, str] | None:
+    found = FOLDER_OF_SITE.fullmatch(folder)
+    return found and found.groupdict()
 
 
 def _is_whole(text: str) -> bool:

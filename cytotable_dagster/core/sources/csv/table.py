@@ -17,6 +17,7 @@ from cytotable_dagster.core.model.types import Coercion, SourceColumn
 from cytotable_dagster.core.sources.csv.dialect import Dialect
 from cytotable_dagster.core.sources.csv.header import Header
 from cytotable_dagster.core.sources.csv.parts import Part, Records, read_part
+from cytotable_dagster.core.support.file_values import FILE_VALUES
 from cytotable_dagster.core.support.files import as_json, whole_file
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from cytotable_dagster.core.sources.csv.batch import Asked
     from cytotable_dagster.core.sources.csv.block import Block
 
-# Parts that are kept, as chunks may end within one.
-_KEPT = 2
+# Parts that are kept, as chunks may end within one; and what is known of tables.
+_KEPT, _KEPT_TABLES = 2, 8
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,10 @@ def save_table(table: CsvTable, path: Path) -> None:
 
 
 def load_table(path: Path) -> CsvTable:
-    return _load_table(path, path.stat().st_mtime_ns)
+    return FILE_VALUES.get(path, _load_table, _KEPT_TABLES)
 
 
-@lru_cache(maxsize=8)
-def _load_table(path: Path, changed: int) -> CsvTable:
+def _load_table(path: Path) -> CsvTable:
     known: dict[str, Any] = json.loads(path.read_text())
     return CsvTable(
         columns=tuple(SourceColumn(**column) for column in known["columns"]),

@@ -6,7 +6,6 @@ object's its place in it.
 
 import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,8 @@ from cytotable_dagster.core.sources.npz.file import Site, read_cells, read_site
 from cytotable_dagster.core.sources.npz.plain_pickle import Value
 from cytotable_dagster.core.sources.protocols import Found
 from cytotable_dagster.core.support.arrays import from_numpy
+from cytotable_dagster.core.support.cores import cores
+from cytotable_dagster.core.support.file_values import FILE_VALUES
 from cytotable_dagster.core.support.files import whole_file
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _PLACES = ("Location_Center_X", "Location_Center_Y")
 # What features are called after, as CytoTable does.
 _MODEL, _NO_MODEL = "Metadata_Model", "DP"
 _SITE = ("Metadata_Plate", "Metadata_Well", "Metadata_Site")
+# Tables of which it is kept what is known of them.
+_KEPT = 8
 _AFFINITY = {int: "INTEGER", float: "REAL", str: "TEXT"}
 
 
@@ -172,7 +175,7 @@ def find_npz_table(root: Path, files: Sequence[tuple[str, Path]], preset: Preset
     filled = [(name, path) for name, path in files if path.stat().st_size]
     if not filled:
         raise SourceNotFoundError(f"{root}: no NPZ files with anything in them, there or below")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         sites = pool.map(read_site, [path for _, path in filled])
         found = tuple(NpzFile(name, str(path), site) for (name, path), site in zip(filled, sites, strict=True))
     (compartment,) = preset.compartments
@@ -191,11 +194,10 @@ def npz_table_path(folder: Path, compartment: str) -> Path:
 
 
 def load_npz_table(path: Path) -> NpzTable:
-    return _load_npz_table(path, path.stat().st_mtime_ns)
+    return FILE_VALUES.get(path, _load_npz_table, _KEPT)
 
 
-@lru_cache(maxsize=8)
-def _load_npz_table(path: Path, changed: int) -> NpzTable:
+def _load_npz_table(path: Path) -> NpzTable:
     known = json.loads(path.read_text())
     files = tuple(NpzFile(file["name"], file["path"], Site(**file["site"])) for file in known["files"])
     return NpzTable(files, tuple(known["keys"]), tuple(known["features"]), tuple(known["notes"]))

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError, SourceNotFoundError
-from cytotable_dagster.core.model.column_types import affinity
 from cytotable_dagster.core.model.types import SourceColumn
+from cytotable_dagster.core.sources.sqlite.affinity import affinity
+from cytotable_dagster.core.sources.sqlite.header import check_whole
 from cytotable_dagster.core.sources.sqlite.many_columns import TOO_MANY
 
 # https://sqlite.org/fileformat2.html#magic_header_string
@@ -21,7 +22,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a file that nobody writes to, without its log; SQLite's own errors come out as ours.
 
     Raises:
-        DamagedSourceError: SQLite finds the file malformed.
+        DamagedSourceError: SQLite finds the file malformed, or it is cut short.
     """
     try:
         # No lock is taken and nothing appears beside the file, which may be where nothing can be written.
@@ -36,6 +37,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
     except CytoTableError:
         raise
     except UNREADABLE as error:
+        check_whole(path)
         reason = str(error) or "a value takes more memory than there is"
         raise DamagedSourceError(f"{path}: SQLite cannot read it ({reason}); fetch it again or mend it") from error
 

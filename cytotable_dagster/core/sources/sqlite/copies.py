@@ -1,5 +1,5 @@
-"""Private copies of what only SQLite itself can read, as ordinary tables of ordinary files that one reader reads: a
-file whose newest content lies in a log beside it, and views and other tables that are out of the ordinary.
+"""Private copies of views and other tables that only SQLite itself can read, as ordinary tables of ordinary files that
+one reader reads.
 
 The source is opened as one that nobody writes to: no lock is taken, nothing appears beside it. What its views do is
 bounded, for a file may be anybody's: SQLite counts its steps, and a copy may be so many times as large as the file.
@@ -11,16 +11,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError
-from cytotable_dagster.core.model.types import Source
-from cytotable_dagster.core.sources.sqlite.catalog import UNREADABLE, connection, quoted
-from cytotable_dagster.core.sources.sqlite.header import JOURNAL_MAGIC, log_beside
-from cytotable_dagster.core.sources.state import check_unchanged
+from cytotable_dagster.core.errors import SourceFormatError
+from cytotable_dagster.core.sources.sqlite.catalog import connection, quoted
 
 _PAGE_SIZE = 65536
+_BLOCK = 8 << 20
 # A view may take so many steps of SQLite's machine, some for each byte of the file, and its copy so many bytes. One
 # that joins an image's columns to each object is a few times as large; SELECT * takes two steps a value.
 _STEPS, _STEPS_PER_BYTE, _MOST_STEPS = 100_000_000, 50, 200_000_000_000
@@ -31,53 +28,6 @@ _FEW_PAGES = 16
 _LOOK = 100_000
 # The longest value that is longer than the file.
 _LONGEST = 1_000_000
-
-
-def settled(source: Source, folder: Path) -> Source:
-    """The source with a copy to be read in its place, if its newest content lies in a log beside it.
-
-    Raises:
-        SourceChangedError: it was written to while it was copied.
-        DamagedSourceError: SQLite cannot put file and log together.
-    """
-    log = None if source.path.is_dir() else log_beside(source.path)
-    if log is None:
-        return source
-    _refuse_journal_of_several(source, log)
-    # In a folder of its own, for tables may be called anything.
-    copy = folder / "settled" / "plate.sqlite"
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    beside = copy.with_name(copy.name + log.name.removeprefix(source.path.name))
-    shutil.copyfile(source.path, copy)
-    shutil.copyfile(log, beside)
-    check_unchanged(source)
-    with (
-        _as_damage(source.path, f"with {log.name} beside it "),
-        _writing(copy),
-        closing(sqlite3.connect(copy, isolation_level=None)) as link,
-    ):
-        # To put them together no table need be understood, such as one of too many columns.
-        link.execute("PRAGMA writable_schema=ON")
-        # Alone with the file: SQLite then keeps the index of a log in memory.
-        link.execute("PRAGMA locking_mode=EXCLUSIVE")
-        link.execute("PRAGMA synchronous=OFF")
-        link.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        link.execute("PRAGMA journal_mode=DELETE")
-    if log_beside(copy) is not None:
-        raise DamagedSourceError(f"{source.path}: SQLite does not put it and {log.name} together; open it there once")
-    return replace(source, settled=copy)
-
-
-def _refuse_journal_of_several(source: Source, log: Path) -> None:
-    """A transaction over several files names another journal, which SQLite would look for, and remove."""
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - len(JOURNAL_MAGIC)))
-        if log.name.endswith("-journal") and file.tell() and file.read() == JOURNAL_MAGIC:
-            raise SourceFormatError(
-                f"{source.path}: {log.name} beside it is of a transaction over several files; open it there once, with "
-                "SQLite, to finish that"
-            )
 
 
 def copy_table(path: Path, table: str, columns: Sequence[str], copy: Path) -> None:
@@ -101,7 +51,7 @@ def copy_table(path: Path, table: str, columns: Sequence[str], copy: Path) -> No
             link.execute("ATTACH ? AS copy", (str(copy.absolute()),))
             _set_up(link, pages)
             link.execute(made)
-            with _writing(copy), _no_larger(path, table, pages, copy):
+            with writing(copy), _no_larger(path, table, pages, copy):
                 link.execute(f"INSERT INTO copy.{quoted(table)} {chosen}")
             link.execute("DETACH copy")
             return
@@ -111,7 +61,7 @@ def copy_table(path: Path, table: str, columns: Sequence[str], copy: Path) -> No
             _set_up(writer, pages)
             writer.execute(made)
             marks = ", ".join("?" * len(columns))
-            with _writing(copy), _no_larger(path, table, pages, copy):
+            with writing(copy), _no_larger(path, table, pages, copy):
                 writer.execute("BEGIN")
                 writer.executemany(f"INSERT INTO copy.{quoted(table)} VALUES ({marks})", link.execute(chosen))
                 writer.execute("COMMIT")
@@ -153,7 +103,7 @@ def _bounded(link: sqlite3.Connection, path: Path, table: str, size: int) -> Ite
 
 
 @contextmanager
-def _writing(copy: Path) -> Iterator[None]:
+def writing(copy: Path) -> Iterator[None]:
     """Tell what is wrong with the disk from what is wrong with the source."""
     try:
         yield
@@ -177,13 +127,3 @@ def _no_larger(path: Path, table: str, pages: int, copy: Path) -> Iterator[None]
             f"{path}: {table} gives more than {pages * _PAGE_SIZE:,} bytes, {_TIMES} times its file; make a table of "
             "what it gives (CREATE TABLE ... AS SELECT ...), or mend it"
         ) from error
-
-
-@contextmanager
-def _as_damage(path: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (CytoTableError, OSError):
-        raise
-    except UNREADABLE as error:
-        raise DamagedSourceError(f"{path}: SQLite cannot read it {what}({error}); fetch it again or mend it") from error

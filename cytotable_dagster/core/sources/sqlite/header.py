@@ -3,6 +3,7 @@
 Section names refer to https://sqlite.org/fileformat2.html.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +87,19 @@ def _page_count(header: bytes, file_size: int, page_size: int, path: Path) -> in
         return whole
     if said > whole:
         raise DamagedSourceError(
-            f"{path}: cut short: page {said} is the last by its header, page {whole} in the file; fetch it again"
+            f"{path}: cut short, {file_size:,} bytes of {said * page_size:,} by its header; copy or upload it again"
         )
     return said
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a file that is shorter than its header says.
+
+    Raises:
+        DamagedSourceError: it is, or its header is damaged.
+    """
+    with suppress(NotOrdinary, OSError), path.open("rb") as file:
+        read_geometry(file.read(HEADER_SIZE), path.stat().st_size, path)
 
 
 def log_beside(path: Path) -> Path | None:

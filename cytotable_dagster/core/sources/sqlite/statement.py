@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cytotable_dagster.core.model.column_types import affinity
 from cytotable_dagster.core.model.types import SourceColumn
+from cytotable_dagster.core.sources.sqlite.affinity import affinity
 from cytotable_dagster.core.sources.sqlite.header import NotOrdinary
 from cytotable_dagster.core.sources.sqlite.many_columns import TOO_MANY, parts_of
 

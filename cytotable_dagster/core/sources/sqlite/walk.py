@@ -14,6 +14,7 @@ from cytotable_dagster.core.model.types import Coercion
 from cytotable_dagster.core.sources.sqlite.header import Geometry
 from cytotable_dagster.core.sources.sqlite.statement import StoredTable
 from cytotable_dagster.core.sources.sqlite.to_arrow import Decoded, by_slot, to_array, with_default
+from cytotable_dagster.core.support.memory import lent
 
 _ARENA = 1 << 20
 _EVENTS = 1 << 10
@@ -92,7 +93,7 @@ class Output:
         self.task[layout.EXTENT] = layout.RECORD if whole else layout.PREFIX
         self.task[layout.NUMBERS], self.task[layout.SCANNING] = self._numbers, scanning
         self._tile = np.empty(layout.BLOCK_ROWS * self._numbers, np.int64)
-        self._values = np.empty(self._numbers * rows, np.int64)
+        self._values = lent(8 * self._numbers * rows).view(np.int64)
         self._valid = np.full((len(targets), stride), 255, np.uint8)
         if absent is not None and absent.any():
             present = np.packbits(~absent, bitorder="little")

@@ -1,5 +1,7 @@
 """Files with the measurements of all objects side by side, as cytominer-database takes them."""
 
+import csv
+import io
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -84,3 +86,15 @@ def test_bytes_of_another_encoding_are_named_with_their_line(tmp_path):
     file.write_bytes(file.read_bytes() + "1,4,30,7,3,7,4,9,ü,1\n".encode("latin-1"))
     with pytest.raises(errors.SourceFormatError, match=r"object\.csv: line 6: byte 0xfc"):
         convert(tmp_path / "P1", tmp_path / "out")
+
+
+def test_text_with_quotes_delimiters_and_line_ends_is_the_same_taken_apart(tmp_path):
+    texts = ['a "b"', "c,d", "e\nf", "g\r\nh", "", "nan", "ä µ"]
+    records = [[1, number, number, number, number, number, number, "1", number, text] for number, text in
+               enumerate(texts, start=1)]  # fmt: skip
+    lines = io.StringIO(newline="")
+    csv.writer(lines, quoting=csv.QUOTE_NONNUMERIC).writerows(records)
+    site(tmp_path / "P1", lines.getvalue().removesuffix("\r\n"))
+    convert(tmp_path / "P1", tmp_path / "out")
+    found = rows(tmp_path / "out", "Nuclei")
+    assert [row["Metadata_Nuclei_Area"] for row in found] == [text or None for text in texts]

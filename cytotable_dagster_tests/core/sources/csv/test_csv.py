@@ -15,7 +15,9 @@ import pytest
 
 from cytotable_dagster import CytoTableError, convert, errors
 from cytotable_dagster.core.execution.runner import thread_config
+from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.sources.csv import parts as csv_parts
+from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster_tests.core.sources.csv import test_setup
 
 TABLES = ("Cells", "Cytoplasm", "Nuclei")
@@ -228,7 +230,7 @@ def _plan_notes(folder: Path, tmp_path: Path) -> tuple[tuple[tuple[str, str], ..
     from cytotable_dagster.core.planning.options import Options
     from cytotable_dagster.core.sources.detection import resolved_preset
 
-    source = fetch(find_plate(folder, None, {}), {})
+    source = fetch(find_plate(folder, None, Store()), Cache())
     plan = make_plan(source, resolved_preset(source, None), Options(), tmp_path / "plan")
     return plan.skipped, plan.notes
 

@@ -154,10 +154,10 @@ def test_delimiter_and_decimal_are_taken_as_given(tmp_path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"delimiter": "ab"}, "delimiter 'ab'"),
-        ({"delimiter": "5"}, "delimiter '5'"),
+        ({"delimiter": "ab"}, "delimiter='ab'"),
+        ({"delimiter": "5"}, "delimiter='5'"),
         ({"delimiter": '"'}, "delimiter"),
-        ({"decimal": ";"}, "decimal ';'"),
+        ({"decimal": ";"}, "decimal=';'"),
         ({"delimiter": "comma", "decimal": ","}, "could not be told"),
     ],
 )

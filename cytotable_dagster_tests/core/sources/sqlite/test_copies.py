@@ -16,13 +16,19 @@ from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, SourceFormatError
 from cytotable_dagster.core.execution.runner import runner, thread_config
 from cytotable_dagster.core.inspection import inspect_plate
-from cytotable_dagster.core.lake import chunks as lake
+from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.lake import making as lake
+from cytotable_dagster.core.lake import plans
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.types import Plate
 from cytotable_dagster.core.planning.options import Options
+from cytotable_dagster.core.shown import human_bytes
 from cytotable_dagster.core.sources.sqlite import copies as sqlite_copy
+from cytotable_dagster.core.support.pacing import lines
+from cytotable_dagster.core.support.telling import COPYING
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import EXPORT, JUMP, plate, sites, write_sqlite
+from cytotable_dagster_tests.digests import digest
 
 NEW = 9.0
 
@@ -69,13 +75,40 @@ def check(table: object) -> None:
 
 
 def test_the_newest_content_is_read_and_nothing_is_touched(pending: Path, tmp_path: Path):
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pending.parent.iterdir()}
+    before = {path: (digest(path), path.stat().st_mtime_ns) for path in pending.parent.iterdir()}
     result = convert(pending, tmp_path / "out", chunk_size=2, targets=["cells"])
     check(pq.read_table(result))
     (note,) = result.report.notes
     assert note == "P1.sqlite was read together with the log beside it"
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pending.parent.iterdir()} == before
+    assert {path: (digest(path), path.stat().st_mtime_ns) for path in pending.parent.iterdir()} == before
     assert names_in(tmp_path / "out") == ["Cells.parquet"]
+
+
+def test_copying_is_told_in_bytes(pending: Path, tmp_path: Path):
+    told: list[tuple[str, int, int]] = []
+    convert(pending, tmp_path / "out", progress=lambda *step: told.append(step))
+    size = sum(path.stat().st_size for path in pending.parent.glob(f"{pending.name}*"))
+    assert [step for step in told if step[0] == COPYING] == [(COPYING, 0, size), *told[1:2], (COPYING, size, size)]
+    said: list[str] = []
+    for step in told[:3]:
+        lines(said.append)(*step)
+    assert said[0] == f"copying {human_bytes(size)}" and said[2].startswith(f"copied {human_bytes(size)} of ")
+
+
+def test_damage_of_what_is_read_with_its_log_is_told_of_the_file(tmp_path: Path):
+    source = write_sqlite(tmp_path / "source" / "P1.sqlite", plate(JUMP, sites(40, 2)))
+    content = source.read_bytes()
+    source.write_bytes(content[:20000] + b"\xff" * 20000 + content[40000:])
+    with closing(sqlite3.connect(source, isolation_level=None)) as link:
+        link.execute("PRAGMA journal_mode=WAL")
+        link.execute("PRAGMA wal_autocheckpoint=0")
+        link.execute("UPDATE Image SET Metadata_Site = 7 WHERE ImageNumber = 1")
+        log = Path(f"{source}-wal").read_bytes()
+    Path(f"{source}-wal").write_bytes(log)
+    for number, door in enumerate((convert, datasets.add, lambda source, _: inspect_plate(source))):
+        with pytest.raises(DamagedSourceError) as caught:
+            door(source, tmp_path / f"out-{number}")
+        assert str(caught.value).startswith(f"{source}: table ")
 
 
 def test_every_way_reads_the_newest_content(pending: Path, tmp_path: Path):
@@ -86,9 +119,9 @@ def test_every_way_reads_the_newest_content(pending: Path, tmp_path: Path):
     check(pq.read_table(tmp_path / "both" / "Cells.parquet", filters=[("Metadata_Plate", "=", "P1")]))
     assert {part.table.name: part.rows for part in inspect_plate(pending).plan.tables}["Cells"] == 10
     folder = PlateFolder(tmp_path / "lake" / "P1")
-    prepared = lake.prepare(Plate("P1", str(pending)), folder, None, Options(chunks=2), {})
+    prepared = plans.prepare(Plate("P1", str(pending)), folder, None, Options(chunks=2), Cache())
     assert not [name for name in names_in(folder.path) if "cop" in name]
-    with lake.with_source(prepared, folder, {}) as plan, runner(thread_config(1), tmp_path / "run") as run:
+    with plans.with_source(prepared, folder, Cache()) as plan, runner(thread_config(1), tmp_path / "run") as run:
         found = list(lake.make_chunks(plan, folder, {"Cells": (0, 1)}, run))
     assert sum(outcome.result.rows for outcome in found) == 10  # type: ignore[union-attr]
     assert not list(folder.path.glob(".copies*"))
@@ -98,17 +131,17 @@ def test_another_log_is_another_plate_to_a_dataset_and_to_a_lake(tmp_path: Path)
     source = write_sqlite(tmp_path / "P1.sqlite", plate(JUMP, sites(5, 5, 5)))
     folder = PlateFolder(tmp_path / "lake" / "P1")
     first = datasets.add(source, tmp_path / "set")
-    plans = [lake.prepare(Plate("P1", str(source)), folder, None, Options(chunks=2), {}).fingerprint]
+    prints = [plans.prepare(Plate("P1", str(source)), folder, None, Options(chunks=2), Cache()).fingerprint]
     with closing(sqlite3.connect(source)) as link:
         link.execute("PRAGMA journal_mode=WAL")
     content = source.read_bytes()
-    plans.append(lake.prepare(Plate("P1", str(source)), folder, None, Options(chunks=2), {}).fingerprint)
+    prints.append(plans.prepare(Plate("P1", str(source)), folder, None, Options(chunks=2), Cache()).fingerprint)
     with_log(source)
-    assert source.read_bytes() == content
+    assert digest(source) == digest(content)
     second = datasets.add(source, tmp_path / "set")
-    plans.append(lake.prepare(Plate("P1", str(source)), folder, None, Options(chunks=2), {}).fingerprint)
+    prints.append(plans.prepare(Plate("P1", str(source)), folder, None, Options(chunks=2), Cache()).fingerprint)
     assert [sum(output.rows for output in result.outputs) for result in (first, second)] == [51, 46]
-    assert len(set(plans)) == 3
+    assert len(set(prints)) == 3
 
 
 def test_a_plate_with_a_log_is_read_where_nothing_can_be_written(pending: Path, tmp_path: Path):
@@ -279,8 +312,8 @@ def test_reading_with_a_log_ends_no_process(tmp_path: Path):
         link.execute("PRAGMA wal_autocheckpoint=0")
         link.execute('UPDATE "Cells stored" SET Cells_Intensity_Mean = 9')
         index = Path(f"{source}-shm")
-        before = (os.stat(index).st_ino, index.read_bytes())  # noqa: PTH116
+        before = (os.stat(index).st_ino, digest(index))  # noqa: PTH116
         cells = pq.read_table(convert(source, tmp_path / "out", targets=["cells"]))
         assert set(cells["Cells_Intensity_Mean"].to_pylist()) == {9.0}
         # Nobody else has opened the index of the log.
-        assert (os.stat(index).st_ino, index.read_bytes()) == before  # noqa: PTH116
+        assert (os.stat(index).st_ino, digest(index)) == before  # noqa: PTH116

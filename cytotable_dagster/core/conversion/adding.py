@@ -1,0 +1,163 @@
+"""Several plates converted into a dataset, each put there when it is done."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cytotable_dagster.core.conversion.request import Request
+from cytotable_dagster.core.conversion.several import Done, Ready, converted, drifts_of, plan_all
+from cytotable_dagster.core.conversion.skipping import Skipping
+from cytotable_dagster.core.conversion.tally import Tally
+from cytotable_dagster.core.datasets.files import Content, table_names
+from cytotable_dagster.core.datasets.tables import (
+    Arrival,
+    Table,
+    column_is_empty,
+    drop_plate,
+    fit_plates,
+    flatten,
+    open_table,
+    put_plate,
+    retyped,
+    save_index,
+)
+from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.execution.runner import Runner
+from cytotable_dagster.core.model.plate_names import safe_name
+from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Plate
+from cytotable_dagster.core.planning.unify import Columns, Drift
+from cytotable_dagster.core.reports.results import ConversionResult
+from cytotable_dagster.core.storage.destination import Claim, Destination
+from cytotable_dagster.core.storage.local_destination import LocalDestination
+
+# Seconds that a plate that is converted waits to be put into a dataset, while others are.
+_WAIT = 3600.0
+
+
+def convert_to_dataset(
+    plates: Sequence[Plate], dest: Destination, request: Request, run: Runner, scratch: Path, skipping: Skipping
+) -> ConversionResult:
+    """Convert plates into a dataset, each put there when it is done.
+
+    A plate that is there already, made of the same source in the same way, is left alone. Files of other plates are
+    touched only where the type of a column has to become wider.
+    """
+    if request.joins is not None:
+        raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
+    tally = Tally()
+    plates = _nameable(plates, skipping)
+    dest.sweep()
+    dataset = _Growing(dest, request)
+    dataset.ready = plan_all(plates, request, scratch, skipping, dataset.holds)
+    try:
+        for done in converted(dataset.ready, request, run, scratch, skipping) if dataset.prepare() else ():
+            dataset.put(done)
+            done.remove()
+            tally.add(done)
+    finally:
+        dataset.save()
+    return tally.result(dataset.outputs(tally.seconds), dataset.drifts, dataset.ready, skipping)
+
+
+def _nameable(plates: Sequence[Plate], skipping: Skipping) -> list[Plate]:
+    """The plates whose names a file can have, told before others are put anywhere."""
+    for plate in plates:
+        with skipping.attempt(plate.name):
+            safe_name(plate.name)
+    return [plate for plate in plates if plate.name not in skipping.reasons]
+
+
+class _Growing:
+    """A dataset that plates are put into, to which others write as well: looked at anew where they did.
+
+    `ready` are the plates on their way; `tables` are as they are now, `drifts` what their columns are to be.
+    """
+
+    def __init__(self, dest: Destination, request: Request) -> None:
+        self.ready: Sequence[Ready] = ()
+        self.drifts: tuple[Drift, ...] = ()
+        self._dest = dest
+        self._request = request
+        self._tables = {name: open_table(dest, name) for name in table_names(dest)}
+        self._columns: dict[str, Columns] = {}
+
+    def holds(self, plate: str, fingerprint: str) -> bool:
+        """Whether all tables of a plate are there as they would be made; some are where an earlier run was killed."""
+        found = [table.members[plate] for table in self._tables.values() if plate in table.members]
+        there = [member for member in found if member.fingerprint == fingerprint]
+        if not there:
+            return False
+        facts = [member.content.facts for member in there]
+        joined = any(own.get("compartment") == SINGLE_CELLS for own in facts)
+        if joined and not self._request.both:
+            return True
+        return len(there) - joined == len(facts[0].get("compartments", "").split(",")) and joined == self._request.both
+
+    def prepare(self) -> bool:
+        """Give files of plates that are there the types that the new plates need; whether there are new ones.
+
+        Raises:
+            SchemaError: a column has different types on two plates.
+        """
+        if not self.ready:
+            return False
+        with self._dest.writing(wait=_WAIT, file_by_file=True) as claim:
+            self._fit(claim, {} if flatten(self._dest, claim) else self._tables)
+        return True
+
+    def put(self, done: Done) -> None:
+        """Put a plate's new files there; where they are the whole plate, those go that it has no more."""
+        plate, whole = done.plate.name, self._request.options.targets is None
+        # Joined tables and others may have been added apart.
+        kinds = {name == SINGLE_CELLS for name in done.files}
+        with self._dest.writing(wait=_WAIT, file_by_file=True) as claim:
+            self._fit(claim, self._tables)
+            for name, table in self._tables.items():
+                if name in done.files:
+                    self._tables[name] = put_plate(table, plate, _arrival(done, name), self._columns[name])
+                elif whole and plate in table.members and (name == SINGLE_CELLS) in kinds:
+                    self._tables[name] = drop_plate(table, plate)
+
+    def save(self) -> None:
+        """Remember what is in the tables' files."""
+        for table in self._tables.values() if self.ready else ():
+            save_index(table)
+
+    def outputs(self, seconds: Mapping[str, float]) -> dict[str, FileFacts]:
+        """The tables as results; `seconds` of work by table."""
+        return {
+            name: FileFacts(
+                path=self._dest.path(name),
+                rows=table.rows,
+                columns=len(self._columns.get(name, ())),
+                size=table.size,
+                seconds=seconds.get(name, 0.0),
+            )
+            for name, table in self._tables.items()
+        }
+
+    def _fit(self, claim: Claim, before: Mapping[str, Table]) -> None:
+        """Look at the tables as they are now, and give their files the types that the new plates need."""
+        names = before if self._columns else {*before, *table_names(self._dest)}
+        tables = {name: open_table(self._dest, name, before.get(name)) for name in sorted(names)}
+        claim.check()
+        self._tables = tables
+        if self._columns and tables == before:
+            return
+        others = {
+            name: {plate: member.content.columns for plate, member in table.members.items()}
+            for name, table in tables.items()
+        }
+        self.drifts = drifts_of(self.ready, self._request, others, lambda n, p, c: column_is_empty(tables[n], p, c))
+        self._columns = {drift.table: drift.columns for drift in self.drifts}
+        new = {plate.name for plate in self.ready}
+        for name, columns in self._columns.items():
+            table = tables.get(name) or open_table(self._dest, name)
+            tables[name] = fit_plates(table, retyped(table, columns, new))
+
+
+def _arrival(done: Done, name: str) -> Arrival:
+    """A plate's new file on its way into a table."""
+    made = done.files[name]
+    facts = {**done.facts, "compartment": name, "rows": str(made.rows)}
+    content = Content(made.rows, done.plate.columns[name], facts)
+    return Arrival(LocalDestination(made.path.parent), made.path.name, content)

@@ -1,0 +1,72 @@
+"""Large memory that is used again: a page that is new to a process is cleared first, which on a virtual machine takes
+longer than to fill it (a quarter of a conversion, where every batch had memory of its own)."""
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cytotable_dagster.core.support.cores import cores
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Less is allocated as ever.
+_LEAST = 1 << 20
+# How many times larger than asked for memory may be.
+_WASTE = 4
+
+_free: "list[np.ndarray]" = []
+_users = 0
+# Memory may be given back by the collector of garbage, in the midst of anything this thread does.
+_lock = threading.RLock()
+
+
+@contextmanager
+def memory_used_again() -> Iterator[None]:
+    """While the block lasts, in whatever thread, `lent` gives again what nobody refers to any more."""
+    global _users
+    with _lock:
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                _free.clear()
+
+
+def lent(size: int) -> "np.ndarray":
+    """Bytes, uint8[size] of any content, which go back when neither they nor a view or a buffer of them is there."""
+    import numpy as np
+
+    if size < _LEAST or not _users:
+        return np.empty(size, np.uint8)
+    block = _taken(size)
+    # Views are of this array, and not of the block: NumPy looks no further than an array made of a buffer.
+    bytes_of_it = np.frombuffer(block.data, np.uint8, size)
+    weakref.finalize(bytes_of_it, _give_back, block).atexit = False
+    return bytes_of_it
+
+
+def _taken(size: int) -> "np.ndarray":
+    """A block of at least `size` bytes; pages of it that are not written to cost nothing."""
+    import numpy as np
+
+    with _lock:
+        fitting = [i for i, block in enumerate(_free) if size <= block.size <= _WASTE * size]
+        if fitting:
+            return _free.pop(min(fitting, key=lambda i: _free[i].size))
+        if len(_free) >= cores():
+            # Of a size that nobody asks for any more.
+            del _free[0]
+    return np.empty(1 << (size + size // 4).bit_length(), np.uint8)
+
+
+def _give_back(block: "np.ndarray") -> None:
+    with _lock:
+        # What more threads than work at a time gave back has to go, lest it adds to what they take at their most.
+        if _users and len(_free) < cores():
+            _free.append(block)

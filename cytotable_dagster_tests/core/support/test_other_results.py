@@ -1,0 +1,41 @@
+"""What was made by a conversion and is no Parquet file is named as what it is, by whatever asks for a plate or a table."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cytotable_dagster import convert, crops, errors, trace
+from cytotable_dagster.core.images import find_provenance
+from cytotable_dagster.core.inspection import inspect_plate
+from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
+
+READERS = {
+    "convert": lambda path: convert(path, path.parent / "again"),
+    "inspect": inspect_plate,
+    "provenance": lambda path: find_provenance(path, path.parent / "again"),
+    "trace": lambda path: trace(path, "Metadata_ImageNumber"),
+    "crops": crops,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    source = write_sqlite(folder / "P1.sqlite", plate(JUMP))
+    convert(source, folder / "cells.h5ad")
+    convert(source, folder / "cells.zarr")
+    convert(source, folder / "warehouse", dest_backend="iceberg")
+    return folder
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("cells.h5ad", "AnnData"), ("cells.zarr", "AnnData"), ("warehouse", "a warehouse of Iceberg tables")],
+)
+def test_it_is_named_and_nothing_is_made(made: Path, name: str, called: str, read: Callable[[Path], object]) -> None:
+    before = sorted(made.rglob("*"))
+    with pytest.raises(errors.CytoTableError, match=rf"{name}: {called}[,;] "):
+        read(made / name)
+    assert sorted(made.rglob("*")) == before
