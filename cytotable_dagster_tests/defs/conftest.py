@@ -1,13 +1,14 @@
-"""One deployment for all tests of the Dagster side; each test has plates of its own names."""
+"""A deployment for the tests of one file; each test has plates of its own names."""
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import dagster as dg
 import pytest
 import sqlalchemy
 
-from cytotable_dagster.demo.servers import prepare_home, web_server
+from cytotable_dagster.demo.servers import prepare_home
 from cytotable_dagster_tests.defs.deployment import CHUNKS, Deployment
 from cytotable_dagster_tests.defs.instances import opened
 
@@ -25,7 +26,7 @@ def _commits_wait_for_no_disk() -> Iterator[None]:
     sqlalchemy.event.remove(sqlalchemy.Engine, "connect", wait_not)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
     home = folder / "home"
@@ -38,5 +39,5 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         environment.setenv("CYTOTABLE_SOURCE", str(folder / "plates"))
         environment.setenv("CYTOTABLE_CACHE", str(folder / "cache"))
         environment.setenv("CYTOTABLE_NO_SIGN_REQUEST", "1")
-        with opened(dg.DagsterInstance.get()) as instance, web_server(home, {}) as server:
-            yield Deployment(folder, instance, server.url)
+        with opened(dg.DagsterInstance.get()) as instance, ExitStack() as started:
+            yield Deployment(folder, instance, started)

@@ -3,8 +3,9 @@
 import json
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import dagster as dg
 
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.defs.build import build_defs
+from cytotable_dagster.demo.servers import web_server
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite
 
 CHUNKS = 4
@@ -27,7 +29,13 @@ class Deployment:
 
     folder: Path
     instance: dg.DagsterInstance
-    url: str
+    # What is started for it, ended with it.
+    started: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @cached_property
+    def url(self) -> str:
+        """The web server's, which starts when it is first asked for."""
+        return self.started.enter_context(web_server(self.folder / "home", {})).url
 
     def lake(self, name: str) -> PlateFolder:
         return PlateFolder(self.folder / "lake" / name)

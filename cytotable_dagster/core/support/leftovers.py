@@ -45,11 +45,16 @@ def owned_file(place: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def owned_folder(place: Path, name: str) -> Iterator[Path]:
-    """A new folder in one that is there, with a hidden file in it that says it is in use; removed after."""
+    """A new folder in one that is there, with a hidden file in it that says it is in use; removed after, also while a
+    thread that was left to itself writes into it."""
     path, owner = _made(place, name, folder=True)
     try:
         yield path
     finally:
+        # Under another name nothing more gets into it.
+        gone = _new_path(place, name)
+        with suppress(OSError):
+            path = path.rename(gone)
         shutil.rmtree(path, ignore_errors=True)
         os.close(owner)
 
@@ -89,10 +94,14 @@ def sweep_below(folder: Path) -> list[Path]:
     return removed
 
 
+def _new_path(place: Path, name: str) -> Path:
+    return place / f".{name[:_NAME]}.{secrets.token_hex(4)}-{machine()}{_SUFFIX}"
+
+
 def _made(place: Path, name: str, *, folder: bool) -> tuple[Path, int]:
     """A new temporary, and the descriptor that its lock is on; a sweep that came between takes it, and we another."""
     while True:
-        path = place / f".{name[:_NAME]}.{secrets.token_hex(4)}-{machine()}{_SUFFIX}"
+        path = _new_path(place, name)
         owner = path
         if folder:
             path.mkdir(0o700)

@@ -1,6 +1,7 @@
 """What processes leave is told from what others are working at, and removed."""
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -20,6 +22,7 @@ from cytotable_dagster_tests.core.conftest import names_in
 _OWNER = """
 import sys
 from pathlib import Path
+from threading import Event
 from cytotable_dagster.core.support.leftovers import owned_file, owned_folder
 place = Path(sys.argv[1])
 with owned_file(place, "Cells.parquet") as file, owned_folder(place, "out") as folder:
@@ -167,3 +170,24 @@ def test_a_folder_that_is_gone_is_said_so(tmp_path):
 def test_a_folder_that_takes_no_files_is_said_so():
     with pytest.raises(FileNotFoundError), owned_file(Path("/proc"), "x"):
         pass
+
+
+def test_a_folder_goes_while_threads_still_write_into_it(tmp_path):
+    over = Event()
+
+    def write(folder: Path) -> None:
+        while not over.is_set():
+            try:
+                (folder / secrets.token_hex(8)).write_bytes(b"late")
+            except FileNotFoundError:
+                return
+
+    with ThreadPoolExecutor(8) as threads:
+        try:
+            for _ in range(5):
+                with owned_folder(tmp_path, "plate") as folder:
+                    for _ in range(8):
+                        threads.submit(write, folder)
+                assert names_in(tmp_path) == []
+        finally:
+            over.set()
