@@ -1,8 +1,6 @@
 """Azure Blob Storage: containers, which stand where others have buckets, and block blobs.
 
-A file that goes up in parts is blocks of its blob, each verified by its MD5 and named by number and MD5; they are no
-part of the blob before they are committed. Blocks that nobody commits are removed by the store after a week, or when
-the blob is written. https://learn.microsoft.com/rest/api/storageservices/put-block
+https://learn.microsoft.com/rest/api/storageservices/; uploads in parts are in `az_blocks`.
 """
 
 import hashlib
@@ -10,7 +8,7 @@ import inspect
 import io
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import chain
@@ -18,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cytotable_dagster.core.errors import CytoTableError, SourceNotFoundError, UploadError
+from cytotable_dagster.core.storage import az_blocks
 from cytotable_dagster.core.storage.address import bucket_of, place_of
 from cytotable_dagster.core.storage.answers import Names, listed, senseless
-from cytotable_dagster.core.storage.az_session import STORE, Session, session_of
+from cytotable_dagster.core.storage.az_session import STORE, Session, only, session_of
 from cytotable_dagster.core.storage.objects import (
     OF_PARTS,
     Begun,
@@ -39,11 +38,8 @@ T = TypeVar("T")
 
 # Bytes that are asked for at once, as the client gives an answer when all of it is there.
 _PAGE, _BLOCK = 1000, 1 << 20
-# Seconds for an answer where thousands of blocks are put together, and bytes in a second of each that goes up; seconds
-# between looks at a copy that takes longer.
-_COMMIT_SECONDS, _LEAST_RATE, _COPY_POLL = 300.0, 10_000, 1.0
-# The one upload that a blob may have.
-_MARK = "blocks"
+# Seconds between looks at a copy that takes longer.
+_COPY_POLL = 1.0
 
 
 def known_options() -> list[str]:
@@ -124,7 +120,7 @@ class Az:
             found = self._blob(uri).download_blob(at, length, **more)
             return found.readall(), found.properties
 
-        block, said = self._session.call(uri, download, writing=writing, **(_only(etag) if etag else {}))
+        block, said = self._session.call(uri, download, writing=writing, **(only(etag) if etag else {}))
         size = str(said.content_range).rpartition("/")[2]
         if len(block) != length or not size.isdecimal():
             raise senseless(uri, f"bytes {at} to {at + length - 1} were asked for, and it sends others", store=STORE)
@@ -140,62 +136,29 @@ class Az:
 
         digest = _md5(content.getbuffer())
         with unless_ours(self, uri, "MD5", b64encode(digest).decode(), only_if == ""):
-            answer = self._session.call(
+            answer = self._session.send(
                 uri,
-                _from_its_beginning(content, self._blob(uri).upload_blob),
-                writing=True,
+                self._blob(uri).upload_blob,
+                content,
                 conditional=only_if is not None,
-                seconds=self._seconds(content),
-                length=content.getbuffer().nbytes,
-                validate_content=True,
                 content_settings=ContentSettings(content_md5=bytearray(digest)),
-                **({"overwrite": True} if only_if is None else _only(only_if)),
+                **({"overwrite": True} if only_if is None else only(only_if)),
             )
             return _etag(uri, answer)
         return self.head(uri, writing=True).etag
 
     def begun(self, uri: str) -> Begun | None:
-        found: dict[int, tuple[int, str]] = {}
-        with suppress(CytoTableError):
-            blob = self._blob(uri)
-            answer = self._session.call(uri, blob.get_block_list, writing=True, block_list_type="uncommitted")
-            for block in answer[1]:
-                number, _, md5 = block.id.partition("-")
-                if number.isdecimal():
-                    found[int(number)] = block.size, md5
-        return Begun(_MARK, found) if found else None
+        return az_blocks.begun(self._session, uri)
 
     def begin(self, uri: str) -> str:
-        return _MARK
+        return az_blocks.MARK
 
     def send(self, uri: str, mark: str, number: int, content: io.BytesIO) -> str:
-        digest = _md5(content.getbuffer())
-        self._session.call(
-            uri,
-            _from_its_beginning(content, self._blob(uri).stage_block),
-            writing=True,
-            seconds=self._seconds(content),
-            block_id=_block_id(number, digest.hex()),
-            length=content.getbuffer().nbytes,
-            validate_content=True,
-        )
-        return digest.hex()
+        return az_blocks.send(self._session, uri, number, content)
 
     def complete(self, uri: str, mark: str, parts: Sequence[str], *, only_if_new: bool = False) -> None:
-        from azure.storage.blob import BlobBlock
-
-        digest = md5_of_parts(parts)
-        with unless_ours(self, uri, OF_PARTS, digest, only_if_new):
-            self._session.call(
-                uri,
-                self._blob(uri).commit_block_list,
-                writing=True,
-                conditional=only_if_new,
-                seconds=_COMMIT_SECONDS,
-                block_list=[BlobBlock(_block_id(number, md5)) for number, md5 in enumerate(parts, 1)],
-                metadata={OF_PARTS: digest},
-                **(_only("") if only_if_new else {}),
-            )
+        with unless_ours(self, uri, OF_PARTS, md5_of_parts(parts), only_if_new):
+            az_blocks.commit(self._session, uri, parts, only_if_new=only_if_new)
 
     def abandon(self, uri: str, mark: str) -> None:
         """Nothing, as there is no way but to write the blob; the store forgets them."""
@@ -239,33 +202,6 @@ class Az:
 
     def _blob(self, uri: str) -> Any:
         return self._session.blob(*place_of(uri))
-
-    def _seconds(self, content: io.BytesIO) -> float:
-        return self.patience.seconds + content.getbuffer().nbytes / _LEAST_RATE
-
-
-def _from_its_beginning(content: io.BytesIO, request: Callable[..., T]) -> Callable[..., T]:
-    """A request that sends content, as often as it is made."""
-
-    def send(**arguments: Any) -> T:
-        content.seek(0)
-        return request(data=content, **arguments)
-
-    return send
-
-
-def _only(etag: str) -> dict[str, Any]:
-    """That a request is for this version only, or with none only where there is no blob."""
-    from azure.core import MatchConditions
-
-    if etag:
-        return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
-    return {"match_condition": MatchConditions.IfMissing}
-
-
-def _block_id(number: int, md5: str) -> str:
-    # All of a blob's are of one length.
-    return f"{number:05}-{md5}"
 
 
 def _etag(uri: str, answer: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 How long it is waited for: 10 s for a connection and 15 s for each read, in three attempts; see also `objects.Patience`.
 """
 
+import io
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from cytotable_dagster.core.storage.answers import (
     senseless,
     unreachable,
 )
+from cytotable_dagster.core.storage.connections import keep_connections
 from cytotable_dagster.core.storage.objects import Patience, answered
 from cytotable_dagster.core.storage.temporary_copies import copies
 
@@ -31,6 +33,8 @@ T = TypeVar("T")
 STORE = "Azure Blob Storage"
 # Seconds, see above.
 CONNECT_SECONDS, READ_SECONDS = 10, 15
+# Bytes in a second of content that goes up.
+_LEAST_RATE = 10_000
 # Codes of a refusal with other statuses than 401 and 403.
 _REFUSING = ("InvalidAuthenticationInfo", "PublicAccessNotPermitted")
 # What tokens of Entra ID are for.
@@ -62,6 +66,8 @@ def session_of(address: str, options: Mapping[str, Any]) -> "AzureBlobClient":
 
     try:
         made = AzureBlobClient(**{**options, **copies()})
+        if "blob_service_client" not in options:
+            made.service_client = _with_connections(made.service_client)
         credential, url = made.service_client.credential, made.service_client.url
     except MissingCredentialsError:
         raise OptionError(f"{address}: {_NO_ACCOUNT}") from None
@@ -81,6 +87,18 @@ def session_of(address: str, options: Mapping[str, Any]) -> "AzureBlobClient":
             "end, or pass account_url=... for public data"
         )
     return made
+
+
+def _with_connections(service: Any) -> Any:
+    """The same service, whose session keeps connections; what retries requests is here, not in it."""
+    from azure.core.pipeline.transport import RequestsTransport
+    from azure.storage.blob import BlobServiceClient
+    from requests import Session as Connections
+
+    session = Connections()
+    keep_connections(session)
+    transport = RequestsTransport(session=session, session_owner=False)
+    return BlobServiceClient(service.url, credential=service.credential, transport=transport)
 
 
 class Session:
@@ -121,6 +139,28 @@ class Session:
                 writing=writing,
             )
 
+    def send(
+        self, uri: str, request: Callable[..., T], content: io.BytesIO, *, conditional: bool = False, **arguments: Any
+    ) -> T:
+        """The answer to a request that sends content, from its beginning as often as it is made, and is refused where
+        something else arrives."""
+
+        def send(**arguments: Any) -> T:
+            content.seek(0)
+            return request(data=content, **arguments)
+
+        length = content.getbuffer().nbytes
+        return self.call(
+            uri,
+            send,
+            writing=True,
+            conditional=conditional,
+            seconds=self._patience.seconds + length / _LEAST_RATE,
+            length=length,
+            validate_content=True,
+            **arguments,
+        )
+
     def signed(self, url: str) -> str:
         """An address that the store itself is to read; one with a signature in it has it already."""
         signature = getattr(self._service.credential, "signature", "").lstrip("?")
@@ -154,6 +194,15 @@ class Session:
     def _look(self, response: Any) -> None:
         with suppress(ValueError, LookupError, TypeError, AttributeError):
             self.ahead = parsedate_to_datetime(response.http_response.headers["date"]).timestamp() - time.time()
+
+
+def only(etag: str) -> dict[str, Any]:
+    """That a request is for this version only, or with none only where there is no blob."""
+    from azure.core import MatchConditions
+
+    if etag:
+        return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+    return {"match_condition": MatchConditions.IfMissing}
 
 
 def _may_pass(found: object) -> bool:

@@ -26,6 +26,7 @@ from cytotable_dagster.core.storage.answers import (
     senseless,
     unreachable,
 )
+from cytotable_dagster.core.storage.connections import keep_connections
 from cytotable_dagster.core.storage.objects import Patience, answered
 from cytotable_dagster.core.storage.temporary_copies import copies
 
@@ -125,6 +126,7 @@ class Session:
     def __init__(self, made: "GSClient", patience: Patience) -> None:
         self._patience = patience
         self._http = made.client._http
+        keep_connections(self._http)
         self._base = made.client.api_endpoint.rstrip("/")
         self.ahead = 0.0
 

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +30,7 @@ from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.intake.discover import plate_at
 from cytotable_dagster.core.storage import answers, az, download, upload
 from cytotable_dagster.core.storage.destination import Destination
-from cytotable_dagster.core.storage.objects import Patience
+from cytotable_dagster.core.storage.objects import REQUESTS_AT_ONCE, Patience
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster_tests.conftest import BUCKET, StoreHere
 from cytotable_dagster_tests.core.images.painted import sqlite, write_files
@@ -367,3 +369,15 @@ def test_results_that_a_store_does_not_take_are_one_line_and_none_appears(
     # The next one goes on.
     convert(source, in_store.address("out"), **store_here.options)
     assert len(in_store.list("out")) == 4 and store_here.server.begun(BUCKET) == []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_as_many_connections_are_kept_as_there_are_requests_at_once(in_store, passing, caplog, provider):
+    client, uri = in_store.client, in_store.address("facts")
+    client.put(uri, io.BytesIO(b"1"))
+    together = Barrier(REQUESTS_AT_ONCE)
+    # Nothing is answered before all have asked; those that would be one too many are told of by urllib3.
+    passing.altered["HeadObject"] = lambda _: together.wait(60) and None
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        assert {found.size for found in pool.map(client.head, [uri] * REQUESTS_AT_ONCE)} == {1}
+    assert [record.getMessage() for record in caplog.records if "pool is full" in record.getMessage()] == []
