@@ -197,7 +197,7 @@ def _warehouse() -> list[Finding]:
 def _destination(what: str, place: Destination) -> Finding:
     if isinstance(place, LocalDestination):
         return _folder(what, place.root)
-    place.exists("Image.parquet")
+    place.exists("")
     return Finding(what, OK, f"{place.address()} answers")
 
 

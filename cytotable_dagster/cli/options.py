@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from cytotable_dagster.cli.parser import names, pair
+from cytotable_dagster.cli.parser import Names, pair
 from cytotable_dagster.core.conversion.skipping import ON_ERROR
 from cytotable_dagster.core.images import CROP_TYPES, VERIFY
 from cytotable_dagster.core.model.names import NAMES
@@ -105,10 +105,10 @@ def add_dataset_add(parser: argparse.ArgumentParser) -> None:
 
 def _add_results(parser: argparse.ArgumentParser) -> Any:
     results = parser.add_argument_group("results")
-    results.add_argument("--targets", type=names, metavar="A,B", help="only these tables, e.g. cells,nuclei")
-    results.add_argument("--metadata", type=names, metavar="A,B", help="tables of images; '' for none")
-    results.add_argument("--compartments", type=names, metavar="A,B", help="object tables, instead of the preset's")
-    results.add_argument("--identifying-columns", type=names, metavar="A,B", help="columns that become Metadata_...")
+    results.add_argument("--targets", action=Names, metavar="A,B", help="only these tables, e.g. cells,nuclei")
+    results.add_argument("--metadata", action=Names, metavar="A,B", help="tables of images; '' for none")
+    results.add_argument("--compartments", action=Names, metavar="A,B", help="object tables, instead of the preset's")
+    results.add_argument("--identifying-columns", action=Names, metavar="A,B", help="columns that become Metadata_...")
     results.add_argument("--drop-null", action="store_true", help="leave out joined rows with any null")
     results.add_argument(
         "--cast", type=pair, action="append", metavar="GROUP=TYPE", dest="casts", help="such as float=float32"
@@ -152,9 +152,9 @@ def add_crops(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--where", metavar="SQL", help="such as 'Cells_AreaShape_Area > 2000'")
     parser.add_argument("--limit", type=int, metavar="CELLS", help="at most so many (default of a picture: 64)")
     parser.add_argument("--per-well", type=int, metavar="CELLS", help="of each well at most so many")
-    parser.add_argument("--channels", type=names, metavar="A,B", help="by name, such as DNA,ER,AGP (default: all)")
-    parser.add_argument("--segmentations", type=names, metavar="A,B", help="outlines or masks, into a dataset")
-    parser.add_argument("--columns", type=names, metavar="A,B", help="features that go into a dataset")
+    parser.add_argument("--channels", action=Names, metavar="A,B", help="by name, such as DNA,ER,AGP (default: all)")
+    parser.add_argument("--segmentations", action=Names, metavar="A,B", help="outlines or masks, into a dataset")
+    parser.add_argument("--columns", action=Names, metavar="A,B", help="features that go into a dataset")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="edge of a crop (default: 96)")
     parser.add_argument("--around", choices=["centre", "box"], help="what is cut out (default: centre)")
     parser.add_argument("--fit", choices=["pad", "resize"], help="how a box becomes a crop (default: pad)")

@@ -83,9 +83,14 @@ def read(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
     return chosen
 
 
-def names(text: str) -> list[str]:
-    """`A,B`."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+class Names(argparse.Action):
+    """Names that are given as `A,B`, or by one option for each."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, chosen: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        before = getattr(chosen, self.dest) or []
+        setattr(chosen, self.dest, [*before, *(name.strip() for name in values.split(",") if name.strip())])
 
 
 def pair(text: str) -> tuple[str, str]:

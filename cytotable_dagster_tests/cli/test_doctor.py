@@ -76,6 +76,7 @@ def test_a_store_is_asked_and_its_error_told(in_folder: Path, capsys, monkeypatc
     status, states, said = _said(capsys)
     assert (status, states["lake"], states["dataset"], states["plates"]) == (1, "ok", "wrong", "wrong")
     assert "no-such-bucket" in said["dataset"]
+    assert ".parquet" not in said["dataset"]
     assert "name a folder" in said["warehouse"]
     assert f"{in_folder}/plate_work" in said["plans and chunks"]
 

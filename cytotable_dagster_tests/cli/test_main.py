@@ -52,6 +52,12 @@ def test_without_a_terminal_progress_is_plain_lines_to_the_end_of_each_table(sou
     assert sorted(lines[1:]) == steps
 
 
+def test_names_may_be_given_by_one_option_each(source, tmp_path, capsys):
+    options = ["--targets", "cells", "--targets", "nuclei,image"]
+    assert _run("convert", source, tmp_path / "out", *options) == 0
+    assert names_in(tmp_path / "out") == ["Cells.parquet", "Image.parquet", "Nuclei.parquet"]
+
+
 def test_every_option_reaches_the_conversion(source, tmp_path, capsys):
     options = ["--targets", "cells, NUCLEI", "--preset", JUMP, "--source-datatype", "sqlite", "--no-concat"]
     assert _run("convert", source, tmp_path / "out", *options, "--chunk-size", 2, "--cast", "float=float32") == 0

@@ -29,7 +29,7 @@ from cytotable_dagster.core.sources.plate_folders import plates_among
 from cytotable_dagster.core.storage.address import is_remote
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.support.hidden import stands_for_hidden, visible_files
-from cytotable_dagster.core.support.other_results import other_result
+from cytotable_dagster.core.support.other_results import other_result, outside_warehouses
 from cytotable_dagster.core.support.written_paths import expanded
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -139,12 +139,14 @@ def _is_file(address: str) -> bool:
 
 
 def _below(address: str, store: Store) -> tuple[str, list[str]]:
-    """A folder or prefix, which ends in `/`, and the files in it and below it, as of it."""
+    """A folder or prefix, which ends in `/`, and the files in it and below it that may be of plates, as of it."""
     if is_remote(address):
         prefix = address.rstrip("/") + "/"
-        return prefix, [found.uri.removeprefix(prefix) for found in store.objects_below(prefix)]
-    folder = Path(address)
-    return f"{folder}/", list(visible_files(folder))
+        files = [found.uri.removeprefix(prefix) for found in store.objects_below(prefix)]
+    else:
+        prefix = f"{Path(address)}/"
+        files = list(visible_files(Path(address)))
+    return prefix, outside_warehouses(files)
 
 
 def _matching(pattern: str, store: Store) -> list[str]:

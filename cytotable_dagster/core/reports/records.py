@@ -223,7 +223,7 @@ class ConversionReport:
         return tuple(f"{line}{found.such_as()}" for found, line in lines if found.count)
 
     def __str__(self) -> str:
-        heads = ("table", "read", "written", "no image", "empty images", "coerced", "widened", "dropped")
+        heads = ("table", "read", "written", "no image", "empty images", "coerced", "widened", "unjoined")
         rows = [
             (
                 part.table,

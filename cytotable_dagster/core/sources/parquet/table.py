@@ -101,10 +101,13 @@ class ParquetTable:
         def read(number: int) -> "list[pa.Array]":
             piece = self.pieces[number]
             path = Path(self.files[piece.file])
-            there = [name for name in dict.fromkeys(names) if name in columns_of(path)]
+            there = columns_of(path)
             with damage_told(path), opened(path) as file:
-                found = file.read_row_group(piece.number, columns=there)
-            return [whole(found.column(name)) if name in there else pa.nulls(piece.rows) for name in names]
+                read = file.read_row_group(
+                    piece.number, columns=[name for name in dict.fromkeys(names) if name in there]
+                )
+            found = dict(zip(read.column_names, read.columns, strict=True))
+            return [whole(found[name]) if name in found else pa.nulls(piece.rows) for name in names]
 
         return read
 

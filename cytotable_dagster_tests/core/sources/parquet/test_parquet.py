@@ -12,7 +12,9 @@ import pytest
 
 from cytotable_dagster import convert, datasets, errors
 from cytotable_dagster.core.intake.discover import find_plates
+from cytotable_dagster.core.sources.parquet import table as parquet_table
 from cytotable_dagster.core.sources.parquet.dialect import PARQUET_PRESET, parquet_preset
+from cytotable_dagster.core.sources.parquet.file import columns_of
 from cytotable_dagster.core.sources.parquet.survey import find_parquet_tables
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster_tests.core.plates import CYTOMINER, EXPORT, JUMP, plate, sites, write_sqlite
@@ -78,6 +80,17 @@ def test_a_joined_table_stays_as_it_is(tmp_path, dialect):
     again = convert(joined.path, tmp_path / "again.parquet")
     assert pq.read_table(again).equals(pq.read_table(joined))
     assert pq.read_table(convert(joined.path, tmp_path / "out")["Cells"]).equals(pq.read_table(joined))
+
+
+def test_the_columns_of_a_file_are_asked_for_once_however_many_there_are(tmp_path, monkeypatch):
+    names = [f"Cells_Texture_{number}" for number in range(300)]
+    keys = {"Metadata_ImageNumber": [1, 1], "Metadata_ObjectNumber": [1, 2]}
+    pq.write_table(pa.table(keys | {name: [0.5, 1.5] for name in names}), tmp_path / "P1.parquet")
+    asked = []
+    monkeypatch.setattr(parquet_table, "columns_of", lambda path: asked.append(path) or columns_of(path))
+    result = convert(tmp_path / "P1.parquet", tmp_path / "out")
+    assert 0 < len(asked) < 10
+    assert set(names) <= set(pq.read_schema(result["Cells"]).names)
 
 
 def test_rows_in_any_order_are_put_in_order_from_a_copy_and_one_row_group_is_enough(tmp_path):
