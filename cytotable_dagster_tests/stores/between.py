@@ -153,7 +153,8 @@ def between(endpoint_url: str) -> Iterator[Between]:
                 return
             connection = HTTPConnection(target, timeout=60)
             try:
-                headers = {key: value for key, value in self.headers.items() if key != "If-Match" or not state.heedless}
+                ignored = {"if-match"} if state.heedless else set()
+                headers = {key: value for key, value in self.headers.items() if key.lower() not in ignored}
                 path = re.sub("continuation-token=[^&]*&?", "", self.path) if state.heedless else self.path
                 connection.request(self.command, path, body, headers)
                 answer = connection.getresponse()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate, pairwise
 from typing import Any, BinaryIO, Protocol
 
@@ -139,6 +140,8 @@ def _md5_of(opened: Callable[[], BinaryIO]) -> str:
         return digest.hexdigest()
 
 
+# What is not installed is not looked for again for each file.
+@cache
 def _algorithms() -> dict[str, Callable[[], _Hash]]:
     found: dict[str, Callable[[], _Hash]] = {
         "SHA256": hashlib.sha256,

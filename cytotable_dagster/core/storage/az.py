@@ -127,6 +127,9 @@ class Az:
         said.size = int(size)
         return block, _remote(uri, said)
 
+    def small(self, remote: Remote) -> bytes | None:
+        return None
+
     def part_sizes(self, remote: Remote, parts: int) -> list[int]:
         answer = self._session.call(remote.uri, self._blob(remote.uri).get_block_list, block_list_type="committed")
         return [block.size for block in answer[0][:parts]]

@@ -190,6 +190,8 @@ def whole(client: Client, remote: Remote, over: threading.Event) -> tuple[Remote
     """
 
     def read() -> tuple[Remote, bytes]:
+        if (small := client.small(remote)) is not None:
+            return remote, small
         with client.read(remote.uri, etag=remote.etag) as body:
             _check(body.said, remote)
             content = b"".join(body.blocks)

@@ -110,6 +110,9 @@ class Gs:
             said = _said_of_content(uri, answer.headers, span)
             yield Body(said, _blocks(uri, answer.raw, span[1] - span[0] if span else said.size, writing))
 
+    def small(self, remote: Remote) -> bytes | None:
+        return None
+
     def part_sizes(self, remote: Remote, parts: int) -> list[int]:
         return []  # checksums are of the whole
 

@@ -121,6 +121,10 @@ class Client(Protocol):
         """The content of an object, or its bytes from the first up to the second of `span`; of this version, if any.
         It stays open while the block lasts, and is not waited for in all."""
 
+    def small(self, remote: Remote) -> bytes | None:
+        """The content of a small object, of this version, where the store has a way that costs less than `read`; None
+        where it has not, or anything went wrong with it."""
+
     def part_sizes(self, remote: Remote, parts: int) -> list[int]:
         """Bytes of the first parts that an object was uploaded in; empty where the store does not tell."""
 

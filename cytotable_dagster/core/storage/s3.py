@@ -24,6 +24,7 @@ from cytotable_dagster.core.storage.answers import Names, brief, listed, sensele
 from cytotable_dagster.core.storage.objects import Begun, Body, Page, Patience, Remote, answered
 from cytotable_dagster.core.storage.s3_errors import errors_of
 from cytotable_dagster.core.storage.s3_session import session_of, storage_options_of
+from cytotable_dagster.core.storage.s3_small import Small
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -63,6 +64,9 @@ class S3:
         self._api = session.client
         self._get_extra = session.boto3_dl_extra_args
         self._put_extra = session.boto3_ul_extra_args
+        # What requests are told beside, and a session of the user's own, that way knows nothing of.
+        known = not self._get_extra and not {"botocore_session", "boto3_session"} & options.keys()
+        self._small = Small(self._api.meta.endpoint_url, self.storage_options, self._region) if known else None
 
     def head(self, uri: str, *, writing: bool = False) -> Remote:
         answer = self._call("head_object", uri, writing=writing, ChecksumMode="ENABLED", **self._get_extra)
@@ -94,6 +98,9 @@ class S3:
                 yield Body(said, _blocks(stream, span[1] - span[0] if span else said.size))
         finally:
             stream.close()
+
+    def small(self, remote: Remote) -> bytes | None:
+        return self._small.content(remote) if self._small else None
 
     def part_sizes(self, remote: Remote, parts: int) -> list[int]:
         found: list[int] = []
@@ -182,6 +189,12 @@ class S3:
                 if self.head(uri, writing=True).etag == etag:
                     return
             raise
+
+    def _region(self, bucket: str) -> str:
+        with suppress(CytoTableError):
+            uri = f"s3://{bucket}/"
+            return str(self._answer("head_bucket", uri, writing=False, Bucket=bucket).get("BucketRegion") or "")
+        return ""
 
     def _send(self, operation: str, uri: str, content: io.BytesIO, digest: bytes, **arguments: Any) -> Any:
         seconds = self.patience.seconds + content.getbuffer().nbytes / _LEAST_RATE
