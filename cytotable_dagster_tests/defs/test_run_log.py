@@ -12,7 +12,7 @@ from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.demo.s3_server import s3_client, s3_server
 from cytotable_dagster_tests.defs.deployment import Deployment
 
-SAID = "compiling the readers, once on this machine, about 15 s"
+SAID = "compiling the readers, once on this machine, about 6 s"
 
 
 @dg.asset

@@ -13,12 +13,12 @@ from numba import types
 
 from cytotable_dagster.core.kernels.csv_fields import read_fields
 from cytotable_dagster.core.kernels.csv_records import find_records, read_texts
+from cytotable_dagster.core.kernels.lowered import lowered
 from cytotable_dagster.core.kernels.machine import chars, longs, table
 from cytotable_dagster.core.kernels.parquet_thrift import move_groups, skip_value
 from cytotable_dagster.core.kernels.sqlite_decode import count_rows, decode_rows, profile_rows
 from cytotable_dagster.core.kernels.texts import lay_out
 
-_callback: Any = numba.cfunc
 _SIGNATURE = types.int64(types.int64)
 # All that the machine code may need from outside: the C library.
 _LIBRARY = {"pread", "memcpy", "memmove", "memset", "memcmp"}
@@ -89,23 +89,11 @@ def machine_code(target: Any, names: Sequence[str]) -> bytes:
         RuntimeError: the code needs more than the C library. Else what numba and llvmlite raise where their functions
             are called otherwise than is known: NameError, KeyError and others.
     """
-    module = None
-    for name in names:
-        callback = _callback(_SIGNATURE, error_model="numpy", _nrt=False)(KERNELS[name])
-        part = llvm.parse_assembly(callback.inspect_llvm())
-        # The wrapper that C would call handles Python exceptions; there are none, so the function inside will do.
-        part.get_function(callback.native_name.removeprefix("cfunc.")).name = name
-        if module is None:
-            module = part
-        else:
-            module.link_in(part)
-    assert module is not None
-    for function in module.functions:
-        if not function.is_declaration:
-            function.linkage = "external" if function.name in names else "internal"
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options()))
+    module = lowered({name: KERNELS[name] for name in names}, _SIGNATURE)
+    module.triple, module.data_layout = target.triple, str(target.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
     declared = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
     if declared - _LIBRARY:
         raise RuntimeError(f"compiled code needs {', '.join(sorted(declared - _LIBRARY))}")

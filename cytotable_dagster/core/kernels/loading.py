@@ -25,22 +25,20 @@ from cytotable_dagster.core.kernels.target import machine, target
 # What the kernels are made of: every module of this room but those that keep and load them.
 _KEEPERS = ("__init__", "code_cache", "compiling", "loading", "target")
 _SOURCES = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _KEEPERS)
-# What is compiled into one file, by one process: SQLite's two take about equally long.
+# What is compiled into one file, by one process: what shares functions, as each is compiled once in a process.
 UNITS = {
-    "keys": ("count_rows", "profile_rows"),
-    "rows": ("decode_rows",),
+    "sqlite": ("count_rows", "profile_rows", "decode_rows"),
     "texts": ("lay_out", "move_groups", "skip_value"),
     "csv": ("find_records", "read_fields", "read_texts"),
 }
 _UNIT_OF = {name: unit for unit, names in UNITS.items() for name in names}
 # Who needs one of these will soon need the others.
-_SQLITE, _CSV = ("keys", "rows", "texts"), ("csv", "texts")
-_TOGETHER = {"keys": _SQLITE, "rows": _SQLITE, "texts": ("texts",), "csv": _CSV}
+_TOGETHER = {"sqlite": ("sqlite", "texts"), "csv": ("csv", "texts"), "texts": ("texts",)}
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 # What llvmlite and numba raise where a version of theirs is not as it is known here: functions are called otherwise
 # (NameError, of llvmlite's modules), options are unknown (KeyError), or calls are gone or take something else.
 _UNLIKE_KNOWN = (RuntimeError, NameError, LookupError, AttributeError, TypeError)
-_LONG = "about 15 s"
+_LONG = "about 6 s"
 _lock = threading.Lock()
 _loaded: "dict[str, Callable[[int], int]]" = {}
 _log = logging.getLogger("cytotable_dagster")

@@ -14,7 +14,11 @@ from numba.np.arrayobj import populate_array
 intrinsic: Any = extending.intrinsic
 compiler: Any = njit
 # Nothing compiled here raises, allocates or counts references, so that it runs where Python and numba are not.
-helper: Any = compiler(nogil=True, error_model="numpy", _nrt=False)
+helper: Any = compiler(
+    nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True
+)
+# Numbers as arguments of helpers: those that Python writes are types of their own, each compiled once more.
+ZERO, FOUR = np.int64(0), np.int64(4)
 
 # How an array is told to a kernel: its address and its two lengths.
 _WORDS = 3

@@ -8,7 +8,7 @@ numba; `loading` does so only where no compiled code is at hand.
 
 import numpy as np
 
-from cytotable_dagster.core.kernels.machine import copy_bytes, helper
+from cytotable_dagster.core.kernels.machine import ZERO, copy_bytes, helper
 from cytotable_dagster.core.kernels.parquet_layout import (
     AS_IS,
     AT,
@@ -140,12 +140,12 @@ def move_groups(task, source, target, meaning, frames, last):
     An offset grows by at most 9 bytes and its field has at least 2, so the target is 6 times as long as the source.
     `last` (3, 2) is what remains at each level (row groups, column chunks, their metadata), and the last field there.
     """
-    number, at = _list_length(source, task[AT], frames, 0)
+    number, at = _list_length(source, task[AT], frames, ZERO)
     if number < 0:
         return -1
     task[COUNT] = number
     ordinal = task[FIRST]
-    to = 0
+    to = ZERO
     last[0, 0] = number
     level = 0
     inside = False
@@ -190,7 +190,7 @@ def move_groups(task, source, target, meaning, frames, last):
         elif what == ENTER_LIST:
             if at < 0 or at >= source.size:
                 return -1
-            number, at = _list_length(source, at, frames, 0)
+            number, at = _list_length(source, at, frames, ZERO)
             if number < 0 or not copy_bytes(source, start, target, to, at - start):
                 return -1
             to += at - start

@@ -14,7 +14,7 @@ Shared arrays:
 
 import numpy as np
 
-from cytotable_dagster.core.kernels.machine import helper, read_bytes
+from cytotable_dagster.core.kernels.machine import ZERO, helper, read_bytes
 from cytotable_dagster.core.kernels.sqlite_layout import (
     BAD_CELL,
     BAD_CELL_COUNT,
@@ -52,6 +52,8 @@ from cytotable_dagster.core.kernels.sqlite_layout import (
     UNREADABLE,
     USABLE,
 )
+
+_LOWEST, _HIGHEST = np.int64(MIN_ROWID), np.int64(MAX_ROWID)
 
 
 @helper
@@ -248,7 +250,7 @@ def seek(geometry, cursor, stack, pages, cells, target):
         depth -= 1
     status = OK
     if depth == 0:
-        status = _load(geometry, cursor, stack, pages, cells, 0, geometry[ROOT], MIN_ROWID, MAX_ROWID)
+        status = _load(geometry, cursor, stack, pages, cells, ZERO, geometry[ROOT], _LOWEST, _HIGHEST)
         depth = 1
     while status == OK and stack[depth - 1, KIND] == INTERIOR:
         status = _descend(geometry, cursor, stack, pages, cells, depth - 1, target)

@@ -4,7 +4,7 @@
 import numpy as np
 
 from cytotable_dagster.core.kernels.decimals import is_rounded
-from cytotable_dagster.core.kernels.machine import copy_bytes, helper, load_be64, real_bits
+from cytotable_dagster.core.kernels.machine import ZERO, copy_bytes, helper, load_be64, real_bits
 from cytotable_dagster.core.kernels.sqlite_btree import advance, find, varint
 from cytotable_dagster.core.kernels.sqlite_layout import (
     ABSENT,
@@ -60,6 +60,7 @@ from cytotable_dagster.core.kernels.sqlite_records import count_classes, gather,
 from cytotable_dagster.core.kernels.texts import read_number
 
 _SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0], dtype=np.int64)
+_ABSENT, _HEADERS, _MARGIN = np.int64(ABSENT), np.int64(HEADERS), np.int64(MARGIN)
 _INFINITE, _FRACTION = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
 
 
@@ -87,7 +88,7 @@ def _decode_odd(arena, block, r, column, at, body, plan, tile, valid, events, he
     """
     target, slot, position = plan[column, TARGET], plan[column, SLOT], block[r, POSITION]
     if at >= block[r, HEADER_END]:
-        known = target == SKIP or _note(events, task, slot, position, ABSENT, 0, 0)
+        known = target == SKIP or _note(events, task, slot, position, _ABSENT, ZERO, ZERO)
         return (OK if known else NEED_EVENTS), at, body
     serial, at = varint(arena, at, block[r, HEADER_END])
     size = value_size(serial)
@@ -134,7 +135,7 @@ def _put(arena, block, r, column, serial, size, body, plan, tile, valid, events,
         tile[place] = real_bits(value)
     elif (target == TO_FLOAT and kind == REAL) or (target == TO_INT and kind != REAL):
         tile[place] = value
-    elif not _note(events, task, slot, position, kind, value, 0):
+    elif not _note(events, task, slot, position, kind, value, ZERO):
         return NEED_EVENTS
     return OK
 
@@ -221,7 +222,7 @@ def decode_rows(
     """
     scanning = task[SCANNING] != 0
     while task[DONE] < rowids.size:
-        count, top, first = 0, np.int64(MARGIN), cursor[LEAF_CELL]
+        count, top, first = ZERO, _MARGIN, cursor[LEAF_CELL]
         while count < BLOCK_ROWS and task[DONE] + count < rowids.size:
             k = task[DONE] + count
             if scanning:
@@ -274,12 +275,12 @@ def profile_rows(geometry, cursor, stack, pages, cells, arena, block, is_real, c
         if status != OK or not more:
             return status
         status, _ = gather(
-            geometry, cursor, stack, pages, cells, cursor[LEAF_CELL], arena, np.int64(MARGIN), block, 0,
-            HEADERS, columns,
+            geometry, cursor, stack, pages, cells, cursor[LEAF_CELL], arena, _MARGIN, block, ZERO,
+            _HEADERS, columns,
         )  # fmt: skip
         if status != OK:
             return status
-        status, found = count_classes(arena, block, 0, columns, counts, is_real)
+        status, found = count_classes(arena, block, ZERO, columns, counts, is_real)
         if status != OK:
             cursor[BAD_PAGE] = block[0, LEAF_PAGE]
             return status

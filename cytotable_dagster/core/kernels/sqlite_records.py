@@ -9,7 +9,7 @@ besides:
 
 import numpy as np
 
-from cytotable_dagster.core.kernels.machine import copy_bytes, helper, read_bytes
+from cytotable_dagster.core.kernels.machine import FOUR, ZERO, copy_bytes, helper, read_bytes
 from cytotable_dagster.core.kernels.sqlite_btree import be32, local_size, page_exists, varint
 from cytotable_dagster.core.kernels.sqlite_layout import (
     BAD_CHAIN,
@@ -64,10 +64,10 @@ def _check_chain(geometry, cursor, arena, page, rest):
     while rest > 0:
         if not page_exists(geometry, page):
             return BAD_POINTER
-        if not read_bytes(geometry[FD], arena, 0, 4, (page - 1) * geometry[PAGE_SIZE]):
+        if not read_bytes(geometry[FD], arena, ZERO, FOUR, (page - 1) * geometry[PAGE_SIZE]):
             return UNREADABLE
         cursor[BAD_PAGE] = page
-        page = be32(arena, 0)
+        page = be32(arena, ZERO)
         rest -= usable - 4
     return OK if page == 0 else BAD_CHAIN
 
