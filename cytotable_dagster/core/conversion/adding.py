@@ -1,10 +1,13 @@
 """Several plates converted into a dataset, each put there when it is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+from cytotable_dagster.core.conversion.looking import finds_no_room, in_turn, plan_all
+from cytotable_dagster.core.conversion.ready import Ready
 from cytotable_dagster.core.conversion.request import Request
-from cytotable_dagster.core.conversion.several import Done, Ready, converted, drifts_of, plan_all
+from cytotable_dagster.core.conversion.several import Done, converted, drifts_of
 from cytotable_dagster.core.conversion.skipping import Skipping
 from cytotable_dagster.core.conversion.tally import Tally
 from cytotable_dagster.core.datasets.files import Content, table_names
@@ -39,7 +42,9 @@ def convert_to_dataset(
     """Convert plates into a dataset, each put there when it is done.
 
     A plate that is there already, made of the same source in the same way, is left alone. Files of other plates are
-    touched only where the type of a column has to become wider.
+    touched only where the type of a column has to become wider. All plates are looked through before the first is put
+    there; where the cache is too small for their copies, each is fetched, looked through and put there before the next,
+    and those that lack columns of later ones are given them at the end.
     """
     if request.joins is not None:
         raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
@@ -47,12 +52,21 @@ def convert_to_dataset(
     plates = _nameable(plates, skipping)
     dest.sweep()
     dataset = _Growing(dest, request)
-    dataset.ready = plan_all(plates, request, scratch, skipping, dataset.holds)
+    in_turns = finds_no_room(plates, request.cache)
+    if not in_turns:
+        dataset.expect(plan_all(plates, request, scratch, skipping, dataset.holds))
     try:
-        for done in converted(dataset.ready, request, run, scratch, skipping) if dataset.prepare() else ():
-            dataset.put(done)
-            done.remove()
-            tally.add(done)
+        with ExitStack() as stack:
+            turns: Iterable[Ready] = dataset.ready
+            count = len(plates) if in_turns else len(dataset.ready)
+            if in_turns:
+                turns = stack.enter_context(closing(in_turn(plates, request, scratch, skipping, dataset.holds)))
+            for done in converted(turns, dataset, count, request, run, scratch, skipping):
+                dataset.put(done)
+                done.remove()
+                tally.add(done)
+        if in_turns:
+            dataset.align()
     finally:
         dataset.save()
     return tally.result(dataset.outputs(tally.seconds), dataset.drifts, dataset.ready, skipping)
@@ -69,16 +83,18 @@ def _nameable(plates: Sequence[Plate], skipping: Skipping) -> list[Plate]:
 class _Growing:
     """A dataset that plates are put into, to which others write as well: looked at anew where they did.
 
-    `ready` are the plates on their way; `tables` are as they are now, `drifts` what their columns are to be.
+    `ready` are the plates on their way, as far as they were looked through; `drifts` what columns are to be.
     """
 
     def __init__(self, dest: Destination, request: Request) -> None:
-        self.ready: Sequence[Ready] = ()
+        self.ready: list[Ready] = []
         self.drifts: tuple[Drift, ...] = ()
         self._dest = dest
         self._request = request
         self._tables = {name: open_table(dest, name) for name in table_names(dest)}
         self._columns: dict[str, Columns] = {}
+        self._coming: Sequence[Ready] = ()
+        self._all_known = False
 
     def holds(self, plate: str, fingerprint: str) -> bool:
         """Whether all tables of a plate are there as they would be made; some are where an earlier run was killed."""
@@ -92,17 +108,43 @@ class _Growing:
             return True
         return len(there) - joined == len(facts[0].get("compartments", "").split(",")) and joined == self._request.both
 
-    def prepare(self) -> bool:
-        """Give files of plates that are there the types that the new plates need; whether there are new ones.
+    def expect(self, plates: Sequence[Ready]) -> None:
+        """Take all plates that there are going to be."""
+        self._all_known = True
+        self.ready = list(plates)
+        if self.ready:
+            self._prepare(self.ready)
+
+    def begin(self, ready: Ready) -> tuple[Mapping[str, Columns], None]:
+        if not self._all_known:
+            self.ready.append(ready)
+            self._prepare([ready])
+        return self._columns, None
+
+    def undo(self) -> None:
+        """Nothing of a plate is there before all of it is."""
+
+    def _prepare(self, coming: Sequence[Ready]) -> None:
+        """Give files of plates that are there the types that plates on their way need.
 
         Raises:
             SchemaError: a column has different types on two plates.
         """
-        if not self.ready:
-            return False
+        self._coming, self._columns = coming, {}
         with self._dest.writing(wait=_WAIT, file_by_file=True) as claim:
             self._fit(claim, {} if flatten(self._dest, claim) else self._tables)
-        return True
+
+    def align(self) -> None:
+        """Give each plate of this conversion the columns of all of them, as if they had been known before."""
+        if not self.ready:
+            return
+        self._coming, self._columns = self.ready, {}
+        there = {plate.name for plate in self.ready}
+        with self._dest.writing(wait=_WAIT, file_by_file=True) as claim:
+            self._fit(claim, self._tables, there)
+            for name, table in self._tables.items():
+                own = there & table.members.keys()
+                self._tables[name] = fit_plates(table, dict.fromkeys(sorted(own), self._columns[name]))
 
     def put(self, done: Done) -> None:
         """Put a plate's new files there; where they are the whole plate, those go that it has no more."""
@@ -135,7 +177,7 @@ class _Growing:
             for name, table in self._tables.items()
         }
 
-    def _fit(self, claim: Claim, before: Mapping[str, Table]) -> None:
+    def _fit(self, claim: Claim, before: Mapping[str, Table], gone: Collection[str] = ()) -> None:
         """Look at the tables as they are now, and give their files the types that the new plates need."""
         names = before if self._columns else {*before, *table_names(self._dest)}
         tables = {name: open_table(self._dest, name, before.get(name)) for name in sorted(names)}
@@ -144,12 +186,23 @@ class _Growing:
         if self._columns and tables == before:
             return
         others = {
-            name: {plate: member.content.columns for plate, member in table.members.items()}
+            name: {plate: member.content.columns for plate, member in table.members.items() if plate not in gone}
             for name, table in tables.items()
+            if not table.members.keys() <= set(gone)
         }
-        self.drifts = drifts_of(self.ready, self._request, others, lambda n, p, c: column_is_empty(tables[n], p, c))
+
+        def is_empty(name: str, plate: str, column: str) -> bool:
+            # What a plate's file does not have, under this name, had no value.
+            member = tables[name].members.get(plate)
+            return (
+                member is None
+                or column not in dict(member.content.columns)
+                or column_is_empty(tables[name], plate, column)
+            )
+
+        self.drifts = drifts_of(self._coming, self._request, others, is_empty, gone)
         self._columns = {drift.table: drift.columns for drift in self.drifts}
-        new = {plate.name for plate in self.ready}
+        new = {plate.name for plate in self._coming}
         for name, columns in self._columns.items():
             table = tables.get(name) or open_table(self._dest, name)
             tables[name] = fit_plates(table, retyped(table, columns, new))
@@ -159,5 +212,5 @@ def _arrival(done: Done, name: str) -> Arrival:
     """A plate's new file on its way into a table."""
     made = done.files[name]
     facts = {**done.facts, "compartment": name, "rows": str(made.rows)}
-    content = Content(made.rows, done.plate.columns[name], facts)
+    content = Content(made.rows, done.columns[name], facts)
     return Arrival(LocalDestination(made.path.parent), made.path.name, content)

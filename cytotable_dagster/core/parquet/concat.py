@@ -93,6 +93,17 @@ class Piece:
     crc32: int
 
 
+@dataclass(frozen=True)
+class Mark:
+    """How far a `Concatenation` was: bytes of the file and of row groups' facts, row groups, rows, the first part."""
+
+    at: int
+    groups: int
+    count: int
+    rows: int
+    first: tuple[Path | str, Part] | None
+
+
 class Concatenation:
     """A Parquet file that grows by the row groups of others.
 
@@ -155,6 +166,22 @@ class Concatenation:
             self._first = (path, part)
         elif part.value(_SCHEMA) != self._first[1].value(_SCHEMA):
             raise SchemaError(f"{path}: its columns or types differ from those of {self._first[0]}")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was appended."""
+        return self._first is None
+
+    def mark(self) -> "Mark":
+        """How far it is."""
+        return Mark(self._at, len(self._groups), self._count, self._rows, self._first)
+
+    def back_to(self, mark: "Mark") -> None:
+        """Take back what was appended since; of a file that can be cut."""
+        self._at, self._count, self._rows, self._first = mark.at, mark.count, mark.rows, mark.first
+        del self._groups[mark.groups :]
+        self._out.seek(mark.at)
+        self._out.truncate()
 
     def finish(self, metadata: Mapping[str, str]) -> None:
         """Write the footer, with these entries; of the parts' own only the Arrow schema stays."""

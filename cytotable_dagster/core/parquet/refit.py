@@ -160,13 +160,33 @@ def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fil
             elif isinstance(fill, Computed):
                 columns.append(fill.make(file.read_row_group(group, columns=list(fill.sources))))
             else:
-                found = file.read_row_group(group, columns=[fill.source])[fill.source]
-                # Text becomes numbers only where it says of none.
-                empty = found.null_count == rows or (
-                    pa.types.is_string(found.type) and not pa.types.is_string(field.type)
-                )
-                columns.append(pa.nulls(rows, field.type) if empty else found.cast(field.type, safe=False))
+                columns.append(_retyped(file.read_row_group(group, columns=[fill.source])[fill.source], field.type))
         yield pa.table(columns, schema=schema)
+
+
+def fitted(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+    """A table with the columns of a schema, as `refit` gives them to a file."""
+    import pyarrow as pa
+
+    if table.schema.equals(schema):
+        return table
+    own = set(table.column_names)
+    columns = [
+        _retyped(table[field.name], field.type) if field.name in own else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _retyped(found: "pa.ChunkedArray", kind: "pa.DataType") -> "pa.ChunkedArray | pa.Array":
+    """A column in the type that it has in a table of several plates."""
+    import pyarrow as pa
+
+    if found.type == kind:
+        return found
+    # Text becomes numbers only where it says of none.
+    empty = found.null_count == len(found) or (pa.types.is_string(found.type) and not pa.types.is_string(kind))
+    return pa.nulls(len(found), kind) if empty else found.cast(kind, safe=False)
 
 
 def _woven(

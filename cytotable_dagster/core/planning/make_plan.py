@@ -1,7 +1,8 @@
 """Making a plan: one look through a plate decides tables, types, order and chunks."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -41,22 +42,24 @@ def make_plan(
     folder: Path,
     copies: Path | None = None,
     digest: "Future[str] | None" = None,
+    pool: Executor | None = None,
 ) -> Plan:
     """Look through a plate and decide how it is converted; the plan is kept in `folder`.
 
     Args:
         copies: where tables that are out of the ordinary are copied to; None is a folder in `folder`.
         digest: that of the source, which is to be known by its content, while it is still being computed.
+        pool: looks through the tables, also for whoever plans another plate at the same time; None is one of its own.
 
     Raises:
         SourceFormatError, DamagedSourceError: not what the preset is for, or no table of it.
         KeyColumnError: key columns or values are missing, or keys repeat.
     """
     if not options.numbered:
-        return _made(source, preset, options, folder, copies, None, digest)
+        return _made(source, preset, options, folder, copies, None, digest, pool)
     # Reading the file through takes about as long as looking through it.
     with ThreadPoolExecutor(1) as beside:
-        return _made(source, preset, options, folder, copies, beside.submit(content_crc32, source.path), digest)
+        return _made(source, preset, options, folder, copies, beside.submit(content_crc32, source.path), digest, pool)
 
 
 def _made(
@@ -67,6 +70,7 @@ def _made(
     copies: Path | None,
     number: "Future[int] | None",
     digest: "Future[str] | None",
+    pool: Executor | None,
 ) -> Plan:
     asked = others_asked(options.targets, preset)
     copies = copies or copies_in(folder)
@@ -79,9 +83,9 @@ def _made(
     readers = [plate.open(table, preset.keys_of(table.compartment)) for table in found]
     parts, keys = [], []
     tell(LOOKING_THROUGH, 0, len(found))
-    with ThreadPoolExecutor(cores()) as pool:
+    with nullcontext(pool) if pool is not None else ThreadPoolExecutor(cores()) as threads:
         parents = [columns_of(links, table.compartment) for table in found]
-        for part, key in pool.map(look_through, readers, found, repeat(preset), repeat(options), parents):
+        for part, key in threads.map(look_through, readers, found, repeat(preset), repeat(options), parents):
             parts.append(part)
             keys.append(key)
             tell(LOOKING_THROUGH, len(parts), len(found))

@@ -7,8 +7,9 @@ and, for each compartment, the row numbers in the order of the result (`Cells.ro
 
 import hashlib
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from cytotable_dagster.core.model.names import PLATE
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Link, Source, SourceTable, Unconverted
 from cytotable_dagster.core.planning.options import Options
+from cytotable_dagster.core.planning.unify import Columns, schema_of
 from cytotable_dagster.core.sources.opening import copy_again, open_again
 from cytotable_dagster.core.sources.protocols import BatchReader
 from cytotable_dagster.core.support.file_values import FILE_VALUES
@@ -29,6 +31,7 @@ from cytotable_dagster.core.version import VERSION
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from pydantic import TypeAdapter
 
 # The column that `add_tablenumber` adds; a TableNumber of the source's own then makes room for it.
 ADDED_TABLE_NUMBER = "Metadata_TableNumber"
@@ -107,6 +110,7 @@ class Plan:
     unjoined: tuple[tuple[str, str], ...] = ()
     others: tuple[TablePlan, ...] = ()
     unconverted: tuple[Unconverted, ...] = ()
+    fitted: tuple[tuple[str, Columns], ...] = ()
 
     @property
     def compartments(self) -> tuple[str, ...]:
@@ -190,6 +194,15 @@ class Plan:
         ]
         return pa.schema([*added, *self.part(compartment).fields])
 
+    def fitting(self, wanted: Mapping[str, Columns], own: Mapping[str, Columns]) -> "Plan":
+        """The plan whose files have the columns of a table of several plates; `own` are those that it has alone."""
+        return replace(self, fitted=tuple((name, columns) for name, columns in wanted.items() if columns != own[name]))
+
+    def fitted_schema(self, table: str) -> "pa.Schema | None":
+        """The schema that a table's files are to have among other plates'; None where it is its own."""
+        columns = dict(self.fitted).get(table)
+        return None if columns is None else schema_of(columns)
+
     def added_to(self, compartment: str) -> dict[str, int | str]:
         """Columns of a compartment that are not its source table's, with their one value."""
         said = any(part.names_plate for part in self.tables)
@@ -244,11 +257,16 @@ def load_plan(folder: Path) -> Plan:
 
 
 def _load_plan(path: Path) -> Plan:
-    # Only other processes than the one that made it come here, and pydantic costs a tenth of a second.
+    plan: Plan = _written_plan().validate_json(path.read_bytes())
+    return plan
+
+
+@cache
+def _written_plan() -> "TypeAdapter[Plan]":
+    # Where a plan is still in memory nobody comes here, and pydantic costs a tenth of a second.
     from pydantic import TypeAdapter
 
-    plan: Plan = TypeAdapter(Plan).validate_json(path.read_bytes())
-    return plan
+    return TypeAdapter(Plan)
 
 
 def fingerprint(source: Source, preset: Preset, options: Options) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import Coercion, FileFacts
+from cytotable_dagster.core.parquet.refit import fitted
 from cytotable_dagster.core.parquet.writing import encoded_batch, facts_in, growing_file
 from cytotable_dagster.core.planning.plan import Plan, load_plan
 from cytotable_dagster.core.sources.state import check_unchanged
@@ -89,6 +90,7 @@ def chunk_file(
 ) -> "ChunkFile":
     """The file of a table's chunk, to be filled; `in_memory` and `checked` as of `write_chunks`."""
     facts = {**plan.facts(), "compartment": table, "chunk": str(chunk)}
+    schema = plan.fitted_schema(table) or schema
     check = partial(check_unchanged, plan.source) if checked else None
     return ChunkFile(path, schema, facts, in_memory, check)
 
@@ -119,6 +121,7 @@ class ChunkFile(AbstractContextManager["ChunkFile"]):
     def add(self, batch: "Batch") -> None:
         table, coercions = batch
         self._rows += len(table)
+        table = fitted(table, self._schema)
         self._found.extend(coercions)
         if self._file is not None:
             self._file.add(table)

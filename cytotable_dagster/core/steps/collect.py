@@ -30,14 +30,18 @@ class TableFile(AbstractContextManager["TableFile"]):
         folder: where the chunk files are; the one file is made beside it, with `.parquet` after its name.
         concat: False leaves the folder of chunk files as the result.
         out: written to and closed instead of the file beside the folder.
+        into: grows instead, and is for others to finish.
     """
 
-    def __init__(self, folder: Path, concat: bool, out: BinaryIO | None = None) -> None:
+    def __init__(
+        self, folder: Path, concat: bool, out: BinaryIO | None = None, into: Concatenation | None = None
+    ) -> None:
         self._folder = folder
         self._path = folder.with_name(f"{folder.name}.parquet")
-        self._own = self._path.open("wb") if concat and out is None else None
+        self._own = self._path.open("wb") if concat and out is None and into is None else None
         self._out: BinaryIO | None = out or self._own
-        self._concatenation = Concatenation(self._out) if self._out else None
+        self._concatenation = Concatenation(self._out) if self._out else into
+        self._copied = 0
         self._facts: list[FileFacts] = []
         self._done: dict[Path, FileFacts] = {}
         self._next = 0
@@ -53,7 +57,7 @@ class TableFile(AbstractContextManager["TableFile"]):
             # A file that exists may still be looked at by the task that made it; what a task gave back is done.
             self._done.update((part.path, part) for part in facts)
             while part := self._done.pop(chunk_path(self._folder, self._next), None):
-                self._concatenation.append(part.path, part.content)
+                self._copied += self._concatenation.append(part.path, part.content).size
                 if part.content is None:
                     part.path.unlink()
                 self._next += 1
@@ -78,6 +82,8 @@ class TableFile(AbstractContextManager["TableFile"]):
             self._concatenation.finish(footer({**facts, "rows": str(rows), **as_facts(coercions)}))
             path, size = self._path, self._out.tell()
             self._out.close()
+        elif self._concatenation is not None:
+            path, size = self._path, self._copied
         else:
             path, size = self._folder, size_of(self._folder)
         return FileFacts(

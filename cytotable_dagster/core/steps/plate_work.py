@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from cytotable_dagster.core.execution.runner import Call, Runner
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
+from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.steps.chunk_files import write_chunks
 from cytotable_dagster.core.steps.collect import TableFile, results_of
@@ -21,7 +22,8 @@ from cytotable_dagster.core.support.telling import tell
 @dataclass(frozen=True)
 class Work:
     """One conversion under way. `digest` is the source's where it is still being computed; `out` opens what a
-    table's one file is written to, where that is no file of the scratch folder."""
+    table's one file is written to, where that is no file of the scratch folder; `into` gives what it is appended to
+    instead, which others finish."""
 
     plan: Plan
     run: Runner
@@ -29,6 +31,7 @@ class Work:
     concat: bool
     digest: "Future[str] | None"
     out: Callable[[str], BinaryIO] | None = None
+    into: Callable[[str], Concatenation] | None = None
 
     def results(self, joined: bool, both: bool, sql: str | None = None) -> dict[str, FileFacts]:
         """The tables that are asked for, as files or folders of chunk files in the scratch folder: the `joined` one, by
@@ -66,7 +69,7 @@ class Work:
 
     def _joined_by_sql(self, sql: str, *, both: bool) -> dict[str, FileFacts]:
         """The table that the user's query makes of the compartments, and `both`, those too."""
-        made = replace(self, concat=True, out=None).results(False, False)
+        made = replace(self, concat=True, out=None, into=None).results(False, False)
         files = {name: facts.path for name, facts in made.items()}
         whole = {**self._facts(), "compartment": SINGLE_CELLS}
         facts = join_by_sql(sql, files, self.scratch / f"{SINGLE_CELLS}.parquet", whole)
@@ -81,7 +84,12 @@ class Work:
 
     def _made(self, names: Sequence[str], calls: Sequence[tuple[Sequence[str], Call]]) -> dict[str, FileFacts]:
         """Run the calls that make the chunks of these tables, and make one result of each table's."""
-        tables = {name: TableFile(self.scratch / name, self.concat, self.out and self.out(name)) for name in names}
+        tables = {
+            name: TableFile(
+                self.scratch / name, self.concat, self.out and self.out(name), self.into and self.into(name)
+            )
+            for name in names
+        }
         return results_of(self.run, calls, tables, self._facts)
 
     def _facts(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ _BATCH_VALUES = 8_000_000
 def write_whole(plan_folder: Path, kind: str, folder: Path) -> tuple[FileFacts, ...]:
     """Convert a table; one file in `folder`, as that of a compartment's first chunk."""
     plan = load_plan(plan_folder)
-    rows, schema = plan.ordered(kind), plan.schema(kind)
+    rows, schema = plan.ordered(kind), plan.fitted_schema(kind) or plan.schema(kind)
     step = max(_BATCH_VALUES // len(schema), 1)
     batches = [rows[start : start + step].copy() for start in range(0, len(rows), step)]
     facts = {**plan.facts(), "compartment": kind, "chunk": "0"}

@@ -44,6 +44,41 @@ def remark(text: str, *facts: object) -> None:
     _log.info(text, *facts)
 
 
+class Together:
+    """What several threads tell at once, as one: of each step the sums, to the watcher of the thread that made this,
+    never by two of them at once."""
+
+    def __init__(self) -> None:
+        self._watcher = _watcher()
+        self._lock = threading.Lock()
+        self._sums: dict[str, tuple[int, int]] = {}
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """While the block lasts, what this thread works on is one of the things that are told together."""
+        told: dict[str, tuple[int, int]] = {}
+
+        def one(step: str, done: int, total: int) -> None:
+            with self._lock:
+                before, of = told.get(step, (0, 0))
+                all_done, all_of = self._sums.get(step, (0, 0))
+                told[step] = (done, total)
+                self._sums[step] = (all_done + done - before, all_of + total - of)
+                self._tell(step, *self._sums[step])
+
+        with watched(one):
+            yield
+
+    def tell(self, step: str, done: int, total: int) -> None:
+        """Tell how far a step is that one thread alone counts."""
+        with self._lock:
+            self._tell(step, done, total)
+
+    def _tell(self, step: str, done: int, total: int) -> None:
+        if self._watcher:
+            self._watcher(step, done, total)
+
+
 class Tally:
     """A step that several threads get on with; told to the watcher of the thread that began it."""
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert, datasets
-from cytotable_dagster.core.conversion import several as many_plates
+from cytotable_dagster.core.conversion import ready, several
 from cytotable_dagster.core.errors import (
     CytoTableError,
     PlanError,
@@ -183,12 +183,12 @@ def test_of_several_plates_none_is_published_that_changed(
 ):
     sources = [write_sqlite(tmp_path / f"P{n}.sqlite", plate(JUMP, sites(n, 5))) for n in (1, 2)]
     change = Once(lambda: update(sources[1]))
-    made, report = many_plates.make_plan, many_plates.planned_report
+    made, report = ready.make_plan, several.planned_report
 
-    def changed_before(source: Source, *args: Any) -> Plan:
+    def changed_before(source: Source, *args: Any, **more: Any) -> Plan:
         if source.plate == "P2":
             change()
-        return made(source, *args)
+        return made(source, *args, **more)
 
     def changing(plan: Plan) -> ConversionReport:
         if plan.source.plate == "P2":
@@ -200,9 +200,9 @@ def test_of_several_plates_none_is_published_that_changed(
             change()
 
     if moment == "looked through":
-        monkeypatch.setattr(many_plates, "make_plan", changed_before)
+        monkeypatch.setattr(ready, "make_plan", changed_before)
     elif moment == "converted":
-        monkeypatch.setattr(many_plates, "planned_report", changing)
+        monkeypatch.setattr(several, "planned_report", changing)
     options: dict[str, Any] = {"progress": progress} if moment == "between" else {}
     with pytest.raises(SourceChangedError, match=r"P2\.sqlite"):
         if grows:
