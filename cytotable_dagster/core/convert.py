@@ -148,7 +148,8 @@ def convert(
         strict: make an error of every value that does not fit its column's type and of everything that contradicts
             another (see `ConversionReport.mismatches`), before anything is published.
         on_error: where one of several plates is empty, damaged or cannot be had: `stop` ends everything (all are looked
-            through before anything is written); `skip` converts the others, see `report.skipped_plates`.
+            through before anything is published, unless a dataset grows of a store and `cache_limit` has no room for
+            all); `skip` converts the others, see `report.skipped_plates`.
         column_map: write `_about/columns.parquet` and `.csv` beside the tables of one plate: for each column its source
             column, table and file, what it measures, and its range; `cytotable_dagster.trace` asks it.
         provenance: write `_about/provenance.parquet` beside the tables: where the file of each image and channel is,
@@ -162,7 +163,8 @@ def convert(
         load_data: a load_data file, `.csv`, `.csv.gz` or `.parquet`.
         verify: `none`, `exists` (the default) or `md5`.
         progress: called with (step, done, total) as work proceeds: `downloading` in bytes, `tables looked through`,
-            then chunks by table; of several plates anew for each, and `plates looked through`, `plates converted`.
+            then chunks by table; of several plates the first two are sums of those begun, chunks are told anew for each,
+            and `plates looked through`, `plates converted`.
         dest_cloud: options of the store's client for `dest_path`; None takes those of the source, but always signs.
         bbox_column_map: of a warehouse, the columns with the sides of an object's box, as `{"x_min": ..., "x_max": ...,
             "y_min": ..., "y_max": ...}`; None takes CellProfiler's.

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from cytotable_dagster.core.planning.unify import Columns
 from cytotable_dagster.core.sources.naming import plate_files
 from cytotable_dagster.core.storage.address import is_prefix, is_remote
 from cytotable_dagster.core.storage.objects import objects_below
+from cytotable_dagster.core.storage.store import Clients
 from cytotable_dagster.core.support.cores import cores
 from cytotable_dagster.core.support.telling import Together, tell
 
@@ -46,11 +47,11 @@ def plan_all(
     found: list[Ready] = []
     seen: dict[Columns, Columns] = {}
     known = 0
-    together = Together()
+    together, clients = Together(), Clients(request.cache.store)
 
     def look(number: int, plate: Plate, pool: Executor) -> Ready | None:
         with together.lent():
-            return looked_at(plate, request, _folder(scratch, number), is_known, pool)
+            return looked_at(plate, request, _folder(scratch, number), is_known, clients, pool)
 
     at_once = min(cores(), _AT_ONCE, len(plates) or 1)
     with ExitStack() as stack:
@@ -93,7 +94,8 @@ def in_turn(
     Raises:
         OptionError: as `plan_all`.
     """
-    sizes = _sizes(plates, request.cache)
+    clients = Clients(request.cache.store)
+    sizes = _sizes(plates, request.cache, clients)
     keys = Keys() if request.add_tablenumber is False else None
     seen: dict[Columns, Columns] = {}
     there = 0
@@ -105,15 +107,17 @@ def in_turn(
                 if coming is not None:
                     own.enter_context(coming.result())
                 coming = None
+                # Before anything else asks for room; what is wrong with it is told below.
+                with suppress(CytoTableError):
+                    own.enter_context(kept(plate.uri, request.cache))
                 if number + 1 < len(plates) and sizes[number] + sizes[number + 1] <= (request.cache.limit or 0):
-                    coming = fetcher.submit(_fetched_ahead, plates[number + 1], request)
+                    coming = fetcher.submit(_fetched_ahead, plates[number + 1], request, clients)
                     held.callback(_let_go, coming)
                 with skipping.attempt(plate.name, several=len(plates) > 1):
-                    looked = looked_at(plate, request, _folder(scratch, number), is_known)
+                    looked = looked_at(plate, request, _folder(scratch, number), is_known, clients)
                     there += 1
                     if looked is not None:
                         ready = _with_shared(looked, seen)
-                        own.enter_context(kept(plate.uri, request.cache))
                 tell(LOOKED_THROUGH, number + 1, len(plates))
                 if ready is not None:
                     if keys is not None:
@@ -124,18 +128,18 @@ def in_turn(
 
 def finds_no_room(plates: Sequence[Plate], cache: Cache) -> bool:
     """Whether the cache is too small for copies of all these plates."""
-    return cache.limit is not None and sum(_sizes(plates, cache)) > cache.limit
+    return cache.limit is not None and sum(_sizes(plates, cache, Clients(cache.store))) > cache.limit
 
 
-def _sizes(plates: Sequence[Plate], cache: Cache) -> list[int]:
+def _sizes(plates: Sequence[Plate], cache: Cache, clients: Clients) -> list[int]:
     """The bytes of each plate in its store; none of one of this machine, or that cannot be had, which is told when it
     is fetched."""
 
     def size(plate: Plate) -> int:
         if not is_remote(plate.uri):
             return 0
-        client = cache.store.client(plate.uri)
         try:
+            client = clients.of(plate.uri)
             if not is_prefix(plate.uri):
                 return client.head(plate.uri).size
             there = {remote.uri: remote.size for remote in objects_below(client, plate.uri)}
@@ -147,14 +151,12 @@ def _sizes(plates: Sequence[Plate], cache: Cache) -> list[int]:
         return list(threads.map(size, plates))
 
 
-def _fetched_ahead(plate: Plate, request: Request) -> ExitStack:
+def _fetched_ahead(plate: Plate, request: Request, clients: Clients) -> ExitStack:
     """Fetch a plate, whose copy stays until what is given is closed; an error is told in the plate's own turn."""
     with ExitStack() as stack:
-        try:
+        with suppress(CytoTableError):
             stack.enter_context(kept(plate.uri, request.cache))
-            fetch(plate, request.cache, request.experiment)
-        except CytoTableError:
-            pass
+            fetch(plate, request.cache, request.experiment, clients)
         return stack.pop_all()
 
 

@@ -20,6 +20,7 @@ from cytotable_dagster.core.sources.state import look_at
 from cytotable_dagster.core.steps.batches import read_batches
 from cytotable_dagster.core.steps.joined import joined_schema
 from cytotable_dagster.core.storage.address import is_remote
+from cytotable_dagster.core.storage.store import Clients
 
 # Whether a plate, given its name and the fingerprint of its conversion, need not be converted.
 IsKnown = Callable[[str, str], bool]
@@ -41,17 +42,23 @@ class Ready:
 
 
 def looked_at(
-    plate: Plate, request: Request, folder: Path, is_known: IsKnown | None, pool: Executor | None = None
+    plate: Plate,
+    request: Request,
+    folder: Path,
+    is_known: IsKnown | None,
+    clients: Clients,
+    pool: Executor | None = None,
 ) -> Ready | None:
     """Look through a plate, with what tells it from others: its TableNumber and name; None where it need not be
     converted.
 
     Args:
         folder: where its plan goes.
+        clients: of the store that plates are in.
         pool: see `make_plan`.
     """
     with kept(plate.uri, request.cache):
-        source = fetch(plate, request.cache, request.experiment)
+        source = fetch(plate, request.cache, request.experiment, clients)
         with reading(source, copies_in(folder)) as readable:
             preset = request.preset_of(readable)
             numbered = request.add_tablenumber is not False

@@ -32,6 +32,7 @@ from cytotable_dagster.core.sources.naming import is_experiment, plate_files
 from cytotable_dagster.core.sources.state import look_at
 from cytotable_dagster.core.storage.address import is_prefix, is_remote
 from cytotable_dagster.core.storage.objects import Client, Remote, objects_below
+from cytotable_dagster.core.storage.store import Clients
 from cytotable_dagster.core.support.digests import MD5, digest_of_list
 from cytotable_dagster.core.support.leftovers import sweep
 from cytotable_dagster.core.support.locks import Lock
@@ -54,7 +55,7 @@ _LASTING = {
 }
 
 
-def fetch(plate: Plate, cache: Cache, experiment: bool = False) -> Source:
+def fetch(plate: Plate, cache: Cache, experiment: bool = False, clients: Clients | None = None) -> Source:
     """The plate as a file of this machine; a remote one is downloaded unless the cache has this version.
 
     A plate of CSV or NPZ files is a folder, and each of its files is kept by itself. Two processes that want the same
@@ -63,6 +64,7 @@ def fetch(plate: Plate, cache: Cache, experiment: bool = False) -> Source:
 
     Args:
         experiment: whether facts of the experiment that lie beside a plate's tables are fetched, too.
+        clients: of the cache's store, for who fetches several plates: making one takes longer than a small plate.
 
     Raises:
         SourceNotFoundError, SourceAccessError: the object is not there, or the store refuses.
@@ -75,7 +77,7 @@ def fetch(plate: Plate, cache: Cache, experiment: bool = False) -> Source:
     if not is_remote(plate.uri):
         return _local_source(plate)
     path = cache.path(plate.uri)
-    client = cache.store.client(plate.uri)
+    client = cache.store.client(plate.uri) if clients is None else clients.of(plate.uri)
     with _errors_of_disk(plate.uri, cache):
         if is_prefix(plate.uri):
             return _fetch_folder(plate, path, cache, client, experiment)
