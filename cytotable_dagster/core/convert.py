@@ -163,7 +163,7 @@ def convert(
         load_data: a load_data file, `.csv`, `.csv.gz` or `.parquet`.
         verify: `none`, `exists` (the default) or `md5`.
         progress: called with (step, done, total) as work proceeds: `downloading` in bytes, `tables looked through`,
-            then chunks by table; of several plates the first two are sums of those begun, chunks are told anew for each,
+            then chunks by table; of several plates the first two are sums of those begun, chunks are told for each,
             and `plates looked through`, `plates converted`.
         dest_cloud: options of the store's client for `dest_path`; None takes those of the source, but always signs.
         bbox_column_map: of a warehouse, the columns with the sides of an object's box, as `{"x_min": ..., "x_max": ...,
