@@ -19,7 +19,7 @@ ROOMS = {
     "support": "arguments arrays cores digests file_values files hidden integer_file leftovers locks machine_errors memory other_results pacing parameters patience placeholders publication suggestions telling text_table written_paths",
     "execution": "runner stopping",
     "kernels": "code_cache csv_layout loading parquet_layout sqlite_layout",
-    "model": "casts coercions column_types cytotable_config names plate_names preset_file presets text_kind types values wells",
+    "model": "casts choices coercions column_types cytotable_config names plate_names preset_file presets text_kind types values wells",
     "storage": "address destination download local_destination objects store store_destination store_publication upload",
     "sources": "csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
     "intake": "addresses arrivals cache cache_place discover listing patterns",
@@ -188,6 +188,8 @@ def test_importing_the_package_loads_nothing_heavy(module):
         "cloudpathlib",
         "pydantic",
         "rich",
+        "cytotable_dagster.core.images",
+        "cytotable_dagster.core.sinks",
     )
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,12 +5,10 @@ from typing import Any
 
 from cytotable_dagster.cli.parser import Names, pair
 from cytotable_dagster.core.conversion.skipping import ON_ERROR
-from cytotable_dagster.core.images import CROP_TYPES, VERIFY
+from cytotable_dagster.core.model.choices import BACKENDS, CROP_TYPES, DEST_DATATYPES, VERIFY
 from cytotable_dagster.core.model.names import NAMES
 from cytotable_dagster.core.model.presets import DATATYPES, PRESETS
 from cytotable_dagster.core.planning.options import BOTH, EQUAL_SITES, UNMATCHED
-from cytotable_dagster.core.sinks import BACKENDS
-from cytotable_dagster.core.sinks import DATATYPES as SINKS
 
 
 def add_source(parser: argparse.ArgumentParser, *, several: bool = False, chunks: bool = True) -> None:
@@ -70,8 +68,8 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     results = _add_results(parser)
     results.add_argument(
         "--dest-datatype",
-        choices=SINKS,
-        default=SINKS[0],
+        choices=DEST_DATATYPES,
+        default=DEST_DATATYPES[0],
         help="of a DEST that is called otherwise (default: parquet)",
     )
     results.add_argument(

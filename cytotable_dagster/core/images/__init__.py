@@ -9,7 +9,7 @@ from cytotable_dagster.core.images.boxes import centre_columns
 from cytotable_dagster.core.images.cell_images import CellImages, ChannelLayers, open_cell_images
 from cytotable_dagster.core.images.choosing import extreme_cells, typical_cells
 from cytotable_dagster.core.images.crop_dataset import CropDataset, crop_statuses, read_crops
-from cytotable_dagster.core.images.cropping import CROP_TYPES, SIZE, Crops, crops
+from cytotable_dagster.core.images.cropping import SIZE, Crops, crops
 from cytotable_dagster.core.images.cutting import CROP_STATUSES
 from cytotable_dagster.core.images.finding import find_provenance, put_provenance
 from cytotable_dagster.core.images.image import (
@@ -32,13 +32,12 @@ from cytotable_dagster.core.images.provenance import (
     provenance_of,
     provenance_of_plates,
 )
-from cytotable_dagster.core.images.search import VERIFY, Rules, Search
+from cytotable_dagster.core.images.search import Rules, Search
 from cytotable_dagster.core.images.sheets import contact_sheet, plate_contrasts, png_of, sheet_of
 
 __all__ = [
     "AMBIGUOUS",
     "CROP_STATUSES",
-    "CROP_TYPES",
     "FILE",
     "MISMATCH",
     "MISSING",
@@ -48,7 +47,6 @@ __all__ = [
     "UNMAPPED",
     "USABLE",
     "VERIFIED",
-    "VERIFY",
     "CellImages",
     "ChannelLayers",
     "CropDataset",

@@ -23,7 +23,8 @@ from cytotable_dagster.core.errors import (
 )
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster.core.images.image import MISMATCH, MISSING, PRESENT, VERIFIED, Image
-from cytotable_dagster.core.images.search import EXISTS, MD5, NONE, Search
+from cytotable_dagster.core.images.search import Search
+from cytotable_dagster.core.model.choices import EXISTS, MD5, NONE
 from cytotable_dagster.core.shown import one_line
 from cytotable_dagster.core.storage.address import is_remote
 from cytotable_dagster.core.storage.objects import Client

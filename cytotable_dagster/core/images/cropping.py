@@ -22,8 +22,9 @@ from cytotable_dagster.core.images.image import PLATE, SITE, WELL
 from cytotable_dagster.core.images.image_sets import image_sets
 from cytotable_dagster.core.images.ome import ome_arrow, ome_arrow_struct
 from cytotable_dagster.core.images.pixels import ImageError, Opener, checked_dtype, look_at, opener
-from cytotable_dagster.core.images.search import NONE, Rules, Search
+from cytotable_dagster.core.images.search import Rules, Search
 from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.model.choices import CROP_TYPES, NONE, OME_ARROW, TENSOR
 from cytotable_dagster.core.planning.options import names_in
 from cytotable_dagster.core.support.arguments import address_in, number_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SIZE, LARGEST = 96, 4096
-TENSOR, OME_ARROW = "tensor", "ome-arrow"
-CROP_TYPES = (TENSOR, OME_ARROW)
 # Cells of a batch: 24 MB of five channels of 16 bits.
 BATCH = 256
 _LOOKED_AT = 4

@@ -8,7 +8,8 @@ from typing import Any
 from cytotable_dagster.core.conversion.request import Request, sources_in
 from cytotable_dagster.core.errors import SourceFormatError
 from cytotable_dagster.core.images.provenance import FILE, Provenance, provenance_of_plates, write_provenance
-from cytotable_dagster.core.images.search import EXISTS, Rules, Search
+from cytotable_dagster.core.images.search import Rules, Search
+from cytotable_dagster.core.model.choices import EXISTS
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.planning.options import check_flag
 from cytotable_dagster.core.reports.results import ProvenanceFacts

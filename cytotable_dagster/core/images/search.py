@@ -9,11 +9,9 @@ from typing import Any
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.images.rules import Rule, rules_of
 from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.model.choices import EXISTS, VERIFY
 from cytotable_dagster.core.support.arguments import address_in, mapping_in
 from cytotable_dagster.core.support.suggestions import there_are
-
-NONE, EXISTS, MD5 = "none", "exists", "md5"
-VERIFY = (NONE, EXISTS, MD5)
 
 _REGEX = r"{r'(.*)_mask\.png': r'\1\.tiff'}"
 

@@ -6,7 +6,7 @@ what all have in common: the place is claimed, the tables are made in scratch, t
 here.
 """
 
-from cytotable_dagster.core.sinks.choosing import BACKENDS, DATATYPES, sink_for
+from cytotable_dagster.core.sinks.choosing import sink_for
 from cytotable_dagster.core.sinks.iceberg.catalog import IMAGE_TABLE_NAME, SOURCE_IMAGE_TABLE_NAME, check_package
 from cytotable_dagster.core.sinks.iceberg.following import Followed, follow_dataset
 from cytotable_dagster.core.sinks.iceberg.reading import (
@@ -21,8 +21,6 @@ from cytotable_dagster.core.sinks.sink import Sink, Target
 from cytotable_dagster.core.sinks.writing import write_to_sink
 
 __all__ = [
-    "BACKENDS",
-    "DATATYPES",
     "IMAGE_TABLE_NAME",
     "SOURCE_IMAGE_TABLE_NAME",
     "Followed",

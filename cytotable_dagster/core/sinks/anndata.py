@@ -9,6 +9,7 @@ from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.errors import DestinationExistsError, OptionError, StrictError
 from cytotable_dagster.core.images import Search
 from cytotable_dagster.core.model.casts import checked_casts
+from cytotable_dagster.core.model.choices import H5AD, ZARR
 from cytotable_dagster.core.parquet.groups import RowGroups
 from cytotable_dagster.core.planning.options import names_in
 from cytotable_dagster.core.reports.records import ConversionReport
@@ -22,7 +23,6 @@ from cytotable_dagster.core.sinks.sink import Sink, Target
 from cytotable_dagster.core.support.files import size_of
 from cytotable_dagster.core.support.publication import exists_already
 
-H5AD, ZARR = "anndata_h5ad", "anndata_zarr"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _GROUP = (".zgroup", "zarr.json")
 Report = ConversionReport | PlatesReport

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from cytotable_dagster.core.errors import DatatypeError, OptionError
+from cytotable_dagster.core.model.choices import BACKENDS, DEST_DATATYPES, H5AD, ICEBERG, PARQUET, ZARR
 from cytotable_dagster.core.planning.options import one_of
-from cytotable_dagster.core.sinks.anndata import H5AD, ZARR, AnnDataSink
+from cytotable_dagster.core.sinks.anndata import AnnDataSink
 from cytotable_dagster.core.sinks.iceberg.sink import IcebergSink
 from cytotable_dagster.core.sinks.sink import Sink
 from cytotable_dagster.core.storage.address import is_remote
 from cytotable_dagster.core.support.arguments import mapping_in
 
-PARQUET, ICEBERG = "parquet", "iceberg"
 # What a name that ends so is, where `dest_datatype` does not say otherwise.
 _ENDINGS = {".h5ad": H5AD, ".zarr": ZARR}
-DATATYPES = (PARQUET, H5AD, ZARR)
-BACKENDS = (PARQUET, ICEBERG)
 
 
 def sink_for(
@@ -32,7 +30,7 @@ def sink_for(
         OptionError: an option that is another sink's.
         DatatypeError: there is no such datatype or backend, or the name says another.
     """
-    one_of("dest_datatype", dest_datatype, DATATYPES, DatatypeError)
+    one_of("dest_datatype", dest_datatype, DEST_DATATYPES, DatatypeError)
     one_of("dest_backend", dest_backend, BACKENDS, DatatypeError)
     ending = PurePosixPath(dest_path).suffix
     implied = _ENDINGS.get(ending, PARQUET if ending == ".parquet" else dest_datatype)
