@@ -10,7 +10,7 @@ SEED ?= 1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint test-pythons parity clients client-environments azurite bench bench-csv bench-dataset bench-images bench-anndata attack test-slow docs screenshots clean
+.PHONY: help env demo test lint test-pythons parity clients client-environments azurite bench bench-csv bench-store bench-dataset bench-images bench-anndata attack test-slow docs screenshots clean
 
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench: env $(PARITY_VENV)/.ready ## time against CytoTable, DuckDB and SQLite
 
 bench-csv: env $(PARITY_VENV)/.ready ## time plates of CSV files against CytoTable and pandas
 	$(BIN)/python -m benchmarks.csv_figures
+
+bench-store: env $(PARITY_VENV)/.ready ## time plates that come from a slow store against CytoTable (SITES=200 for a quick run)
+	$(BIN)/python -m benchmarks.store_figures $(if $(SITES),--sites $(SITES))
 
 bench-dataset: env ## time a dataset of 100 plates: one more, and reading all
 	$(BIN)/python -m benchmarks.dataset_figures

@@ -31,7 +31,13 @@ def copies_of(export: Path, folder: Path, times: int, *, sites: bool = False) ->
     return unfinished.rename(path)
 
 
-def jump_folder(folder: Path, sites: int = SITES) -> Path:
+def small_sites(folder: Path, sites: int) -> Path:
+    """A plate of small files, in a folder of its own: four CSV for each site, of at most 8 KB."""
+    (folder / f"small-{sites}-bucket").mkdir(exist_ok=True)
+    return jump_folder(folder / f"small-{sites}-bucket", sites, objects=4, columns=100)
+
+
+def jump_folder(folder: Path, sites: int = SITES, objects: int = OBJECTS, columns: int = COLUMNS) -> Path:
     """A plate of a JUMP shape: a folder for each site, 150 objects, 1,900 columns a table.
 
     Sites have ImageNumbers of their own: CytoTable would join the objects of all sites that share one.
@@ -52,7 +58,7 @@ def jump_folder(folder: Path, sites: int = SITES) -> Path:
             f"{site + 1},r{site:04d}.tiff,P1,{site},{own.name.split('-')[1]}\n"
         )
         for table in TABLES[1:]:
-            _write_objects(own / f"{table}.csv", table, site + 1, chance)
+            _write_objects(own / f"{table}.csv", table, site + 1, chance, (objects, columns))
     return unfinished.rename(path)
 
 
@@ -60,10 +66,11 @@ def _site(number: int) -> str:
     return f"P1-{'ABCDEFGHIJKLMNOP'[number // 24 % 16]}{number % 24 + 1:02d}-{number}"
 
 
-def _write_objects(path: Path, table: str, image: int, chance: object) -> None:
+def _write_objects(path: Path, table: str, image: int, chance: object, shape: tuple[int, int]) -> None:
+    objects, columns = shape
     parents = {"Cells": ["Parent_Nuclei"], "Cytoplasm": ["Parent_Cells", "Parent_Nuclei"]}.get(table, [])
-    features = [f"Texture_Variance_{number}" for number in range(COLUMNS - 3 - len(parents))]
-    values = chance.normal(size=(OBJECTS, len(features)))  # type: ignore[attr-defined]
+    features = [f"Texture_Variance_{number}" for number in range(columns - 3 - len(parents))]
+    values = chance.normal(size=(objects, len(features)))  # type: ignore[attr-defined]
     with path.open("w") as out:
         out.write(",".join(["ImageNumber", "ObjectNumber", "Number_Object_Number", *parents, *features]) + "\n")
         for number, row in enumerate(values, start=1):

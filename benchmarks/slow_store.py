@@ -51,7 +51,7 @@ class Store:
         if path == "/asked":
             _send(writer, 200, f"{self._asked} {self._most}".encode())
             self._asked = self._most = 0
-        elif "list-type" in query:
+        elif not key and method == "GET":
             _send(writer, 200, self._listed(query))
         elif not (self._folder / key).is_file():
             _send(writer, 404, b"")
@@ -64,7 +64,7 @@ class Store:
         begin, end, status, more = 0, size, 200, {}
         if wanted := headers.get("range"):
             low, _, high = wanted.removeprefix("bytes=").partition("-")
-            begin, end, status = int(low), int(high) + 1, 206
+            begin, end, status = int(low), int(high) + 1 if high else size, 206
             more = {"Content-Range": f"bytes {begin}-{end - 1}/{size}"}
         etag = _etag(file)
         if headers.get("if-match", etag) != etag:
@@ -91,7 +91,8 @@ class Store:
 
     def _listed(self, query: dict[str, list[str]]) -> bytes:
         prefix = query.get("prefix", [""])[0]
-        after = query.get("continuation-token", [""])[0]
+        # Where to go on is said by another name in the first version of listings.
+        after = (query.get("continuation-token") or query.get("marker") or [""])[0]
         keys = [key for key in self._keys if key.startswith(prefix) and key > after]
         entries = "".join(
             f"<Contents><Key>{escape(key)}</Key><LastModified>2024-01-01T00:00:00Z</LastModified>"

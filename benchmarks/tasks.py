@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dagster_tasks, image_tasks
+from benchmarks import dagster_tasks, image_tasks, store_tasks
 from benchmarks.clock import Clock
 
 Facts = dict[str, Any]
@@ -213,6 +213,7 @@ TASKS: dict[str, Callable[..., Facts]] = {
             image_tasks.crops_saved,
             image_tasks.crops_digests,
             image_tasks.crops_and_floor,
+            store_tasks.fetch,
             dataset_add,
             dataset_remove,
             duckdb_average,

@@ -65,22 +65,23 @@ class Workshop:
         finished = self._run([str(Path(sys.executable).with_name(command[0])), *command[1:]])
         return _sample(finished.seconds, finished, {})
 
-    def ours(self, source: Path, *, joined: bool, chunk_size: int | None = CHUNK_SIZE, **options: Any) -> Sample:
+    def ours(self, source: Path | str, *, joined: bool, chunk_size: int | None = CHUNK_SIZE, **options: Any) -> Sample:
         """Our convert()."""
         dest = self.out / "single_cells.parquet" if joined else self.out
         return self.task("convert", source_path=source, dest_path=dest, chunk_size=chunk_size, **options)
 
     def theirs(
         self,
-        source: Path,
+        source: Path | str,
         *,
         preset: str,
         joined: bool,
         executor: Any = "threads",
         chunk_size: int = CHUNK_SIZE,
+        variables: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Sample:
-        """CytoTable's convert()."""
+        """CytoTable's convert(), with these variables in its environment."""
         self._clear()
         arguments = {
             "source_path": source,
@@ -91,7 +92,7 @@ class Workshop:
             "chunk_size": chunk_size,
             **options,
         }
-        (answer,), finished = run_peer([arguments], executor=executor, timeout=TIMEOUT)
+        (answer,), finished = run_peer([arguments], executor=executor, timeout=TIMEOUT, variables=variables)
         if answer.error:
             raise MeasurementError(f"CytoTable: {answer.error}")
         return _sample(answer.seconds, finished, {})

@@ -43,8 +43,12 @@ def run_peer(
     executor: Literal["threads", "htex"] = "threads",
     workers: int | None = None,
     timeout: float = 1800,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[tuple[PeerAnswer, ...], Finished]:
     """Call CytoTable's convert() with each of these arguments, in one process that leaves nothing but results.
+
+    Args:
+        variables: of its environment, which has no settings beside.
 
     Raises:
         PeerError: there is no interpreter, the wrong version in it, or it ended without an answer.
@@ -63,7 +67,7 @@ def run_peer(
             "scratch": name,
         }
         request.write_text(json.dumps(asked))
-        environment = bare_environment(scratch)
+        environment = {**bare_environment(scratch), **(variables or {})}
         # Parsl finds the programs of its workers by PATH.
         environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
         finished = run_to_end(

@@ -48,9 +48,11 @@ class Small:
         Raises:
             SourceChangedError: it is another version by now.
         """
-        import obstore
-        from obstore.exceptions import BaseError, PreconditionError
-
+        try:
+            import obstore
+            from obstore.exceptions import BaseError, PreconditionError
+        except ImportError:  # there is none for this system
+            return None
         if not remote.size or remote.md5 is None or self._failed >= _FAILURES:
             return None
         try:
