@@ -1,28 +1,25 @@
 """How a plate gets onto this machine: a local file is used where it lies, a remote one is downloaded once and kept.
 
-Beside each file of the cache lies a record of its version.
+What is known of each file of the cache is in records, see `cache_records`.
 """
 
-import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from cytotable_dagster.core.errors import (
-    CytoTableError,
     DamagedCopyError,
     DamagedSourceError,
-    DownloadError,
-    OptionError,
     SourceFormatError,
     SourceNotFoundError,
 )
-from cytotable_dagster.core.intake.cache_place import Cache
+from cytotable_dagster.core.intake.cache_place import Cache, errors_of_disk
+from cytotable_dagster.core.intake.cache_records import Beside, OfFolder, Record
 from cytotable_dagster.core.intake.cache_room import in_use, make_room, room_was_made
 from cytotable_dagster.core.intake.cached_file import current_record, download_kept, dropped, left_of
 from cytotable_dagster.core.intake.cached_files import download_all
@@ -31,9 +28,10 @@ from cytotable_dagster.core.shown import human_bytes
 from cytotable_dagster.core.sources.naming import is_experiment, plate_files
 from cytotable_dagster.core.sources.state import look_at
 from cytotable_dagster.core.storage.address import is_prefix, is_remote
-from cytotable_dagster.core.storage.objects import Client, Remote, objects_below
+from cytotable_dagster.core.storage.objects import Client, as_prefix, objects_below
 from cytotable_dagster.core.storage.store import Clients
 from cytotable_dagster.core.support.digests import MD5, digest_of_list
+from cytotable_dagster.core.support.files import inside
 from cytotable_dagster.core.support.leftovers import sweep
 from cytotable_dagster.core.support.locks import Lock
 from cytotable_dagster.core.support.telling import DOWNLOADING, Tally, remark
@@ -41,18 +39,6 @@ from cytotable_dagster.core.support.written_paths import expanded
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# What ails a folder that no other attempt will mend.
-_LASTING = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOENT,
-    errno.ELOOP,
-}
 
 
 def fetch(plate: Plate, cache: Cache, experiment: bool = False, clients: Clients | None = None) -> Source:
@@ -78,19 +64,20 @@ def fetch(plate: Plate, cache: Cache, experiment: bool = False, clients: Clients
         return _local_source(plate)
     path = cache.path(plate.uri)
     client = cache.store.client(plate.uri) if clients is None else clients.of(plate.uri)
-    with _errors_of_disk(plate.uri, cache):
+    with errors_of_disk(plate.uri, cache):
         if is_prefix(plate.uri):
             return _fetch_folder(plate, path, cache, client, experiment)
         remote = client.head(plate.uri)
         if not remote.size:
             raise SourceFormatError(f"{plate.uri}: the object is empty (0 bytes); upload it again")
-        with _room_for([remote], path, cache):
-            record = current_record(path, remote)
+        beside = Beside()
+        with _room_for(lambda: 0 if current_record(path, remote, beside) else remote.size, path, cache):
+            record = current_record(path, remote, beside)
             if record is None:
                 for left in path.parent.iterdir():
                     if left_of(left.name) == path.name:
                         left.unlink(missing_ok=True)
-                record = download_kept(client, remote, path, Tally(DOWNLOADING, remote.size))
+                record = download_kept(client, remote, path, Tally(DOWNLOADING, remote.size), beside)
                 remark("downloaded %s, %s; %s", plate.uri, human_bytes(record.size), _verified(record.unverified))
             else:
                 remark("%s is in the cache already, %s", plate.uri, human_bytes(record.size))
@@ -120,7 +107,7 @@ def kept(uri: str, cache: Cache) -> Iterator[None]:
         yield
         return
     path = cache.path(uri)
-    with _errors_of_disk(uri, cache):
+    with errors_of_disk(uri, cache):
         using = in_use(path)
         using.__enter__()
     try:
@@ -165,9 +152,11 @@ def check_copy(uri: str, cache: Cache, found: Exception) -> None:
     if not is_remote(uri):
         return
     path = cache.path(uri)
-    with _errors_of_disk(uri, cache), _downloading(path):
-        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-        gone = [file for file in files if dropped(file)]
+    with errors_of_disk(uri, cache), _downloading(path):
+        is_folder = path.is_dir()
+        files = [file for file in path.rglob("*") if file.is_file()] if is_folder else [path]
+        records = OfFolder(path) if is_folder else Beside()
+        gone = [file for file in files if dropped(file, records)]
     if gone:
         raise DamagedCopyError(
             f"{uri}: its copy in {cache.folder} was damaged and is removed, to be fetched again ({found})"
@@ -175,27 +164,8 @@ def check_copy(uri: str, cache: Cache, found: Exception) -> None:
 
 
 @contextmanager
-def _errors_of_disk(uri: str, cache: Cache) -> Iterator[None]:
-    """Errors of the cache's disk, which say nothing of the plate."""
-    try:
-        yield
-    except CytoTableError:
-        raise
-    except OSError as error:
-        folder, reason = cache.folder, error.strerror or str(error)
-        if error.errno in _LASTING:
-            raise OptionError(f"local_cache_dir {folder}: cannot be written to ({reason}); name another one") from None
-        raise DownloadError(f"{uri}: cannot be kept in {folder} ({reason}); make room there, or name another") from None
-
-
-@contextmanager
-def _room_for(found: Sequence[Remote], path: Path, cache: Cache) -> Iterator[None]:
-    """Nobody else downloads this plate meanwhile, and there is room for it where the cache has a limit."""
-
-    def need() -> int:
-        whole = all(current_record(cache.path(remote.uri), remote) for remote in found)
-        return 0 if whole else sum(remote.size for remote in found)
-
+def _room_for(need: Callable[[], int], path: Path, cache: Cache) -> Iterator[None]:
+    """Nobody else downloads this plate meanwhile, and there is room for what it needs where the cache has a limit."""
     lock = _downloading(path)
 
     def pause(seconds: float) -> None:
@@ -232,16 +202,27 @@ def _fetch_folder(plate: Plate, folder: Path, cache: Cache, client: Client, expe
     found += [there[uri] for uri in there if experiment and is_experiment(uri)] if found else []
     if not found:
         raise SourceNotFoundError(f"{plate.uri}: no CSV or NPZ files are there; check the address")
-    paths = {cache.path(remote.uri): remote for remote in found}
+    # As `cache.path` has them.
+    begins = len(as_prefix(plate.uri))
+    paths = {inside(folder, remote.uri[begins:].lstrip("/"), remote.uri): remote for remote in found}
 
-    with _room_for(found, folder, cache):
-        known = {local: record for local, remote in paths.items() if (record := current_record(local, remote))}
+    def current(records: OfFolder) -> dict[Path, Record]:
+        return {local: record for local, remote in paths.items() if (record := current_record(local, remote, records))}
+
+    def need() -> int:
+        whole = len(current(OfFolder(folder))) == len(paths)
+        return 0 if whole else sum(remote.size for remote in found)
+
+    with _room_for(need, folder, cache):
+        noted = OfFolder(folder)
+        known = current(noted)
         new = {local: remote for local, remote in paths.items() if local not in known}
-        came = download_all(client, new, folder)
+        came = download_all(client, new, folder, noted)
         records = {local: known.get(local) or came[local] for local in paths}
         for file in [Path(place, name) for place, _, names in os.walk(folder) for name in names]:
             if file not in records and (plate_files((file.name,)) or is_experiment(file.name) or left_of(file.name)):
                 file.unlink()
+        noted.tidy(records)
         state = look_at(folder).state
     files = [(local.relative_to(folder).as_posix(), record) for local, record in records.items()]
     etags = hashlib.sha256("".join(f"{name} {record.etag}\n" for name, record in files).encode())

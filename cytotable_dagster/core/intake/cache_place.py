@@ -3,13 +3,15 @@
 The cache mirrors the store: `<cache>/<bucket>/<key>`.
 """
 
+import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cytotable_dagster.core.errors import OptionError
+from cytotable_dagster.core.errors import CytoTableError, DownloadError, OptionError
 from cytotable_dagster.core.storage.address import is_remote, place_of
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.support.files import inside
@@ -17,6 +19,18 @@ from cytotable_dagster.core.support.written_paths import expanded
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", re.IGNORECASE)
+
+# What ails a folder that no other attempt will mend.
+_LASTING = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ELOOP,
+}
 
 
 def usual_folder() -> Path:
@@ -61,6 +75,20 @@ class Cache:
         if self.folder.exists() and not self.folder.is_dir():
             raise OptionError(f"local_cache_dir {self.folder}: a file, where a folder is expected")
         return _copy(self.folder, uri)
+
+
+@contextmanager
+def errors_of_disk(uri: str, cache: Cache) -> Iterator[None]:
+    """Errors of the cache's disk, which say nothing of the plate."""
+    try:
+        yield
+    except CytoTableError:
+        raise
+    except OSError as error:
+        folder, reason = cache.folder, error.strerror or str(error)
+        if error.errno in _LASTING:
+            raise OptionError(f"local_cache_dir {folder}: cannot be written to ({reason}); name another one") from None
+        raise DownloadError(f"{uri}: cannot be kept in {folder} ({reason}); make room there, or name another") from None
 
 
 def check_address(uri: str) -> None:

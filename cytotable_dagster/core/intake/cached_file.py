@@ -1,15 +1,14 @@
-"""One file of the cache: downloaded, verified, and known again by the record beside it."""
+"""One file of the cache: downloaded, verified, and known again by its record."""
 
 import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import DownloadError, SourceChangedError
+from cytotable_dagster.core.intake.cache_records import Record, Records, Writing
 from cytotable_dagster.core.intake.verify import Verdict, verify
 from cytotable_dagster.core.storage.download import RANGE_BYTES, Front, Watch, download, whole
 from cytotable_dagster.core.storage.objects import Client, Remote
@@ -20,37 +19,19 @@ from cytotable_dagster.core.support.telling import Tally
 _ATTEMPTS = 3
 # What killed processes of earlier versions left: their own temporaries and boto's of these.
 _EARLIER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[0-9A-Za-z]{8})?")
-# What fills a file with an object, and compares it; and how it is written, so that it appears when it is whole.
+# What fills a file with an object, and compares it.
 Bring = Callable[[Remote, Path], Verdict]
-Writing = Callable[[Path], AbstractContextManager[Path]]
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is known of a cached file: its version in the store, and the state of the local copy.
-
-    `unverified` says why it could not be compared with the object, and is empty where it was and is equal; None is of
-    an earlier version, which compared only some. `suspect` is the MD5 of a copy that had the same ETag and proved
-    damaged: one that has it too is what the store has.
-    """
-
-    etag: str
-    size: int
-    md5: str
-    modified: int
-    unverified: str | None = None
-    suspect: str = ""
-
-
-def current_record(local: Path, remote: Remote) -> Record | None:
+def current_record(local: Path, remote: Remote, records: Records) -> Record | None:
     """The record of a cached copy of this very version; None where it has to be downloaded, or verified."""
-    record = _unchanged_record(local, remote)
+    record = _unchanged_record(local, remote, records)
     return None if record is None or record.unverified is None else record
 
 
-def _unchanged_record(local: Path, remote: Remote) -> Record | None:
+def _unchanged_record(local: Path, remote: Remote, records: Records) -> Record | None:
     """The same, verified or not."""
-    record = _read_record(local)
+    record = records.of(local)
     if record is None or (record.etag, record.size) != (remote.etag, remote.size):
         return None
     try:
@@ -69,7 +50,13 @@ def left_of(name: str) -> str | None:
 
 
 def download_kept(
-    client: Client, remote: Remote, local: Path, tally: Tally, bring: Bring | None = None, writing: Writing = whole_file
+    client: Client,
+    remote: Remote,
+    local: Path,
+    tally: Tally,
+    records: Records,
+    bring: Bring | None = None,
+    writing: Writing = whole_file,
 ) -> Record:
     """Download an object and keep it; again where it was replaced meanwhile, or something else came.
 
@@ -78,11 +65,11 @@ def download_kept(
         bring: None is `in_ranges`.
     """
     bring = bring or in_ranges(client, tally)
-    if _unchanged_record(local, remote):
+    if _unchanged_record(local, remote, records):
         # Kept by an earlier version, which did not verify it.
         verdict = verify(lambda: local.open("rb"), client.head(remote.uri), _part_sizes(client, remote))
         if not verdict.wrong:
-            return _recorded(local, remote, verdict, writing)
+            return _recorded(local, remote, verdict, records)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with writing(local) as temporary:
@@ -90,7 +77,7 @@ def download_kept(
                 if verdict.wrong:
                     tally.add(-remote.size)
                     raise _OtherBytesError(f"{remote.uri}: {verdict.wrong}: not what the store has came; try again")
-            return _recorded(local, remote, verdict, writing)
+            return _recorded(local, remote, verdict, records)
         except (SourceChangedError, _OtherBytesError) as error:
             if attempt == _ATTEMPTS:
                 raise DownloadError(str(error)) if isinstance(error, _OtherBytesError) else error from None
@@ -135,42 +122,27 @@ def _part_sizes(client: Client, remote: Remote) -> Callable[[int], Sequence[int]
     return lambda parts: client.part_sizes(remote, parts)
 
 
-def _recorded(local: Path, remote: Remote, verdict: Verdict, writing: Writing) -> Record:
-    before = _read_record(local)
+def _recorded(local: Path, remote: Remote, verdict: Verdict, records: Records) -> Record:
+    before = records.of(local)
     suspect = before.suspect if before is not None and before.etag == remote.etag else ""
     unverified = verdict.unverified or ""
     record = Record(remote.etag, remote.size, verdict.md5, local.stat().st_mtime_ns, unverified, suspect)
-    _write_record(local, record, writing)
+    records.keep(local, record)
     return record
 
 
-def dropped(file: Path) -> bool:
+def dropped(file: Path, records: Records) -> bool:
     """Remove a cached file that is not what was downloaded, or was never verified; whether it was."""
-    record = _read_record(file)
+    record = records.of(file)
     if record is None or not file.exists():
         return False
     md5 = md5_of(file)
     if md5 == record.md5 and (not record.unverified or md5 == record.suspect):
         return False
     # No file has this size: it is to be downloaded.
-    _write_record(file, replace(record, size=-1, suspect=md5 if md5 == record.md5 else ""))
+    records.keep(file, replace(record, size=-1, suspect=md5 if md5 == record.md5 else ""))
     file.unlink()
     return True
-
-
-def _read_record(local: Path) -> Record | None:
-    with suppress(OSError, ValueError, TypeError):
-        return Record(**json.loads(_record_path(local).read_text()))
-    return None
-
-
-def _write_record(local: Path, record: Record, writing: Writing = whole_file) -> None:
-    with writing(_record_path(local)) as temporary:
-        temporary.write_text(json.dumps(asdict(record)))
-
-
-def _record_path(local: Path) -> Path:
-    return local.with_name(f".{local.name}.json")
 
 
 class _OtherBytesError(DownloadError):

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from cytotable_dagster.core.intake.cached_file import Bring, Record, download_kept, in_memory, in_ranges
+from cytotable_dagster.core.intake.cache_records import Record, Records
+from cytotable_dagster.core.intake.cached_file import Bring, download_kept, in_memory, in_ranges
 from cytotable_dagster.core.storage.download import RANGE_BYTES, RANGES_AT_ONCE, Watch
 from cytotable_dagster.core.storage.objects import REQUESTS_AT_ONCE, Client, Remote
 from cytotable_dagster.core.support.files import whole_file_by_way_of
@@ -21,12 +22,13 @@ _SMALL = 1 << 20
 Keep = Callable[[Path, Bring], Record]
 
 
-def download_all(client: Client, files: Mapping[Path, Remote], folder: Path) -> dict[Path, Record]:
+def download_all(client: Client, files: Mapping[Path, Remote], folder: Path, records: Records) -> dict[Path, Record]:
     """Download objects, and keep them at these paths, which are below a plate's folder: by one request for each that is
     no larger than a range, and as many requests at once as a client makes.
 
     Args:
         files: as a listing has them.
+        records: where what is known of each is kept.
 
     Raises:
         CytoTableError: of the first that does not come, see `download_kept`; what came before stays.
@@ -45,7 +47,7 @@ def download_all(client: Client, files: Mapping[Path, Remote], folder: Path) -> 
             remote = files[local]
             # What comes in one answer is described by it.
             described = client.head(remote.uri) if remote.size > RANGE_BYTES else remote
-            return download_kept(client, described, local, tally, bring, writing)
+            return download_kept(client, described, local, tally, records, bring, writing)
 
         return {**_small(client, small, keep, Watch(folder.name, tally)), **_large(client, large, keep, tally)}
 

@@ -87,7 +87,7 @@ def test_what_a_killed_fetch_brought_is_not_asked_for_again(passing: Between, ur
     passing.held["GetObject"] = _FILES // 2
     running = subprocess.Popen([sys.executable, "-c", _FETCH, uri, json.dumps(options)])
     cache = Path(options["local_cache_dir"])
-    while len(list(cache.rglob(".Cells.csv.json"))) < _FILES // 2:
+    while sum(path.read_bytes().count(b"}") for path in cache.rglob(".*.json")) < _FILES // 2:
         assert running.poll() is None
         time.sleep(0.02)
     running.kill()
@@ -121,3 +121,58 @@ def test_a_file_that_is_replaced_while_others_come_is_fetched_as_it_is_then(pass
     found = _fetched(uri, options)
     assert found[f"site{_FILES - 1:02d}"] == b"ImageNumber,ObjectNumber\n7,7\n"
     assert dict(passing.seen) == {"ListObjects": 1, "GetObject": _FILES + 1, "HeadObject": 1}
+
+
+def _records(options: dict[str, Any]) -> Path:
+    (found,) = [path for path in Path(options["local_cache_dir"]).rglob(".*.json") if path.name != ".Cells.csv.json"]
+    return found
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_files_whose_record_is_broken_off_are_asked_for_again_and_only_they(passing: Between, uri, options, cut):
+    _fetched(uri, options)
+    records = _records(options)
+    whole = records.read_bytes()
+    records.write_bytes(whole[: len(whole) - cut] if cut else b"")
+    passing.seen.clear()
+    assert len(_fetched(uri, options)) == _FILES
+    assert passing.seen["GetObject"] == (1 if cut else _FILES)
+    # What was added behind it is known.
+    passing.seen.clear()
+    assert len(_fetched(uri, options)) == _FILES
+    assert passing.seen["GetObject"] == 0
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"x" * file.stat().st_size), Path.unlink])
+def test_a_file_of_many_that_is_not_what_came_is_asked_for_again(passing: Between, uri, options, damage):
+    path = fetch(Plate("P", uri), Cache.checked(options)).path
+    damage(path / "site03" / "Cells.csv")
+    (path / "site04" / "Cells.csv").touch()
+    passing.seen.clear()
+    assert _fetched(uri, options)["site03"] == _content(3)
+    assert passing.seen["GetObject"] == 1
+
+
+def test_a_cache_of_an_earlier_version_with_a_record_beside_each_file_is_used(passing: Between, uri, options):
+    path = fetch(Plate("P", uri), Cache.checked(options)).path
+    records = _records(options)
+    for line in filter(None, records.read_text().splitlines()):
+        record = json.loads(line)
+        file = path / record.pop("name")
+        file.with_name(f".{file.name}.json").write_text(json.dumps(record))
+    records.unlink()
+    passing.seen.clear()
+    assert len(_fetched(uri, options)) == _FILES
+    assert passing.seen["GetObject"] == 0
+
+
+def test_records_of_what_was_replaced_or_is_gone_do_not_gather(direct, uri, options):
+    key = f"{uri.removeprefix(f's3://{BUCKET}/')}site"
+    for turn in range(3):
+        for number in range(_FILES):
+            direct.put_object(Bucket=BUCKET, Key=f"{key}{number:02d}/Cells.csv", Body=_content(1000 * turn + number))
+        _fetched(uri, options)
+    for number in range(1, _FILES):
+        direct.delete_object(Bucket=BUCKET, Key=f"{key}{number:02d}/Cells.csv")
+    assert len(_fetched(uri, options)) == 1
+    assert len(_records(options).read_text().splitlines()) <= 2
