@@ -118,14 +118,14 @@ def encode(folder: str, dest: str) -> Facts:
     """pyarrow writing the tables that lie in `folder`, from memory, with our settings and row groups."""
     import pyarrow.parquet as pq
 
-    from cytotable_dagster.core.parquet.writing import parquet_writer
+    from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
 
     seconds = 0.0
     for path in sorted(Path(folder).glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
         started = time.perf_counter()
-        with parquet_writer(Path(dest) / path.name, groups[0].schema, {"version": "0"}) as writer:
+        with arrow_writer(Path(dest) / path.name, groups[0].schema) as writer:
             for group in groups:
                 writer.write_table(group, row_group_size=group.num_rows)
         seconds += time.perf_counter() - started

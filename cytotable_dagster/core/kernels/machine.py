@@ -62,8 +62,24 @@ def _array_intrinsic(item, dimensions) -> Any:
 
 
 chars = _array_intrinsic(types.uint8, 1)
+ints = _array_intrinsic(types.int32, 1)
 longs = _array_intrinsic(types.int64, 1)
 table = _array_intrinsic(types.int64, 2)
+
+
+@intrinsic
+def bytes_from(typingctx, address, size):
+    """The `size` bytes from an address on, as an array. Whoever tells the address answers for them."""
+    kind = types.Array(types.uint8, 1, "C")
+
+    def generate(context, builder, signature, args):
+        one = ir.Constant(ir.IntType(64), 1)
+        array = context.make_array(kind)(context, builder)
+        data = builder.inttoptr(args[0], array.data.type)
+        populate_array(array, data=data, shape=[args[1]], strides=[one], itemsize=one, meminfo=None)
+        return array._getvalue()
+
+    return kind(types.int64, types.int64), generate
 
 
 @intrinsic

@@ -42,7 +42,8 @@ def _varint(source, at):
 
 
 @helper
-def _put(target, to, value):
+def put_varint(target, to, value):
+    """An unsigned number as Thrift writes it; where it ends."""
     rest = np.uint64(value)
     while rest > np.uint64(127):
         target[to] = np.uint8((rest & np.uint64(127)) | np.uint64(128))
@@ -212,4 +213,4 @@ def move_groups(task, source, target, meaning, frames, last):
                 value = ordinal << 1
             elif what == OFFSET or value != 0:
                 value += task[SHIFT] << 1
-            to = _put(target, to, value)
+            to = put_varint(target, to, value)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
 from cytotable_dagster.core.parquet.concat import (
     MAGIC,
     NUM_ROWS,
@@ -32,7 +33,6 @@ from cytotable_dagster.core.parquet.thrift import (
     zigzag,
     zigzag_decode,
 )
-from cytotable_dagster.core.parquet.writing import parquet_writer
 from cytotable_dagster.core.support.arrays import repeated
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Refitting:
         types = dict(zip(own.names, own.types, strict=True))
         kept = {field.name for field in schema if types.get(field.name) == field.type} - self._fills.keys()
         made = pa.schema([field for field in schema if field.name not in kept])
-        with parquet_writer(self._path, made, {"version": ""}) as writer:
+        with arrow_writer(self._path, made) as writer:
             for table in _filled(file, made, self._fills):
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
         with self._path.open("rb") as filler:
@@ -251,6 +251,6 @@ def _schema_part(schema: "pa.Schema") -> Part:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
-    with parquet_writer(sink, schema, {"version": ""}):
+    with arrow_writer(sink, schema):
         pass
     return read_part("schema", io.BytesIO(sink.getvalue().to_pybytes()))

@@ -1,83 +1,59 @@
-"""How Parquet files are written here: settings, footers, batches to files, files to one file."""
+"""How Parquet files are written here: footers, batches to files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
 
 from cytotable_dagster.core.execution.stopping import check_stopped
+from cytotable_dagster.core.parquet.concat import MAGIC, footer_like
+from cytotable_dagster.core.parquet.encoding import encoded_group, group_room, layout_of
 from cytotable_dagster.core.support.files import whole_file
-from cytotable_dagster.core.support.memory import lent
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 PREFIX = "cytotable_dagster:"
-# Plain values, which every reader takes; see docs/performance.md for what else was measured.
-_COMPRESSION = "lz4"
-# What headers, levels and footer take at the most, beside the values.
-_ROOM_OF_A_COLUMN, _ROOM = 1 << 13, 1 << 20
-
-
-@contextmanager
-def parquet_writer(
-    sink: "Path | pa.NativeFile", schema: "pa.Schema", facts: Mapping[str, str]
-) -> "Iterator[pq.ParquetWriter]":
-    """A writer of one file; each table written is one row group.
-
-    Measurements hardly repeat and are seldom selected by value, so only text gets a dictionary, and only other
-    columns get statistics.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds, names = schema.types, schema.names
-    floats = {kind for kind in set(kinds) if pa.types.is_floating(kind)}
-    with pq.ParquetWriter(
-        sink,
-        schema.remove_metadata(),
-        compression=_COMPRESSION,
-        use_dictionary=[name for name, kind in zip(names, kinds, strict=True) if kind == pa.string()],
-        write_statistics=[name for name, kind in zip(names, kinds, strict=True) if kind not in floats],
-        # Parquet's own types say it all but for a few; of 2,000 columns it is a third of a megabyte.
-        store_schema=not all(map(_is_plain, set(kinds))),
-    ) as writer:
-        writer.add_key_value_metadata(footer(facts))
-        yield writer
-
-
-def _is_plain(kind: "pa.DataType") -> bool:
-    """Whether a column of this type is read as what it was written as, without Arrow's own schema in the footer."""
-    import pyarrow as pa
-
-    return kind in (pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.string(), pa.binary(), pa.bool_())
+# What an entry of a footer takes beside its name and its text.
+_ROOM_OF_AN_ENTRY = 32
 
 
 class RowGroups:
-    """A Parquet file under way: each table that is added becomes a row group."""
+    """A Parquet file under way: each table that is added becomes a row group.
 
-    def __init__(self, writer: "pq.ParquetWriter") -> None:
+    Args:
+        out: an empty file open for writing, at its start.
+        facts: what its footer tells, as `footer` has it.
+    """
+
+    def __init__(self, out: BinaryIO, schema: "pa.Schema", facts: Mapping[str, str]) -> None:
         self.rows = 0
-        self._writer = writer
+        self._out, self._layout, self._entries = out, layout_of(schema), footer(facts)
+        self._at = out.write(MAGIC)
+        self._groups: list[bytes] = []
 
     def add(self, table: "pa.Table") -> None:
         check_stopped()
         if table.num_rows:
-            self._writer.write_table(table, row_group_size=table.num_rows)
+            made = encoded_group(self._layout, table, self._at)
+            self._at += self._out.write(made.memory[made.start : made.end].data)
+            self._groups.append(made.group)
             self.rows += table.num_rows
 
     def finish(self, facts: Mapping[str, str]) -> None:
-        """Tell the number of rows, and facts that were found on the way."""
-        last = {"rows": str(self.rows), **facts}
-        self._writer.add_key_value_metadata({PREFIX + name: value for name, value in last.items()})
+        """Write the footer, which tells the number of rows, and facts that were found on the way."""
+        entries = self._entries | _found(self.rows, facts)
+        self._out.write(footer_like(self._layout.empty, self.rows, b"".join(self._groups), len(self._groups), entries))
 
 
 @contextmanager
 def growing_file(path: Path, schema: "pa.Schema", facts: Mapping[str, str]) -> Iterator[RowGroups]:
-    """A file to add tables to; it appears, when it is finished and the block ends well."""
-    with whole_file(path) as temporary, parquet_writer(temporary, schema, facts) as writer:
-        yield RowGroups(writer)
+    """A file to add tables to and to finish; it appears, when the block ends well."""
+    with whole_file(path) as temporary, temporary.open("wb") as out:
+        yield RowGroups(out, schema, facts)
 
 
 def write_batches(path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]", facts: Mapping[str, str]) -> int:
@@ -96,15 +72,24 @@ def encoded_batch(
     """What a `growing_file` with these facts has in it, of one table, once it is finished with what was `found`."""
     import pyarrow as pa
 
-    # Memory is taken as it is written to, so that room to spare costs nothing; a stream that grows copies itself.
-    room = 2 * batch.nbytes + _ROOM_OF_A_COLUMN * len(schema) + _ROOM
-    memory = pa.py_buffer(lent(room))
-    with pa.FixedSizeBufferWriter(memory) as sink:
-        with parquet_writer(sink, schema, facts) as writer:
-            file = RowGroups(writer)
-            file.add(batch)
-            file.finish(found)
-        return memory.slice(0, sink.tell())
+    check_stopped()
+    layout, rows = layout_of(schema), batch.num_rows
+    entries = footer(facts) | _found(rows, found)
+    if not rows:
+        return pa.py_buffer(MAGIC + footer_like(layout.empty, 0, b"", 0, entries))
+    said = sum(len(name.encode()) + len(text.encode()) + _ROOM_OF_AN_ENTRY for name, text in entries.items())
+    made = encoded_group(layout, batch, len(MAGIC), len(MAGIC), len(layout.empty.footer) + group_room(layout) + said)
+    end = footer_like(layout.empty, rows, made.group, 1, entries)
+    size = made.end + len(end)
+    content = made.memory if size <= made.memory.size else np.concatenate([made.memory, np.empty(len(end), np.uint8)])
+    content[: made.start] = np.frombuffer(MAGIC, np.uint8)
+    content[made.end : size] = np.frombuffer(end, np.uint8)
+    return pa.py_buffer(content).slice(0, size)
+
+
+def _found(rows: int, facts: Mapping[str, str]) -> dict[str, str]:
+    """Entries of a footer that are known at the end."""
+    return {PREFIX + name: value for name, value in {"rows": str(rows), **facts}.items()}
 
 
 def footer(facts: Mapping[str, str]) -> dict[str, str]:

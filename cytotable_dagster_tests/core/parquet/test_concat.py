@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.thrift import fields, list_items, varint, zigzag_decode
-from cytotable_dagster.core.parquet.writing import footer, parquet_writer, read_facts, write_batches
+from cytotable_dagster.core.parquet.writing import footer, growing_file, read_facts, write_batches
 from cytotable_dagster_tests.digests import digest
 
 FACTS = {"version": "1", "plate": "P1"}
@@ -154,9 +154,10 @@ def test_tables_of_any_width_are_put_together(tmp_path, columns):
 def test_files_of_several_row_groups_are_put_together(tmp_path):
     tables = [_table(["i64", "words"], 10, seed) for seed in range(6)]
     for place in range(2):
-        with parquet_writer(tmp_path / f"{place}.parquet", tables[0].schema, FACTS) as writer:
+        with growing_file(tmp_path / f"{place}.parquet", tables[0].schema, FACTS) as file:
             for table in tables[3 * place : 3 * place + 3]:
-                writer.write_table(table)
+                file.add(table)
+            file.finish({})
     concat([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "whole.parquet", FACTS)
     found = pq.read_table(tmp_path / "whole.parquet")
     assert found.replace_schema_metadata() == pa.concat_tables(tables)

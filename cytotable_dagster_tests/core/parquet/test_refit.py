@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster.core.parquet.refit import Constant, Fill, Renamed, refit
-from cytotable_dagster.core.parquet.writing import parquet_writer
+from cytotable_dagster.core.parquet.writing import growing_file
 
 TABLES = [
     pa.table({"number": [1, 2, 3], "text": ["7", None, "x"], "empty": pa.nulls(3, pa.string()), "gone": [1.5] * 3}),
@@ -39,9 +39,10 @@ TABLES = [
 def test_columns_are_as_asked_for_and_row_groups_tell_their_bytes(
     tmp_path: Path, columns: dict[str, pa.DataType], fills: dict[str, Fill], wanted: dict[str, list]
 ) -> None:
-    with parquet_writer(tmp_path / "source.parquet", TABLES[0].schema, {"version": "1", "plate": "P1"}) as writer:
+    with growing_file(tmp_path / "source.parquet", TABLES[0].schema, {"version": "1", "plate": "P1"}) as file:
         for table in TABLES:
-            writer.write_table(table)
+            file.add(table)
+        file.finish({})
     schema = pa.schema(list(columns.items()))
     with (tmp_path / "made.parquet").open("wb") as out, pa.OSFile(str(tmp_path / "source.parquet")) as source:
         refit(source, schema, fills, out, tmp_path)

@@ -1,0 +1,320 @@
+"""A kernel that makes Parquet's column chunks of a record batch of numbers: pages, and what the footer says of them.
+
+Pages of version 1, plain, LZ4_RAW, each with levels that tell where nulls are:
+https://github.com/apache/parquet-format/blob/master/Encodings.md, and its `parquet.thrift`. The batch is read where it
+lies, by Arrow's C data interface: https://arrow.apache.org/docs/format/CDataInterface.html.
+"""
+# pyright: basic
+
+import numpy as np
+
+from cytotable_dagster.core.kernels.lz4 import lz4_block
+from cytotable_dagster.core.kernels.machine import byte_at, bytes_from, copy_bytes, helper, load_le64
+from cytotable_dagster.core.kernels.parquet_pages_layout import (
+    AFTER_PLACE,
+    AFTER_STATISTICS,
+    ALONE,
+    AT,
+    BATCH,
+    CHUNK_AT,
+    CHUNK_END,
+    CHUNK_PAGES,
+    CHUNK_SIZE,
+    CHUNK_TYPE,
+    CHUNK_UNPACKED,
+    CHUNK_VALUES,
+    DESCRIPTION_ROOM,
+    END,
+    FIRST,
+    FLOAT,
+    FOREIGN,
+    FULL,
+    GREATEST,
+    HEADER_ROOM,
+    INT32,
+    INT64,
+    LAST,
+    LEAST,
+    NAMED,
+    NULLS,
+    ORIGIN,
+    PAGE_END,
+    PAGE_PACKED,
+    PAGE_ROWS,
+    PAGE_UNPACKED,
+    PAGE_VALUES,
+    PAGES,
+    ROWS,
+    SAID,
+    SHIFT,
+    SIZE,
+    TO,
+    TYPE,
+    UNPACKED,
+    WRITTEN,
+    packed_bound,
+)
+from cytotable_dagster.core.kernels.parquet_thrift import put_varint
+
+_packed_bound = helper(packed_bound)
+# Words of Arrow's ArrowArray, and of a primitive array's buffers.
+_OFFSET, _BUFFERS, _CHILDREN = 2, 5, 6
+_VALIDITY, _VALUES = 0, 1
+# Types of Thrift's fields.
+_TRUE, _I64, _BINARY, _STRUCT = 1, 6, 8, 12
+# Where positions that are remembered start anew, long before 32 bits are too few for them.
+_FARTHEST_ORIGIN = 1 << 30
+
+
+@helper
+def _word(address, i):
+    return np.int64(load_le64(bytes_from(address, 8 * i + 8), 8 * i))
+
+
+@helper
+def _put_fields(target, to, fields, first, last):
+    """Lines of FIELDS; where they end."""
+    for i in range(first, last):
+        target[to] = np.uint8(fields[i, 0])
+        to += 1
+        if fields[i, 1] != ALONE:
+            to = put_varint(target, to, fields[i, 1] << 1)
+    return to
+
+
+@helper
+def _levels(validity, first, rows, target):
+    """Definition levels of rows, from bit `first` of a bitmap (empty where no row is null), to `target`: where they
+    end, and how many rows are null. One run of ones, or one of bits as they lie."""
+    to = 4
+    nulls = 0
+    if validity.size:
+        groups = (rows + 7) >> 3
+        to = put_varint(target, to, groups << 1 | 1)
+        shift = first & 7
+        at = first >> 3
+        ones = 0
+        for i in range(groups):
+            byte = byte_at(validity, at + i) >> shift
+            if shift and at + i + 1 < validity.size:
+                byte |= byte_at(validity, at + i + 1) << (8 - shift)
+            byte &= 255
+            if 8 * i + 8 > rows:
+                byte &= (1 << (rows - 8 * i)) - 1
+            target[to + i] = np.uint8(byte)
+            while byte:
+                byte &= byte - 1
+                ones += 1
+        to += groups
+        nulls = rows - ones
+    if nulls == 0 or nulls == rows:
+        to = put_varint(target, 4, rows << 1)
+        target[to] = np.uint8(nulls == 0)
+        to += 1
+    size = to - 4
+    for i in range(4):
+        target[i] = np.uint8(size >> (8 * i) & 255)
+    return to, nulls
+
+
+@helper
+def _put_values(values, width, validity, first, rows, nulls, target, to):
+    """Values of rows that are not null; where they end."""
+    if nulls == 0:
+        copy_bytes(values, first * width, target, to, rows * width)
+        return to + rows * width
+    if nulls == rows:
+        return to
+    row = first
+    end = first + rows
+    while row < end:
+        if byte_at(validity, row >> 3) >> (row & 7) & 1 == 0:
+            row += 1
+            continue
+        start = row
+        while row < end and byte_at(validity, row >> 3) >> (row & 7) & 1:
+            row += 1
+        copy_bytes(values, start * width, target, to, (row - start) * width)
+        to += (row - start) * width
+    return to
+
+
+@helper
+def _value(values, kind, row):
+    if kind == INT64:
+        return np.int64(load_le64(values, 8 * row))
+    value = np.int64(0)
+    for i in range(4):
+        value |= byte_at(values, 4 * row + i) << (8 * i)
+    return value - (value >> 31 << 32)
+
+
+@helper
+def _bounds(values, kind, validity, first, rows, encoded):
+    """The least and the greatest of whole numbers, some of which are not null."""
+    least = np.int64(2**63 - 1)
+    greatest = np.int64(-(2**63))
+    for row in range(first, first + rows):
+        if validity.size == 0 or byte_at(validity, row >> 3) >> (row & 7) & 1:
+            value = _value(values, kind, row)
+            least = min(least, value)
+            greatest = max(greatest, value)
+    encoded[LEAST] = least
+    encoded[GREATEST] = greatest
+
+
+@helper
+def _put_header(target, to, fields, packed):
+    fields[PAGE_PACKED, 1] = packed
+    return _put_fields(target, to, fields, 0, PAGE_END)
+
+
+@helper
+def _put_page(page, values_at, size, width, rows, target, to, fields, heads, origin, encoded):
+    """A page with its header; where it ends."""
+    # The header tells how long the page is; mostly that takes as many bytes as if it was not compressed.
+    fields[PAGE_UNPACKED, 1] = size
+    fields[PAGE_VALUES, 1] = rows
+    guess = _put_header(target, to, fields, size)
+    packed = lz4_block(page, values_at, size, width, target, guess, heads, origin) - guess
+    start = _put_header(page, 0, fields, packed)
+    if to + start != guess:
+        copy_bytes(target, guess, page, start, packed)
+        copy_bytes(page, start, target, to + start, packed)
+    copy_bytes(page, 0, target, to, start)
+    encoded[UNPACKED] += start + size
+    encoded[PAGES] += 1
+    return to + start + packed
+
+
+@helper
+def _put_pages(array, kind, task, target, to, page, fields, heads, origin, encoded):
+    """All pages of a column; where they end, -1 where the target has no room. `origin[0]` is above all positions that
+    `heads` has."""
+    rows = task[ROWS]
+    width = 4 if kind in (INT32, FLOAT) else 8
+    whole = kind in (INT32, INT64)
+    buffers = _word(array, _BUFFERS)
+    offset = _word(array, _OFFSET)
+    address = _word(buffers, _VALIDITY)
+    validity = bytes_from(address, (offset + rows + 7) >> 3 if address else 0)
+    values = bytes_from(_word(buffers, _VALUES), (offset + rows) * width)
+    encoded[:] = 0
+    encoded[AT] = to
+    first = 0
+    while first < rows:
+        count = min(rows - first, task[PAGE_ROWS])
+        values_at, nulls = _levels(validity, offset + first, count, page)
+        size = _put_values(values, width, validity, offset + first, count, nulls, page, values_at)
+        if to + _packed_bound(size) + HEADER_ROOM > target.size:
+            return -1
+        if origin[0] > _FARTHEST_ORIGIN:
+            heads[:] = 0
+            origin[0] = 1
+        to = _put_page(
+            page, values_at, size, 1 if whole else width, count, target, to, fields, heads, origin[0], encoded
+        )
+        origin[0] += size
+        encoded[NULLS] += nulls
+        first += count
+    encoded[SIZE] = to - encoded[AT]
+    if whole and encoded[NULLS] < rows:
+        _bounds(values, kind, validity, offset, rows, encoded)
+    return to
+
+
+@helper
+def _put_statistics(target, to, kind, rows, encoded):
+    """Statistics of whole numbers: the greatest and the least, how many nulls, the same two by the fields of today, and
+    that both are values of the column."""
+    target[to] = np.uint8(3 << 4 | _STRUCT)
+    to += 1
+    width = 4 if kind == INT32 else 8
+    for field in range(1 if encoded[NULLS] < rows else 3, 9):
+        step = 3 if encoded[NULLS] == rows else 1 + (field == 5)
+        if field == 3:
+            target[to] = np.uint8(step << 4 | _I64)
+            to = put_varint(target, to + 1, encoded[NULLS] << 1)
+            if step == 3:
+                break
+        elif field > 6:
+            target[to] = np.uint8(step << 4 | _TRUE)
+            to += 1
+        elif field != 4:
+            target[to] = np.uint8(step << 4 | _BINARY)
+            target[to + 1] = np.uint8(width)
+            value = encoded[GREATEST if field in (1, 5) else LEAST]
+            for i in range(width):
+                target[to + 2 + i] = np.uint8(value >> (8 * i) & 255)
+            to += 2 + width
+    target[to] = np.uint8(0)
+    return to + 1
+
+
+@helper
+def _put_description(target, to, kind, names, first, last, task, fields, encoded):
+    """ColumnChunk, of a ColumnMetaData; where it ends."""
+    fields[CHUNK_TYPE, 1] = kind
+    to = _put_fields(target, to, fields, PAGE_END, NAMED)
+    to = put_varint(target, to, last - first)
+    copy_bytes(names, first, target, to, last - first)
+    to += last - first
+    fields[CHUNK_VALUES, 1] = task[ROWS]
+    fields[CHUNK_UNPACKED, 1] = encoded[UNPACKED]
+    fields[CHUNK_SIZE, 1] = encoded[SIZE]
+    fields[CHUNK_AT, 1] = encoded[AT] + task[SHIFT]
+    to = _put_fields(target, to, fields, NAMED, SAID)
+    fields[SAID, 0] = AFTER_PLACE
+    if kind in (INT32, INT64):
+        to = _put_statistics(target, to, kind, task[ROWS], encoded)
+        fields[SAID, 0] = AFTER_STATISTICS
+    fields[CHUNK_PAGES, 1] = encoded[PAGES]
+    return _put_fields(target, to, fields, SAID, CHUNK_END)
+
+
+@helper
+def encode_columns(task, columns, encoded, names, target, described, page, fields, heads):
+    """Column chunks of a batch's columns and their descriptions, in order: 0, or -1 where there is too little room.
+
+    Args:
+        task: as `parquet_pages_layout` has it.
+        columns: (columns, COLUMN).
+        encoded: (columns, ENCODED); where it tells of pages, those are copied instead of made. Of a foreign column it
+            comes to tell where in `described` its own description belongs.
+        names: bytes of columns' names.
+        target, described: for the pages, and for the descriptions.
+        page: for levels and values of a page: `packed_bound` of them and HEADER_ROOM.
+        fields: FIELDS, which are changed.
+        heads: int32[HEADS], zeros.
+    """
+    children = _word(task[BATCH], _CHILDREN) if task[BATCH] else 0
+    to = task[TO]
+    at = own = 0
+    task[FULL] = 0
+    origin = task[ORIGIN : ORIGIN + 1]
+    origin[0] = 1
+    for i in range(columns.shape[0]):
+        kind = columns[i, TYPE]
+        first = columns[i, FIRST]
+        last = columns[i, LAST]
+        if at + last - first + DESCRIPTION_ROOM > described.size:
+            return -1
+        if kind == FOREIGN:
+            encoded[i, AT] = at
+            continue
+        if encoded[i, AT]:
+            size = encoded[i, SIZE]
+            if not copy_bytes(bytes_from(encoded[i, AT], size), 0, target, to, size):
+                return -1
+            encoded[i, AT] = to
+            to += size
+        else:
+            to = _put_pages(_word(children, own), kind, task, target, to, page, fields, heads, origin, encoded[i])
+            if to < 0:
+                return -1
+        own += 1
+        at = _put_description(described, at, kind, names, first, last, task, fields, encoded[i])
+        task[FULL] += encoded[i, UNPACKED]
+    task[END] = to
+    task[WRITTEN] = at
+    return 0
