@@ -18,7 +18,7 @@ CORE = [path for path in MODULES if path.is_relative_to(PACKAGE / "core")]
 ROOMS = {
     "support": "arguments arrays cores digests file_values files hidden integer_file leftovers locks machine_errors memory other_results pacing parameters patience placeholders publication suggestions telling text_table written_paths",
     "execution": "runner stopping",
-    "kernels": "code_cache csv_layout loading parquet_layout sqlite_layout",
+    "kernels": "code_cache csv_layout loading parquet_layout parquet_pages_layout sqlite_layout",
     "model": "casts choices coercions column_types cytotable_config names plate_names preset_file presets text_kind types values wells",
     "storage": "address destination download local_destination objects store store_destination store_publication upload",
     "sources": "csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",

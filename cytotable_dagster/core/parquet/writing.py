@@ -5,11 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster.core.parquet.concat import MAGIC, footer_like
-from cytotable_dagster.core.parquet.encoding import encoded_group, group_room, layout_of
 from cytotable_dagster.core.support.files import whole_file
 
 if TYPE_CHECKING:
@@ -30,12 +27,16 @@ class RowGroups:
     """
 
     def __init__(self, out: BinaryIO, schema: "pa.Schema", facts: Mapping[str, str]) -> None:
+        from cytotable_dagster.core.parquet.encoding import layout_of
+
         self.rows = 0
         self._out, self._layout, self._entries = out, layout_of(schema), footer(facts)
         self._at = out.write(MAGIC)
         self._groups: list[bytes] = []
 
     def add(self, table: "pa.Table") -> None:
+        from cytotable_dagster.core.parquet.encoding import encoded_group
+
         check_stopped()
         if table.num_rows:
             made = encoded_group(self._layout, table, self._at)
@@ -70,7 +71,10 @@ def encoded_batch(
     schema: "pa.Schema", batch: "pa.Table", facts: Mapping[str, str], found: Mapping[str, str]
 ) -> "pa.Buffer":
     """What a `growing_file` with these facts has in it, of one table, once it is finished with what was `found`."""
+    import numpy as np
     import pyarrow as pa
+
+    from cytotable_dagster.core.parquet.encoding import encoded_group, group_room, layout_of
 
     check_stopped()
     layout, rows = layout_of(schema), batch.num_rows

@@ -185,14 +185,18 @@ class Plan:
         return {}
 
     def schema(self, compartment: str) -> "pa.Schema":
-        """The Arrow schema of a compartment's files."""
+        """The Arrow schema of a compartment's files; the same object each time, by which writers know it."""
         import pyarrow as pa
 
-        added = [
-            pa.field(name, pa.int64() if isinstance(value, int) else pa.string())
-            for name, value in self.added_to(compartment).items()
-        ]
-        return pa.schema([*added, *self.part(compartment).fields])
+        known = f"schema of {compartment}"
+        if known not in self.known:
+            added = [
+                pa.field(name, pa.int64() if isinstance(value, int) else pa.string())
+                for name, value in self.added_to(compartment).items()
+            ]
+            self.known[known] = pa.schema([*added, *self.part(compartment).fields])
+        found: pa.Schema = self.known[known]
+        return found
 
     def fitting(self, wanted: Mapping[str, Columns], own: Mapping[str, Columns]) -> "Plan":
         """The plan whose files have the columns of a table of several plates; `own` are those that it has alone."""
