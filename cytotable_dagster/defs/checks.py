@@ -135,11 +135,10 @@ class _Judge:
             CytoTableError: the lake cannot be read.
         """
         severity = _WARN if check in _WARNINGS else _ERROR
-        is_made = latest_record(self.instance, key.asset_key, key_of(plate)) is not None
         try:
             plan = kept_plan(plate, folder, self.options)
         except PlanError as error:
-            if not is_made:
+            if not self._is_made(key, plate):
                 return _Judged(plate, _passed(f"plate {plate} is not converted, and has no file to check"), severity)
             return _Judged(plate, Outcome(False, f"not checked: {told(error)}"), _WARN)
         if file != JOINED and file not in plan.compartments:
@@ -147,11 +146,14 @@ class _Judge:
         if file == JOINED and plan.base is None:
             return _Judged(plate, _passed(f"{plate} has no table of objects"), severity)
         if folder.stored(file) is None:
-            if not is_made:
+            if not self._is_made(key, plate):
                 return _Judged(plate, _passed(f"plate {plate} is not converted, and has no file to check"), severity)
             said = f"{folder.address(file)} is not there any more; materialize {key.asset_key.to_user_string()} again"
             return _Judged(plate, Outcome(False, said), _ERROR)
         return _Judged(plate, check(Subject(plan, folder, file, self.limits)), severity)
+
+    def _is_made(self, key: dg.AssetCheckKey, plate: str) -> bool:
+        return latest_record(self.instance, key.asset_key, key_of(plate)) is not None
 
     def whatever(self, key: dg.AssetCheckKey, check: Check, file: str, plate: str, folder: PlateFolder) -> _Judged:
         """The same; what cannot be read is told, for the other plates have to be checked too."""

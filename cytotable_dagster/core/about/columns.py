@@ -13,7 +13,7 @@ from cytotable_dagster.core.parquet.writing import write_batches
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.steps.joined import joined_columns
 from cytotable_dagster.core.storage.destination import Destination
-from cytotable_dagster.core.support.arrays import from_numpy, from_texts, repeated
+from cytotable_dagster.core.support.arrays import from_numpy, from_texts, no_rows, repeated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +96,7 @@ def column_map(plan: Plan, tables: Mapping[str, Opened], *, by_query: bool = Fal
             from_numpy(seen.median_rows),
         ]
         maps.append(pa.Table.from_arrays(arrays, schema=map_schema()))
-    return pa.concat_tables([map_schema().empty_table(), *maps])
+    return pa.concat_tables([no_rows(map_schema()), *maps])
 
 
 def _origins(plan: Plan, table: str, names: Iterable[str], *, by_query: bool) -> dict[str, tuple[str, str]]:

@@ -11,6 +11,7 @@ from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.types import SINGLE_CELLS
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.support.arrays import no_rows
 from cytotable_dagster.core.support.files import whole_file
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def update_columns(plan: Plan, folder: PlateFolder, place: Destination, whole: C
             not looked into.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     kept, versions = _kept(folder, place)
     there = {name: folder.version(name) for name in (*plan.results, SINGLE_CELLS) if folder.stored(name) is not None}
@@ -38,10 +38,16 @@ def update_columns(plan: Plan, folder: PlateFolder, place: Destination, whole: C
     if not changed and set(versions) == set(current):
         return
     made = column_map(plan, {name: [partial(folder.open, name)] for name in current if name in changed})
-    of_table = {name: (made if name in changed else kept).filter(pc.field("table") == name) for name in current}
+    of_table = {name: _part(made if name in changed else kept, name) for name in current}
     facts = {**plan.facts(), "tables": json.dumps(dict.fromkeys(current, plan.fingerprint))}
-    put_columns(pa.concat_tables([map_schema().empty_table(), *of_table.values()]), facts, place)
+    put_columns(pa.concat_tables([no_rows(map_schema()), *of_table.values()]), facts, place)
     _record(folder, place, current)
+
+
+def _part(whole: "pa.Table", table: str) -> "pa.Table":
+    """The rows of one table, which lie one behind the other. Filters import pandas."""
+    names = whole["table"].to_pylist()
+    return whole.slice(names.index(table), names.count(table))
 
 
 def _kept(folder: PlateFolder, place: Destination) -> "tuple[pa.Table, dict[str, str]]":
@@ -54,10 +60,11 @@ def _kept(folder: PlateFolder, place: Destination) -> "tuple[pa.Table, dict[str,
         stored = place.find(FILE)
         if stored is not None and stored.stamp == record["stamp"]:
             with closing(place.open(FILE)) as file:
-                table = pq.read_table(file).replace_schema_metadata()
+                # `read_table` imports pandas.
+                table = pq.ParquetFile(file).read().replace_schema_metadata()
             if table.schema.equals(map_schema()):
                 return table, dict(record["versions"])
-    return map_schema().empty_table(), {}
+    return no_rows(map_schema()), {}
 
 
 def _record(folder: PlateFolder, place: Destination, versions: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.reports.records import Found, Match
 from cytotable_dagster.core.steps.batches import read_batches
 from cytotable_dagster.core.steps.joined import base_compartment, joined_compartments
+from cytotable_dagster.core.support.arrays import from_numpy, to_numpy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +28,19 @@ def key_names(plan: Plan, compartment: str) -> list[str]:
 
 def distinct_rows(file: "pa.NativeFile", columns: list[str]) -> int:
     """How many different rows these columns have, rows without a value in any of them left out."""
+    import numpy as np
     import pyarrow.parquet as pq
 
-    keys = pq.read_table(file, columns=columns).drop_null()
-    return int(keys.group_by(columns).aggregate([]).num_rows)
+    # `read_table` and `group_by` import pandas.
+    keys = pq.ParquetFile(file).read(columns=columns).drop_null()
+    codes = np.zeros(len(keys), np.int64)
+    different = min(len(keys), 1)
+    for column in keys.columns:
+        own = column.combine_chunks().dictionary_encode()
+        # Both are below the number of rows, and their product below 2**63.
+        pairs = from_numpy(codes * len(own.dictionary) + to_numpy(own.indices)).dictionary_encode()
+        codes, different = to_numpy(pairs.indices).astype(np.int64), len(pairs.dictionary)
+    return different
 
 
 def example_of(plan: Plan, compartment: str, positions: "np.ndarray") -> Found:

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def no_rows(schema: "pa.Schema") -> "pa.Table":
+    """A table without rows."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches([], schema)
+
+
 def from_numpy(values: "np.ndarray", valid: "np.ndarray | None" = None) -> "pa.Array":
     """An Arrow array of int64 or float64 values, in their memory; null where `valid` (bool) is False."""
     import numpy as np
