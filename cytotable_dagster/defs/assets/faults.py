@@ -20,6 +20,7 @@ from cytotable_dagster.core.errors import (
 from cytotable_dagster.core.shown import one_line
 from cytotable_dagster.core.support.machine_errors import as_ours, errors_of_machine
 from cytotable_dagster.defs.assets.unchecked import unchecked_if_failed
+from cytotable_dagster.defs.commits import commits_that_do_not_wait
 from cytotable_dagster.defs.presence import at_work
 from cytotable_dagster.defs.run_log import in_run_log
 from cytotable_dagster.defs.words import in_dagster
@@ -45,7 +46,12 @@ def step(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> I
     of one line, those that may pass a wish to try again. One that fails tells of the checks that cannot be made."""
     with unchecked_if_failed(context):
         try:
-            with at_work(context.instance, context.run.run_id), in_run_log(context.log), errors_of_machine():
+            with (
+                commits_that_do_not_wait(),
+                at_work(context.instance, context.run.run_id),
+                in_run_log(context.log),
+                errors_of_machine(),
+            ):
                 yield
         except CytoTableError as error:
             # Its line says all that there is to know; below it Dagster would show the stacks of both.

@@ -1,0 +1,31 @@
+"""Commits of steps to SQLite."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from cytotable_dagster.defs.commits import commits_that_do_not_wait
+
+NORMAL = 1
+
+
+def waits(path: Path) -> int:
+    """How new connections to a database commit, as SQLite numbers it."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as link:
+        return int(link.execute(sqlalchemy.text("PRAGMA synchronous")).scalar_one())
+
+
+@pytest.mark.parametrize(("journal", "expected"), [("WAL", True), ("DELETE", False)])
+def test_only_commits_that_a_log_keeps_whole_wait_for_no_disk(tmp_path: Path, journal: str, expected: bool) -> None:
+    path = tmp_path / "some.db"
+    with closing(sqlite3.connect(path)) as link:
+        link.execute(f"PRAGMA journal_mode={journal}")
+        link.execute("CREATE TABLE some (number)")
+    before = waits(path)
+    with commits_that_do_not_wait():
+        assert (waits(path) == NORMAL) is expected
+    assert waits(path) == before != NORMAL
