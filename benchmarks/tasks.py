@@ -209,6 +209,7 @@ TASKS: dict[str, Callable[..., Facts]] = {
             convert,
             first_convert,
             dagster_tasks.dagster_run,
+            dagster_tasks.launched_runs,
             image_tasks.crops,
             image_tasks.crops_saved,
             image_tasks.crops_digests,
