@@ -17,7 +17,7 @@ from cytotable_dagster.core.parquet.writing import encoded_batch, growing_file
 
 FACTS = {"version": "0"}
 # Bits that a conversion could change: both zeros, NaNs with payloads and signs, subnormal, infinite.
-ODD = {
+ODD: dict[type, np.ndarray] = {
     np.float64: np.array(
         [1 << 63, 0, 0x7FF0000000000001, 0xFFF8DEADBEEF0001, 1, 0x7FF0000000000000, 0x3FF0000000000000], np.uint64
     ).view(np.float64),
