@@ -103,6 +103,21 @@ def is_rounded(value: Any) -> bool:
         return True
 
 
+def whole_numbers_rounded(values: "pa.Array | pa.ChunkedArray", type: "pa.DataType") -> list[int]:
+    """Which whole numbers of a column no number of a type equals that it is to have; none of other columns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_integer(values.type) and pa.types.is_floating(type)):
+        return []
+    limits = pc.min_max(values).as_py()
+    exact = 2**24 if type == pa.float32() else 2**53
+    if limits["min"] is None or max(-limits["min"], limits["max"]) <= exact:
+        return []
+    reals = values.cast(type, safe=False).to_pylist()
+    return [value for value, real in zip(values.to_pylist(), reals, strict=True) if value is not None and real != value]
+
+
 def as_example(value: Any) -> str:
     """A value as an example: its repr, cut off where it is long."""
     text = repr(value[: 2 * _SHOWN] if isinstance(value, str | bytes) else value)

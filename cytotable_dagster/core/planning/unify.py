@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.model.names import PLATE, WELL, other_name
 from cytotable_dagster.core.planning.options import one_of
+from cytotable_dagster.core.shown import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class Drift:
     def lines(self) -> tuple[str, ...]:
         """A line for each plate that differs, and each way."""
         return tuple(
-            f"{self.table}: plate {plate.plate} {text} {len(names)} columns{_such_as(names)}"
+            f"{self.table}: plate {plate.plate} {text} {counted(len(names), 'column')}{_such_as(names)}"
             for plate in self.plates
             for text, names in (("lacks", plate.lacks), ("adds", plate.adds), ("has other types in", plate.retyped))
             if names

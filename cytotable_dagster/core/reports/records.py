@@ -7,6 +7,7 @@ from pathlib import Path
 from cytotable_dagster.core.errors import StrictError
 from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import Coercion, Unconverted
+from cytotable_dagster.core.shown import counted
 from cytotable_dagster.core.support.files import whole_file
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.support.text_table import text_table
@@ -263,9 +264,16 @@ def write_json(text: str, path: str | Path) -> None:
 
 def _coerced(table: str, found: Coercion) -> str:
     source, nulls = found.source or found.column, found.count - found.rounded
-    parts = [f"{nulls} values of {source} are not of its type and became null"] if nulls else []
+    parts = []
+    if nulls:
+        parts.append(
+            f"{counted(nulls, 'value')} of {source} {'is' if nulls == 1 else 'are'} not of its type and became null"
+        )
     if found.rounded:
-        parts.append(f"{found.rounded} whole numbers of {source} have too many digits for its type and were rounded")
+        has, was = ("has", "was") if found.rounded == 1 else ("have", "were")
+        parts.append(
+            f"{counted(found.rounded, 'whole number')} of {source} {has} too many digits for its type and {was} rounded"
+        )
     return f"{found.table or table}: {' and '.join(parts)} in {found.column}, such as {found.example}"
 
 

@@ -2,19 +2,21 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
-from cytotable_dagster.core.model.types import Coercion, FileFacts
+from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts
+from cytotable_dagster.core.model.values import as_example, whole_numbers_rounded
 from cytotable_dagster.core.parquet.refit import fitted
 from cytotable_dagster.core.parquet.writing import encoded_batch, facts_in, growing_file
 from cytotable_dagster.core.planning.plan import Plan, load_plan
 from cytotable_dagster.core.sources.state import check_unchanged
 from cytotable_dagster.core.steps.batches import read_batches
+from cytotable_dagster.core.steps.joined import joined_columns
 from cytotable_dagster.core.support.files import size_of
 
 if TYPE_CHECKING:
@@ -92,12 +94,13 @@ def chunk_file(
     facts = {**plan.facts(), "compartment": table, "chunk": str(chunk)}
     schema = plan.fitted_schema(table) or schema
     check = partial(check_unchanged, plan.source) if checked else None
-    return ChunkFile(path, schema, facts, in_memory, check)
+    return ChunkFile(path, schema, facts, in_memory, check, partial(_origin, plan, table))
 
 
 class ChunkFile(AbstractContextManager["ChunkFile"]):
     """A chunk's file under way: batches become its row groups as they come. It appears when it is finished, and `check`
-    raises nothing. `in_memory` gives what would be in it instead, of one batch."""
+    raises nothing. `in_memory` gives what would be in it instead, of one batch; `origin` the source table and column of
+    a column."""
 
     def __init__(
         self,
@@ -106,8 +109,10 @@ class ChunkFile(AbstractContextManager["ChunkFile"]):
         facts: Mapping[str, str],
         in_memory: bool = False,
         check: Callable[[], None] | None = None,
+        origin: Callable[[str], tuple[str, str]] | None = None,
     ) -> None:
         self._path, self._schema, self._facts, self._check = path, schema, facts, check
+        self._origin = origin or (lambda column: (facts["compartment"], column))
         self._started = time.perf_counter()
         self._open = ExitStack()
         self._file = None if in_memory else self._open.enter_context(growing_file(path, schema, facts))
@@ -121,6 +126,7 @@ class ChunkFile(AbstractContextManager["ChunkFile"]):
     def add(self, batch: "Batch") -> None:
         table, coercions = batch
         self._rows += len(table)
+        coercions = (*coercions, *self._rounded(table))
         table = fitted(table, self._schema)
         self._found.extend(coercions)
         if self._file is not None:
@@ -129,6 +135,15 @@ class ChunkFile(AbstractContextManager["ChunkFile"]):
             self._content = encoded_batch(self._schema, table, self._facts, as_facts(merged(coercions)))
         else:
             raise ValueError(f"{self._path}: a file of several batches is none of memory")
+
+    def _rounded(self, table: "pa.Table") -> Iterator[Coercion]:
+        """Whole numbers that are rounded, as another plate's column of the name holds decimals."""
+        if table.schema.equals(self._schema):
+            return
+        types = dict(zip(self._schema.names, self._schema.types, strict=True))
+        for name, values in zip(table.column_names, table.columns, strict=True):
+            if name in types and (lost := whole_numbers_rounded(values, types[name])):
+                yield Coercion(name, len(lost), as_example(lost[0]), *self._origin(name), rounded=len(lost))
 
     def finish(self) -> FileFacts:
         """The file, when all batches are there."""
@@ -156,3 +171,12 @@ def file_facts(path: Path, started: float) -> FileFacts:
         seconds=time.perf_counter() - started,
         coercions=in_facts(facts_in(metadata)),
     )
+
+
+def _origin(plan: Plan, table: str, column: str) -> tuple[str, str]:
+    """The source table and column of a column that a plan's table has."""
+    compartment, name = table, column
+    if table == SINGLE_CELLS:
+        compartment, name = next((one.compartment, one.column) for one in joined_columns(plan) if one.name == column)
+    part = plan.part(compartment)
+    return part.table.name, next((one.source for one in part.columns if one.name == name), name)

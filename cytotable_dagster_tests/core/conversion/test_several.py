@@ -187,13 +187,28 @@ def test_plates_that_differ_are_one_table_with_nulls_and_the_report_says_which(f
     assert (drift["Cells"]["B"].lacks, drift["Cells"]["B"].adds) == (("Cells_Intensity_Mean",), ("Cells_Texture",))
     assert drift["Nuclei"]["A"].retyped == ("Nuclei_AreaShape_Area",)
     assert drift["Image"] == {}
-    assert "Cells: plate A lacks 1 columns: Cells_Texture" in str(result)
+    assert "Cells: plate A lacks 1 column: Cells_Texture" in str(result)
 
     common = convert(folder, tmp_path / "common", schema="intersection")
     names = pq.read_schema(tmp_path / "common" / "Cells.parquet").names
     assert set(cells.schema.names) - set(names) == {"Cells_Texture", "Cells_Intensity_Mean"}
     both = pq.read_table(tmp_path / "common" / "Cells.parquet")
     assert both.equals(cells.select(names)) and common.outputs[1].columns == len(names)
+
+
+@pytest.mark.parametrize("options", [{}, {"join": True}, {"join": "both"}, {"concat": False}])
+def test_whole_numbers_that_another_plates_decimals_round_are_told(folder, tmp_path, options):
+    area = "UPDATE Nuclei SET Nuclei_AreaShape_Area = {} WHERE ObjectNumber = 2 AND ImageNumber = 1"
+    _change(folder / "A.sqlite", area.format(2**53 + 1))
+    _change(folder / "B.sqlite", area.format(1.5))
+    result = convert(folder, tmp_path / "out", **options)
+    (line,) = (line for report in result.report.plates for line in report.coercions)
+    assert line == (
+        "Nuclei: 1 whole number of Nuclei_AreaShape_Area has too many digits for its type and was rounded in "
+        "Nuclei_AreaShape_Area, such as 9007199254740993"
+    )
+    with pytest.raises(StrictError, match="was rounded"):
+        convert(folder, tmp_path / "strict", strict=True, targets=["nuclei"])
 
 
 def test_a_column_of_two_types_is_an_error_before_anything_is_written(folder, tmp_path):
@@ -339,9 +354,7 @@ def test_a_plate_with_other_columns_leaves_those_there_alone_until_they_are_alig
         folder / "B.sqlite", "ALTER TABLE Cells ADD COLUMN Cells_Texture REAL", "UPDATE Cells SET Cells_Texture = 2"
     )
     result = datasets.add(folder, dataset)
-    assert any(
-        "plate A lacks 1 columns: Cells_Texture" in line for drift in result.report.drift for line in drift.lines
-    )
+    assert any("plate A lacks 1 column: Cells_Texture" in line for drift in result.report.drift for line in drift.lines)
     assert {name: _files(dataset)[name] for name in first} == first
     values = f"SELECT count(*), sum(Cells_Texture) FROM read_parquet('{dataset}/Cells/*.parquet', union_by_name=true)"
     assert duckdb.sql(values).fetchall() == [(10, 10.0)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.errors import SourceFormatError, SourceNotFoundError
 from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.model.types import Coercion, SourceColumn
+from cytotable_dagster.core.shown import counted
 from cytotable_dagster.core.sources.csv.dialect import CsvFormat
 from cytotable_dagster.core.sources.csv.exports import Export
 from cytotable_dagster.core.sources.csv.header import Header
@@ -184,7 +185,7 @@ def _differing(headers: Sequence[Header], names: Sequence[str]) -> tuple[str, ..
         lacking = [column for column in every if column not in header.names]
         if lacking:
             told = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
-            notes.append(f"{name} lacks {len(lacking)} columns that other files have, null there: {told}")
+            notes.append(f"{name} lacks {counted(len(lacking), 'column')} that other files have, null there: {told}")
     return tuple(notes)
 
 

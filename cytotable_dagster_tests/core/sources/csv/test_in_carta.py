@@ -66,7 +66,7 @@ def test_columns_that_a_file_lacks_are_null_there_and_told(tmp_path):
     assert table["Metadata_Class Name"].to_pylist() == [None, "x"]
     assert report.notes == (
         "a.csv lacks 2 columns that other files have, null there: Nuclei Area wv1, Class Name",
-        "b.csv lacks 1 columns that other files have, null there: Cells Area wv3",
+        "b.csv lacks 1 column that other files have, null there: Cells Area wv3",
     )
     assert report.skipped == (("c.csv", "empty (0 bytes)"),)
 
