@@ -8,6 +8,7 @@ compressor looks at each byte of them.
 import numpy as np
 
 from cytotable_dagster.core.kernels.machine import (
+    ZERO,
     byte_at,
     copy_bytes,
     helper,
@@ -98,4 +99,4 @@ def lz4_block(source, first, end, width, target, to, heads, origin):
             to = _put_length(target, to, more - 15)
         anchor = at = stop
         looked = 0
-    return _put_literals(source, anchor, end, target, to, 0)
+    return _put_literals(source, anchor, end, target, to, ZERO)

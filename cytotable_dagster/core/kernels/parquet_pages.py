@@ -9,7 +9,7 @@ lies, by Arrow's C data interface: https://arrow.apache.org/docs/format/CDataInt
 import numpy as np
 
 from cytotable_dagster.core.kernels.lz4 import lz4_block
-from cytotable_dagster.core.kernels.machine import byte_at, bytes_from, copy_bytes, helper, load_le64
+from cytotable_dagster.core.kernels.machine import FOUR, ZERO, byte_at, bytes_from, copy_bytes, helper, load_le64
 from cytotable_dagster.core.kernels.parquet_pages_layout import (
     AFTER_PLACE,
     AFTER_STATISTICS,
@@ -60,6 +60,8 @@ _packed_bound = helper(packed_bound)
 # Words of Arrow's ArrowArray, and of a primitive array's buffers.
 _OFFSET, _BUFFERS, _CHILDREN = 2, 5, 6
 _VALIDITY, _VALUES = 0, 1
+# Where parts of FIELDS end, as arguments of a helper (see `machine.ZERO`).
+_PAGE_END, _NAMED, _SAID, _CHUNK_END = np.int64(PAGE_END), np.int64(NAMED), np.int64(SAID), np.int64(CHUNK_END)
 # Types of Thrift's fields.
 _TRUE, _I64, _BINARY, _STRUCT = 1, 6, 8, 12
 # Where positions that are remembered start anew, long before 32 bits are too few for them.
@@ -108,7 +110,7 @@ def _levels(validity, first, rows, target):
         to += groups
         nulls = rows - ones
     if nulls == 0 or nulls == rows:
-        to = put_varint(target, 4, rows << 1)
+        to = put_varint(target, FOUR, rows << 1)
         target[to] = np.uint8(nulls == 0)
         to += 1
     size = to - 4
@@ -166,7 +168,7 @@ def _bounds(values, kind, validity, first, rows, encoded):
 @helper
 def _put_header(target, to, fields, packed):
     fields[PAGE_PACKED, 1] = packed
-    return _put_fields(target, to, fields, 0, PAGE_END)
+    return _put_fields(target, to, fields, ZERO, _PAGE_END)
 
 
 @helper
@@ -177,11 +179,11 @@ def _put_page(page, values_at, size, width, rows, target, to, fields, heads, ori
     fields[PAGE_VALUES, 1] = rows
     guess = _put_header(target, to, fields, size)
     packed = lz4_block(page, values_at, size, width, target, guess, heads, origin) - guess
-    start = _put_header(page, 0, fields, packed)
+    start = _put_header(page, ZERO, fields, packed)
     if to + start != guess:
         copy_bytes(target, guess, page, start, packed)
         copy_bytes(page, start, target, to + start, packed)
-    copy_bytes(page, 0, target, to, start)
+    copy_bytes(page, ZERO, target, to, start)
     encoded[UNPACKED] += start + size
     encoded[PAGES] += 1
     return to + start + packed
@@ -255,7 +257,7 @@ def _put_statistics(target, to, kind, rows, encoded):
 def _put_description(target, to, kind, names, first, last, task, fields, encoded):
     """ColumnChunk, of a ColumnMetaData; where it ends."""
     fields[CHUNK_TYPE, 1] = kind
-    to = _put_fields(target, to, fields, PAGE_END, NAMED)
+    to = _put_fields(target, to, fields, _PAGE_END, _NAMED)
     to = put_varint(target, to, last - first)
     copy_bytes(names, first, target, to, last - first)
     to += last - first
@@ -263,13 +265,13 @@ def _put_description(target, to, kind, names, first, last, task, fields, encoded
     fields[CHUNK_UNPACKED, 1] = encoded[UNPACKED]
     fields[CHUNK_SIZE, 1] = encoded[SIZE]
     fields[CHUNK_AT, 1] = encoded[AT] + task[SHIFT]
-    to = _put_fields(target, to, fields, NAMED, SAID)
+    to = _put_fields(target, to, fields, _NAMED, _SAID)
     fields[SAID, 0] = AFTER_PLACE
     if kind in (INT32, INT64):
         to = _put_statistics(target, to, kind, task[ROWS], encoded)
         fields[SAID, 0] = AFTER_STATISTICS
     fields[CHUNK_PAGES, 1] = encoded[PAGES]
-    return _put_fields(target, to, fields, SAID, CHUNK_END)
+    return _put_fields(target, to, fields, _SAID, _CHUNK_END)
 
 
 @helper
@@ -304,7 +306,7 @@ def encode_columns(task, columns, encoded, names, target, described, page, field
             continue
         if encoded[i, AT]:
             size = encoded[i, SIZE]
-            if not copy_bytes(bytes_from(encoded[i, AT], size), 0, target, to, size):
+            if not copy_bytes(bytes_from(encoded[i, AT], size), ZERO, target, to, size):
                 return -1
             encoded[i, AT] = to
             to += size

@@ -170,7 +170,7 @@ FAULTS = {
     "is called otherwise": "another_name",
     "is asked for by an unknown option": "Unrecognized options",
     "is made by other calls": "create_pass_builder",
-    "lacks functions": "has no function skip_value",
+    "lacks functions": "has no function encode_columns",
 }
 
 
