@@ -27,6 +27,8 @@ _OWNER = ".owner"
 _NAME = 50
 # Seconds without a change after which what another machine left is taken for abandoned.
 _ABANDONED = 24 * 3600.0
+# How often a folder is removed that something still gets into.
+_REMOVALS = 20
 
 
 @contextmanager
@@ -55,7 +57,11 @@ def owned_folder(place: Path, name: str) -> Iterator[Path]:
         gone = _new_path(place, name)
         with suppress(OSError):
             path = path.rename(gone)
-        shutil.rmtree(path, ignore_errors=True)
+        # But for what was on its way.
+        for _ in range(_REMOVALS):
+            shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                break
         os.close(owner)
 
 
