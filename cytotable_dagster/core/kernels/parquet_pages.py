@@ -9,7 +9,7 @@ lies, by Arrow's C data interface: https://arrow.apache.org/docs/format/CDataInt
 import numpy as np
 
 from cytotable_dagster.core.kernels.lz4 import lz4_block
-from cytotable_dagster.core.kernels.machine import FOUR, ZERO, byte_at, bytes_from, copy_bytes, helper, load_le64
+from cytotable_dagster.core.kernels.machine import ZERO, bytes_from, copy_bytes, helper, load_le64
 from cytotable_dagster.core.kernels.parquet_pages_layout import (
     AFTER_PLACE,
     AFTER_STATISTICS,
@@ -55,6 +55,7 @@ from cytotable_dagster.core.kernels.parquet_pages_layout import (
     packed_bound,
 )
 from cytotable_dagster.core.kernels.parquet_thrift import put_varint
+from cytotable_dagster.core.kernels.parquet_values import find_bounds, put_levels, put_values
 
 _packed_bound = helper(packed_bound)
 # Words of Arrow's ArrowArray, and of a primitive array's buffers.
@@ -82,87 +83,6 @@ def _put_fields(target, to, fields, first, last):
         if fields[i, 1] != ALONE:
             to = put_varint(target, to, fields[i, 1] << 1)
     return to
-
-
-@helper
-def _levels(validity, first, rows, target):
-    """Definition levels of rows, from bit `first` of a bitmap (empty where no row is null), to `target`: where they
-    end, and how many rows are null. One run of ones, or one of bits as they lie."""
-    to = 4
-    nulls = 0
-    if validity.size:
-        groups = (rows + 7) >> 3
-        to = put_varint(target, to, groups << 1 | 1)
-        shift = first & 7
-        at = first >> 3
-        ones = 0
-        for i in range(groups):
-            byte = byte_at(validity, at + i) >> shift
-            if shift and at + i + 1 < validity.size:
-                byte |= byte_at(validity, at + i + 1) << (8 - shift)
-            byte &= 255
-            if 8 * i + 8 > rows:
-                byte &= (1 << (rows - 8 * i)) - 1
-            target[to + i] = np.uint8(byte)
-            while byte:
-                byte &= byte - 1
-                ones += 1
-        to += groups
-        nulls = rows - ones
-    if nulls == 0 or nulls == rows:
-        to = put_varint(target, FOUR, rows << 1)
-        target[to] = np.uint8(nulls == 0)
-        to += 1
-    size = to - 4
-    for i in range(4):
-        target[i] = np.uint8(size >> (8 * i) & 255)
-    return to, nulls
-
-
-@helper
-def _put_values(values, width, validity, first, rows, nulls, target, to):
-    """Values of rows that are not null; where they end."""
-    if nulls == 0:
-        copy_bytes(values, first * width, target, to, rows * width)
-        return to + rows * width
-    if nulls == rows:
-        return to
-    row = first
-    end = first + rows
-    while row < end:
-        if byte_at(validity, row >> 3) >> (row & 7) & 1 == 0:
-            row += 1
-            continue
-        start = row
-        while row < end and byte_at(validity, row >> 3) >> (row & 7) & 1:
-            row += 1
-        copy_bytes(values, start * width, target, to, (row - start) * width)
-        to += (row - start) * width
-    return to
-
-
-@helper
-def _value(values, kind, row):
-    if kind == INT64:
-        return np.int64(load_le64(values, 8 * row))
-    value = np.int64(0)
-    for i in range(4):
-        value |= byte_at(values, 4 * row + i) << (8 * i)
-    return value - (value >> 31 << 32)
-
-
-@helper
-def _bounds(values, kind, validity, first, rows, encoded):
-    """The least and the greatest of whole numbers, some of which are not null."""
-    least = np.int64(2**63 - 1)
-    greatest = np.int64(-(2**63))
-    for row in range(first, first + rows):
-        if validity.size == 0 or byte_at(validity, row >> 3) >> (row & 7) & 1:
-            value = _value(values, kind, row)
-            least = min(least, value)
-            greatest = max(greatest, value)
-    encoded[LEAST] = least
-    encoded[GREATEST] = greatest
 
 
 @helper
@@ -206,8 +126,8 @@ def _put_pages(array, kind, task, target, to, page, fields, heads, origin, encod
     first = 0
     while first < rows:
         count = min(rows - first, task[PAGE_ROWS])
-        values_at, nulls = _levels(validity, offset + first, count, page)
-        size = _put_values(values, width, validity, offset + first, count, nulls, page, values_at)
+        values_at, nulls = put_levels(validity, offset + first, count, page)
+        size = put_values(values, width, validity, offset + first, count, nulls, page, values_at)
         if to + _packed_bound(size) + HEADER_ROOM > target.size:
             return -1
         if origin[0] > _FARTHEST_ORIGIN:
@@ -221,7 +141,7 @@ def _put_pages(array, kind, task, target, to, page, fields, heads, origin, encod
         first += count
     encoded[SIZE] = to - encoded[AT]
     if whole and encoded[NULLS] < rows:
-        _bounds(values, kind, validity, offset, rows, encoded)
+        find_bounds(values, kind, validity, offset, rows, encoded)
     return to
 
 
