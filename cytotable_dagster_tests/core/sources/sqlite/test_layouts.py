@@ -176,7 +176,7 @@ def test_what_did_not_fit_is_told_of_its_object_alone(converted, make_plate, tmp
     result = convert(make_plate(tables), tmp_path / "out", targets=[COMBINED])
     assert [output.path.stem for output in result.outputs] == ["Cells", "Cytoplasm", "Nuclei"]
     assert [len(part.coercions) for part in result.report.compartments] == [1, 0, 0]
-    assert result.report.coercions[0].startswith("MyExpt_Per_Object (Cells): 1 values of Cells_Intensity_Mean are not")
+    assert result.report.coercions[0].startswith("MyExpt_Per_Object (Cells): 1 value of Cells_Intensity_Mean is not")
 
 
 def test_a_compartment_that_is_not_in_the_table_of_all_is_an_error(make_plate, tmp_path):
