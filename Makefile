@@ -10,7 +10,7 @@ SEED ?= 1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint test-pythons parity clients client-environments azurite bench bench-csv bench-store bench-dataset bench-images bench-anndata attack test-slow docs screenshots clean
+.PHONY: help env demo test lint test-pythons parity clients client-environments azurite bench bench-csv bench-store bench-dataset bench-images bench-anndata attack test-slow docs screenshots wheel clean
 
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,12 @@ azurite: .azurite/.ready ## Azurite, which the tests start for az:// (needs node
 .azurite/.ready: Makefile
 	npm install --silent --no-audit --no-fund --no-save --prefix .azurite $(AZURITE)
 	@touch $@
+
+# A wheel of pure Python is `uv build --wheel`. The folder is made anew, as what is in it goes into the wheel.
+wheel: env ## a wheel for this platform, with the compiled readers, in dist/
+	@rm -rf build/kernels
+	@$(BIN)/python -c "from pathlib import Path; from cytotable_dagster.core.kernels.loading import keep_in; keep_in(Path('build/kernels'))"
+	@CYTOTABLE_WHEEL_KERNELS=$(CURDIR)/build/kernels $(BIN)/uv build --quiet --wheel --out-dir dist .
 
 bench: env $(PARITY_VENV)/.ready ## time against CytoTable, DuckDB and SQLite
 	$(BIN)/python -m benchmarks

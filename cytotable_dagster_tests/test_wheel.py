@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cytotable_dagster.core.environment import KERNEL_CACHE
+from cytotable_dagster.core.kernels.loading import keep_in
 from cytotable_dagster_tests.conftest import ROOT
 from cytotable_dagster_tests.core.plates import JUMP, plate, write_sqlite
 
@@ -48,6 +50,23 @@ def test_the_wheel_has_its_licence_and_its_types_and_converts(programs: Path, tm
     source = write_sqlite(tmp_path / "P1.sqlite", plate(JUMP))
     run(programs / "cytotable-dagster", "convert", source, tmp_path / "out.parquet")
     assert (tmp_path / "out.parquet").exists()
+
+
+def test_a_wheel_for_a_platform_carries_the_readers(programs: Path, tmp_path: Path) -> None:
+    keep_in(tmp_path / "kernels")
+    uv = Path(sys.executable).with_name("uv")
+    run(uv, "build", "-q", "--wheel", "-o", tmp_path, ROOT, CYTOTABLE_WHEEL_KERNELS=str(tmp_path / "kernels"))
+    (wheel,) = tmp_path.glob("*.whl")
+    assert not wheel.stem.endswith("-any")
+    run(uv, "pip", "install", "-q", "--python", programs / "python", "--reinstall", "--no-deps", wheel)
+    elsewhere = {"HOME": str(tmp_path / "home"), KERNEL_CACHE: str(tmp_path / "cache")}
+    source = write_sqlite(tmp_path / "P1.sqlite", plate(JUMP))
+    command = [str(part) for part in (programs / "cytotable-dagster", "convert", source, tmp_path / "out.parquet")]
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert "compiling" not in done.stdout + done.stderr
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "home").exists()
 
 
 def test_what_plate_add_tells_to_type_converts_the_plate(programs: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Where compiled code is kept for later processes, and whose turn it is to make it.
 
 Machine code is loaded from these folders, so that what others could have put there is passed over. A file starts with
-the digest of its code.
+the digest of its code. A wheel for a platform carries such files beside this module.
 """
 
 import hashlib
@@ -74,6 +74,10 @@ class Folder:
         return not facts.st_mode & stat.S_IWOTH
 
 
+# What the wheel brought, to be read only.
+_CARRIED = Folder(Path(__file__).with_name("compiled"))
+
+
 def folders() -> list[Folder]:
     """Where compiled code may be kept, best first: as the environment says, the user's cache, the temporary folder."""
     found = []
@@ -90,12 +94,12 @@ def folders() -> list[Folder]:
 
 def kept(name: str) -> bytes | None:
     """The code kept by this name in any folder."""
-    return next((code for folder in folders() if (code := folder.code(name)) is not None), None)
+    return next((code for folder in (_CARRIED, *folders()) if (code := folder.code(name)) is not None), None)
 
 
 def where_kept(name: str) -> Path | None:
     """The file of the code kept by this name."""
-    return next((folder.path / name for folder in folders() if folder.code(name) is not None), None)
+    return next((folder.path / name for folder in (_CARRIED, *folders()) if folder.code(name) is not None), None)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from cytotable_dagster.core.environment import KERNEL_CACHE, numba_checks_bounds
-from cytotable_dagster.core.kernels.code_cache import kept, turn, where_kept
+from cytotable_dagster.core.kernels.code_cache import Folder, kept, turn, where_kept
 from cytotable_dagster.core.kernels.compiling import compiled
 from cytotable_dagster.core.kernels.target import machine, target
 
@@ -38,7 +38,7 @@ _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, c
 # What llvmlite and numba raise where a version of theirs is not as it is known here: functions are called otherwise
 # (NameError, of llvmlite's modules), options are unknown (KeyError), or calls are gone or take something else.
 _UNLIKE_KNOWN = (RuntimeError, NameError, LookupError, AttributeError, TypeError)
-_LONG = "about 6 s"
+_LONG = "about 5 s"
 _lock = threading.Lock()
 _loaded: "dict[str, Callable[[int], int]]" = {}
 _log = logging.getLogger("cytotable_dagster")
@@ -72,6 +72,20 @@ def kept_in() -> Path | None:
     """The folder that kernels are loaded from; None where a later process compiles some."""
     files = [where_kept(_name_of(unit)) for unit in UNITS]
     return files[0].parent if files[0] and all(files) else None
+
+
+def keep_in(path: Path) -> None:
+    """Keep the code of all kernels in a folder of its own too, which is made, for a wheel that carries it.
+
+    Raises:
+        OSError: it cannot be kept there, or there is none but what numba holds in this process.
+    """
+    load_all()
+    folder = Folder(path.absolute())
+    for name in map(_name_of, UNITS):
+        code = kept(name)
+        if code is None or not folder.can_be_written() or not folder.keep(name, code):
+            raise OSError(f"the readers cannot be kept in {path}")
 
 
 def _load(units: Sequence[str]) -> None:

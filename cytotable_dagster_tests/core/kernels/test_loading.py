@@ -51,7 +51,7 @@ def test_two_processes_compile_once_and_say_so_where_home_cannot_be_written(only
     assert {out.strip() for out, _ in said} == {f"False {only_temporary}"}
     lines = [line for _, err in said for line in err.splitlines()]
     assert [line for line in lines if line.startswith("compiling")] == [
-        f"compiling the readers, once on this machine, about 6 s (kept in {only_temporary})"
+        f"compiling the readers, once on this machine, about 5 s (kept in {only_temporary})"
     ]
     assert only_temporary.stat().st_mode & 0o777 == 0o700
     later = subprocess.run(start, capture_output=True, text=True, check=True)
@@ -81,6 +81,15 @@ def test_code_is_kept_in_the_first_folder_that_can_be_written(only_temporary: Pa
         assert folder.keep(NAME, b"code")
     assert kept(NAME) == b"code"
     assert folders()[0].path == only_temporary.parent / "home" / "below"
+
+
+def test_all_code_is_kept_for_a_wheel_that_carries_it(tmp_path: Path):
+    compiled.keep_in(tmp_path / "made" / "here")
+    files = {file.name: Folder(file.parent).code(file.name) for file in (tmp_path / "made" / "here").iterdir()}
+    assert sorted(name.split("-")[1] for name in files) == sorted(compiled.UNITS)
+    assert all(code == kept(name) for name, code in files.items())
+    with pytest.raises(OSError, match="the readers cannot be kept in"):
+        compiled.keep_in(Path(os.devnull) / "below")
 
 
 def test_code_that_is_damaged_is_not_loaded(tmp_path: Path):
