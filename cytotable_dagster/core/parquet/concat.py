@@ -17,7 +17,11 @@ from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.parquet.thrift import (
     BINARY,
     I64,
+    KEY_VALUES,
     LIST,
+    NUM_ROWS,
+    ROW_GROUPS,
+    SCHEMA,
     field_header,
     fields,
     list_header,
@@ -36,9 +40,6 @@ MAGIC = b"PAR1"
 # The one entry that tells of all parts alike; the others are facts of a part.
 _ARROW_SCHEMA = b"ARROW:schema"
 _COPY_BYTES = 8 << 20
-
-# Fields of FileMetaData.
-_SCHEMA, NUM_ROWS, ROW_GROUPS, _KEY_VALUES = 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Concatenation:
     def _check_schema(self, path: Path | str, part: Part) -> None:
         if self._first is None:
             self._first = (path, part)
-        elif part.value(_SCHEMA) != self._first[1].value(_SCHEMA):
+        elif part.value(SCHEMA) != self._first[1].value(SCHEMA):
             raise SchemaError(f"{path}: its columns or types differ from those of {self._first[0]}")
 
     @property
@@ -250,7 +251,7 @@ def footer_like(first: Part, rows: int, groups: bytes, count: int, metadata: Map
     made = {
         NUM_ROWS: (I64, zigzag(rows)),
         ROW_GROUPS: (LIST, list_header(count) + groups),
-        _KEY_VALUES: (LIST, list_header(len(entries)) + b"".join(map(_key_value, entries.items()))),
+        KEY_VALUES: (LIST, list_header(len(entries)) + b"".join(map(_key_value, entries.items()))),
     }
     kept = {field: (kind, first.value(field)) for field, (kind, _, _) in first.fields.items() if field not in made}
     result = struct((field, kind, value) for field, (kind, value) in {**kept, **made}.items())
@@ -259,10 +260,10 @@ def footer_like(first: Part, rows: int, groups: bytes, count: int, metadata: Map
 
 def key_values(part: Part) -> dict[bytes, bytes]:
     """The entries of a footer."""
-    if _KEY_VALUES not in part.fields:
+    if KEY_VALUES not in part.fields:
         return {}
     result = {}
-    for start, _ in list_items(part.footer, part.fields[_KEY_VALUES][1]):
+    for start, _ in list_items(part.footer, part.fields[KEY_VALUES][1]):
         texts = {}
         for field, _, at, to in fields(part.footer, start):
             texts[field] = part.footer[varint(part.footer, at)[1] : to]

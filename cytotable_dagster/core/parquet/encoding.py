@@ -44,6 +44,11 @@ from cytotable_dagster.core.kernels.parquet_pages_layout import (
 from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
 from cytotable_dagster.core.parquet.concat import MAGIC, Part, read_part
 from cytotable_dagster.core.parquet.thrift import (
+    GROUP_BYTES,
+    GROUP_COLUMNS,
+    GROUP_COMPRESSED,
+    GROUP_OFFSET,
+    GROUP_ROWS,
     I64,
     LIST,
     fields,
@@ -59,8 +64,6 @@ from cytotable_dagster.core.support.memory import lent
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Fields of RowGroup.
-_COLUMNS, _BYTES, _ROWS, _OFFSET, _COMPRESSED = 1, 2, 3, 5, 6
 # Of a page: 1 MB of doubles, as pyarrow has it.
 _PAGE_ROWS = 1 << 17
 # Words of Arrow's ArrowArray, and which of them says how it is let go:
@@ -168,11 +171,11 @@ def encoded_group(layout: Layout, table: "pa.Table", at: int, before: int = 0, a
     chunks = list_header(len(layout.own) + sum(given.leaves)) + given.among(described, places, to + at - before)
     group = struct(
         (
-            (_COLUMNS, LIST, chunks),
-            (_BYTES, I64, zigzag(int(task[FULL]) + given.unpacked)),
-            (_ROWS, I64, zigzag(rows)),
-            (_OFFSET, I64, zigzag(at)),
-            (_COMPRESSED, I64, zigzag(end - before)),
+            (GROUP_COLUMNS, LIST, chunks),
+            (GROUP_BYTES, I64, zigzag(int(task[FULL]) + given.unpacked)),
+            (GROUP_ROWS, I64, zigzag(rows)),
+            (GROUP_OFFSET, I64, zigzag(at)),
+            (GROUP_COMPRESSED, I64, zigzag(end - before)),
         )
     )
     return Encoded(memory, before, end, group)
@@ -226,7 +229,7 @@ class _Given:
         if self.part is None:
             return described
         group = self.part.groups(at - len(MAGIC), 0)[0]
-        (columns,) = (start for field, _, start, _ in fields(group, 0) if field == _COLUMNS)
+        (columns,) = (start for field, _, start, _ in fields(group, 0) if field == GROUP_COLUMNS)
         spans = list(list_items(group, columns))
         ends = list(itertools.accumulate(self.leaves))
         result, done = [], 0
@@ -251,7 +254,7 @@ def _by_pyarrow(table: "pa.Table") -> _Given:
     unpacked = next(
         zigzag_decode(varint(part.footer, start)[0])
         for field, _, start, _ in fields(part.footer, part.spans[0][0])
-        if field == _BYTES
+        if field == GROUP_BYTES
     )
     return _Given(made.slice(len(MAGIC), part.data).to_pybytes(), part, unpacked, [*map(_leaves, table.schema.types)])
 

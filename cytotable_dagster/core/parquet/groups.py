@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.parquet.concat import MAGIC, Part, footer_like, footer_of, key_values
-from cytotable_dagster.core.parquet.thrift import fields, varint, zigzag_decode
+from cytotable_dagster.core.parquet.thrift import (
+    GROUP_ROWS,
+    fields,
+    varint,
+    zigzag_decode,
+)
 from cytotable_dagster.core.parquet.writing import PREFIX, facts_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-# Field of RowGroup.
-_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class RowGroups:
 
         footer = self.part.footer
         for start, end in self.spans:
-            (rows,) = (varint(footer, at)[0] for field, _, at, _ in fields(footer, start) if field == _ROWS)
+            (rows,) = (varint(footer, at)[0] for field, _, at, _ in fields(footer, start) if field == GROUP_ROWS)
             metadata = self._metadata(zigzag_decode(rows), footer[start:end], 1)
             with pq.ParquetFile(self.path, metadata=metadata, read_dictionary=list(text_as_codes)) as file:
                 yield file

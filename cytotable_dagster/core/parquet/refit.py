@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
 from cytotable_dagster.core.parquet.concat import (
     MAGIC,
-    NUM_ROWS,
     Part,
     copy_bytes,
     footer_like,
@@ -23,8 +22,15 @@ from cytotable_dagster.core.parquet.concat import (
     read_part,
 )
 from cytotable_dagster.core.parquet.thrift import (
+    COLUMN_BYTES,
+    COLUMN_COMPRESSED,
+    GROUP_BYTES,
+    GROUP_COLUMNS,
+    GROUP_COMPRESSED,
     I64,
     LIST,
+    META_DATA,
+    NUM_ROWS,
     fields,
     list_header,
     list_items,
@@ -38,11 +44,6 @@ from cytotable_dagster.core.support.arrays import repeated
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-# Fields of RowGroup, ColumnChunk and ColumnMetaData.
-_COLUMNS, _BYTES, _COMPRESSED = 1, 2, 6
-_META_DATA = 3
-_COLUMN_BYTES, _COLUMN_COMPRESSED = 6, 7
 
 
 @dataclass(frozen=True)
@@ -204,22 +205,22 @@ def _woven(
         group, filled = (
             {field: (kind, at, to) for field, kind, at, to in fields(x, y)} for x, y in ((a, start), (b, other))
         )
-        columns = dict(zip(source_names, _spans(a, group[_COLUMNS][1]), strict=True))
-        added = dict(zip(filler_names, _spans(b, filled[_COLUMNS][1]), strict=True))
+        columns = dict(zip(source_names, _spans(a, group[GROUP_COLUMNS][1]), strict=True))
+        added = dict(zip(filler_names, _spans(b, filled[GROUP_COLUMNS][1]), strict=True))
         chosen = b"".join(added.get(name) or columns[name] for name in names)
         gone = [_column_sizes(columns[name]) for name in left_out]
         sizes = {
             field: _number(a, group[field]) + _number(b, filled[field]) - sum(size[place] for size in gone)
-            for place, field in enumerate((_BYTES, _COMPRESSED))
+            for place, field in enumerate((GROUP_BYTES, GROUP_COMPRESSED))
         }
         result += struct(
             [
-                (_COLUMNS, LIST, list_header(len(names)) + chosen),
+                (GROUP_COLUMNS, LIST, list_header(len(names)) + chosen),
                 *((field, I64, zigzag(size)) for field, size in sizes.items()),
                 *(
                     (field, kind, a[at:to])
                     for field, (kind, at, to) in group.items()
-                    if field not in (_COLUMNS, *sizes)
+                    if field not in (GROUP_COLUMNS, *sizes)
                 ),
             ]
         )
@@ -241,9 +242,9 @@ def _number(buffer: bytes, span: tuple[int, int, int]) -> int:
 
 def _column_sizes(chunk: bytes) -> tuple[int, int]:
     """Bytes of a column chunk, unencoded and encoded."""
-    metadata = next(at for field, _, at, _ in fields(chunk, 0) if field == _META_DATA)
+    metadata = next(at for field, _, at, _ in fields(chunk, 0) if field == META_DATA)
     found = {field: (kind, at, to) for field, kind, at, to in fields(chunk, metadata)}
-    return _number(chunk, found[_COLUMN_BYTES]), _number(chunk, found[_COLUMN_COMPRESSED])
+    return _number(chunk, found[COLUMN_BYTES]), _number(chunk, found[COLUMN_COMPRESSED])
 
 
 def _schema_part(schema: "pa.Schema") -> Part:

@@ -7,6 +7,13 @@ from collections.abc import Iterable, Iterator
 # Types of fields.
 BOOLEAN, I64, BINARY, LIST, STRUCT = 2, 6, 8, 9, 12
 
+# Numbers of the fields that are asked for, of FileMetaData, RowGroup, ColumnChunk and ColumnMetaData:
+# https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
+SCHEMA, NUM_ROWS, ROW_GROUPS, KEY_VALUES = 2, 3, 4, 5
+GROUP_COLUMNS, GROUP_BYTES, GROUP_ROWS, GROUP_OFFSET, GROUP_COMPRESSED = 1, 2, 3, 5, 6
+META_DATA = 3
+COLUMN_BYTES, COLUMN_COMPRESSED = 6, 7
+
 
 def fields(buffer: bytes, at: int) -> Iterator[tuple[int, int, int, int]]:
     """Fields of the struct that starts at `at`: number, type, and the span of the value."""
