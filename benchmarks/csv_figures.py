@@ -8,6 +8,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from benchmarks.csv_plates import SITES, copies_of, jump_folder
 from benchmarks.figures import Figure
@@ -19,6 +20,8 @@ from cytotable_dagster_tests.parity.peer import ROOT, PeerError
 
 RESULTS = Path(__file__).with_name("results_csv.md")
 PRESET = "cellprofiler_csv"
+# An export of one site, in the folder of real files.
+ONE_SITE = "examplehuman"
 COPIES = (1, 64, 1024)
 # What CytoTable is asked for at the most.
 PEER_SITES, PEER_COPIES = 64, 64
@@ -42,6 +45,10 @@ def measured(shop: Workshop, source: Path, pairs: int, peer_runs: int) -> Iterat
     yield Figure(f"{source.name}, pandas / ours", str(faster), "above 1", faster.middle > 1, _told(pandas, ours))
     whole = ratio([s.whole_seconds for s in pandas], [s.whole_seconds for s in ours])
     yield Figure(f"{source.name}, pandas / ours, whole process", str(whole), "above 1", whole.middle > 1)
+    if source.name == f"{ONE_SITE}-1":
+        inside, process = [s.seconds for s in ours], [s.whole_seconds for s in ours]
+        yield Figure("one small site, inside convert()", spread(inside), "0.1 s", median(inside) <= 0.1)
+        yield Figure("one small site, whole process", spread(process), "0.6 s", median(process) <= 0.6)
     share = max(s.peak_anonymous for s in ours) / max(s.peak_anonymous for s in pandas)
     yield Figure(f"{source.name}, memory of ours / of pandas", f"{share:.2f}", "at most 0.5 at the largest", None)
     if theirs:
@@ -66,7 +73,7 @@ def main() -> None:
     with workshop(options.folder) as shop:
         plates = options.folder or shop.folder
         sources = [(jump_folder(plates, sites), sites <= PEER_SITES) for sites in (options.sites, *options.peer_sites)]
-        if (data / "examplehuman").is_dir():
+        if (data / ONE_SITE).is_dir():
             sources += [
                 (copies_of(data / "examplehuman", plates, times, sites=sites), times <= PEER_COPIES and not sites)
                 for sites in (False, True)

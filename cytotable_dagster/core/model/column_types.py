@@ -68,7 +68,8 @@ def result_columns(
     keys = _whole_number_columns(preset, table.compartment)
     parts = {*keys, *preset.image_parts}
     result: list[ResultColumn] = []
-    for column, counts in zip(table.columns, profile, strict=True):
+    # Python's own numbers: a look at one of numpy's takes longer than all that is decided here.
+    for column, counts in zip(table.columns, profile.tolist(), strict=True):
         key = column.name in keys
         kind = kinds.get(column.name)
         read_type = decide_type(column, counts, key=key, kind=kind)
@@ -169,7 +170,7 @@ def text_candidates(table: SourceTable, preset: Preset, profile: "np.ndarray") -
     """The columns whose text is to be looked at as numbers."""
     keys = _whole_number_columns(preset, table.compartment)
     found: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for column, counts in zip(table.columns, profile, strict=True):
+    for column, counts in zip(table.columns, profile.tolist(), strict=True):
         if counts[TEXT]:
             found[0 if column.name in keys else 1 if counts[INTEGER] or counts[REAL] else 2].append(column.name)
     return Candidates(*map(tuple, found))

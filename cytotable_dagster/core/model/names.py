@@ -17,9 +17,12 @@ WELL_NAMES = (WELL, f"Image_{WELL}", f"Metadata_Image_{WELL}")
 _FIRST = ("tablenumber", "imagenumber", "objectnumber")
 _GROUPS = ("image", "cytoplasm", "cells", "nuclei")
 # CellProfiler's names have no spaces, and IN Carta's `Class Name`, `WELL LABEL`, `Plate ID` nothing else.
-_IDENTITY = re.compile(r"(^|_)(Metadata|FileName|PathName|URL|MD5Digest|TableNumber)(_|$)| (Name|Color|Path|LABEL|ID)$")
+_IDENTITY = re.compile(
+    r"(?:^|_)(?:Metadata|FileName|PathName|URL|MD5Digest|TableNumber)(?:_|$)| (?:Name|Color|Path|LABEL|ID)$"
+)
 # Numbers of objects and images, of parents, neighbours and tracks too; IN Carta's slices and times.
-_NUMBERING = re.compile(r"(Object_?|Image)Number|(^|_)Parent_|TrackObjects_Label(_|$)|^Slice | Time Stamp$")
+_NUMBERING = re.compile(r"(?:Object_?|Image)Number|(?:^|_)Parent_|TrackObjects_Label(?:_|$)|^Slice | Time Stamp$")
+_NO_MEASUREMENT = re.compile(f"{_IDENTITY.pattern}|{_NUMBERING.pattern}")
 
 
 def result_name(column: str, compartment: str, identifying_columns: Iterable[str]) -> str:
@@ -91,7 +94,7 @@ def is_identity(column: str) -> bool:
 
 def names_no_measurement(column: str) -> bool:
     """Whether a source column of objects names or numbers things rather than measuring them."""
-    return is_identity(column) or _NUMBERING.search(column) is not None
+    return _NO_MEASUREMENT.search(column) is not None
 
 
 def _rank(name: str) -> int:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from cytotable_dagster.core.errors import UnsafeNameError
 from cytotable_dagster.core.support.leftovers import owned_file, owned_folder, sweep
@@ -116,11 +117,25 @@ def _plain(value: object) -> object:
     # A plan has thousands of columns, whose texts dataclasses.asdict would copy one by one.
     if not is_dataclass(value) or isinstance(value, type):
         return str(value)
-    pairs = [(name, getattr(value, name), given) for name, given in _fields(value.__class__)]
-    return {name: own for name, own, given in pairs if own is not None or not given}
+    found = _fields(value.__class__)
+    own = getattr(value, "__dict__", ())
+    if not found.where_given and len(own) == len(found.names):
+        return own
+    pairs = [(name, getattr(value, name)) for name in found.names]
+    return {name: one for name, one in pairs if one is not None or name not in found.where_given}
+
+
+class _Fields(NamedTuple):
+    """A dataclass's fields, and those that are no part of its JSON where they are None."""
+
+    names: tuple[str, ...]
+    where_given: frozenset[str]
 
 
 @functools.cache
-def _fields(kind: type) -> tuple[tuple[str, bool], ...]:
-    """Names of a dataclass's fields, and whether they are no part of its JSON where they are None."""
-    return tuple((field.name, bool(field.metadata.get("where_given"))) for field in fields(kind))
+def _fields(kind: type) -> _Fields:
+    found = fields(kind)
+    return _Fields(
+        tuple(field.name for field in found),
+        frozenset(field.name for field in found if field.metadata.get("where_given")),
+    )

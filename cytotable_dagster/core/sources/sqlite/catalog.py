@@ -10,10 +10,13 @@ from cytotable_dagster.core.model.types import SourceColumn
 from cytotable_dagster.core.sources.sqlite.affinity import affinity
 from cytotable_dagster.core.sources.sqlite.header import check_whole
 from cytotable_dagster.core.sources.sqlite.many_columns import TOO_MANY
+from cytotable_dagster.core.support.file_values import FILE_VALUES
 
 # https://sqlite.org/fileformat2.html#magic_header_string
 MAGIC = b"SQLite format 3\x00"
 # What Python's module raises for a file that is broken: also where names or texts are none, and lengths beyond reason.
+# Files whose tables are remembered: a preset is chosen by them, and they are opened by it.
+_KEPT = 4
 UNREADABLE = (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError, MemoryError)
 
 
@@ -73,6 +76,10 @@ def read_tables(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
     Where one has more columns than this SQLite takes, which then reads none of them, the pages tell; none for what is
     no plain table.
     """
+    return FILE_VALUES.get(path, _read_tables, _KEPT)
+
+
+def _read_tables(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
     try:
         with connection(path) as link:
             names = link.execute(
