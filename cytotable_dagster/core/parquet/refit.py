@@ -4,6 +4,10 @@ A file is made of two: the source, and a filler that has what the source lacks, 
 bytes of both are copied, and the footer's row groups name columns of either:
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 The files are of our own writing, flat and without page indexes. What is left out stays as bytes that no footer names.
+
+The part with the first column goes first. Readers that share a file out by spans of bytes (Spark, whatever else uses
+parquet-mr) take a row group for the span with its middle, which they reckon to be half its bytes behind where its
+first column begins; a middle behind the end of the file is in no span, and the rows in no result.
 """
 
 import io
@@ -27,6 +31,7 @@ from cytotable_dagster.core.parquet.thrift import (
     GROUP_BYTES,
     GROUP_COLUMNS,
     GROUP_COMPRESSED,
+    GROUP_OFFSET,
     I64,
     LIST,
     META_DATA,
@@ -117,19 +122,23 @@ class Refitting:
         own, schema = file.schema_arrow, self._schema
         types = dict(zip(own.names, own.types, strict=True))
         kept = {field.name for field in schema if types.get(field.name) == field.type} - self._fills.keys()
+        first = schema.names[0]
+        if own.names[0] != first or not _begins_with_its_first_column(file.metadata):
+            kept -= {first}
         made = pa.schema([field for field in schema if field.name not in kept])
         with arrow_writer(self._path, made) as writer:
             for table in _filled(file, made, self._fills):
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
         with self._path.open("rb") as filler:
             part, filled = read_part("source", source), read_part(self._path, filler)
-            source.seek(len(MAGIC))
-            filler.seek(len(MAGIC))
-            copy_bytes(source, self._out, part.data)
-            copy_bytes(filler, self._out, filled.data)
+            both = ((source, part), (filler, filled))
+            own_at, filled_at = (0, part.data) if first in kept else (filled.data, 0)
+            for file_of, of in both if first in kept else both[::-1]:
+                file_of.seek(len(MAGIC))
+                copy_bytes(file_of, self._out, of.data)
         self._path.unlink()
-        left = part.groups(self._moved, self._count)
-        right = filled.groups(self._moved + part.data, self._count)
+        left = part.groups(self._moved + own_at, self._count)
+        right = filled.groups(self._moved + filled_at, self._count)
         self._groups += _woven(left, own.names, right, made.names, schema.names)
         self._count += left[1]
         self._moved += part.data + filled.data
@@ -142,6 +151,14 @@ class Refitting:
         own.pop("ARROW:schema", None)
         entries = own if metadata is None else metadata
         self._out.write(footer_like(_schema_part(self._schema), self._rows, bytes(self._groups), self._count, entries))
+
+
+def _begins_with_its_first_column(metadata: "pq.FileMetaData") -> bool:
+    """Whether nothing lies before the first column of the first row group."""
+    if not metadata.num_row_groups:
+        return True
+    column = metadata.row_group(0).column(0)
+    return int(column.dictionary_page_offset or column.data_page_offset) == len(MAGIC)
 
 
 def _filled(file: "pq.ParquetFile", schema: "pa.Schema", fills: Mapping[str, Fill]) -> "Iterator[pa.Table]":
@@ -208,6 +225,7 @@ def _woven(
         columns = dict(zip(source_names, _spans(a, group[GROUP_COLUMNS][1]), strict=True))
         added = dict(zip(filler_names, _spans(b, filled[GROUP_COLUMNS][1]), strict=True))
         chosen = b"".join(added.get(name) or columns[name] for name in names)
+        begun = _number(b, filled[GROUP_OFFSET]) if names[0] in added else _number(a, group[GROUP_OFFSET])
         gone = [_column_sizes(columns[name]) for name in left_out]
         sizes = {
             field: _number(a, group[field]) + _number(b, filled[field]) - sum(size[place] for size in gone)
@@ -217,10 +235,11 @@ def _woven(
             [
                 (GROUP_COLUMNS, LIST, list_header(len(names)) + chosen),
                 *((field, I64, zigzag(size)) for field, size in sizes.items()),
+                (GROUP_OFFSET, I64, zigzag(begun)),
                 *(
                     (field, kind, a[at:to])
                     for field, (kind, at, to) in group.items()
-                    if field not in (GROUP_COLUMNS, *sizes)
+                    if field not in (GROUP_COLUMNS, GROUP_OFFSET, *sizes)
                 ),
             ]
         )

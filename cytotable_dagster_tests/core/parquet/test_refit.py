@@ -6,7 +6,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cytotable_dagster.core.parquet.concat import MAGIC, footer_like, footer_of
 from cytotable_dagster.core.parquet.refit import Constant, Fill, Renamed, refit
+from cytotable_dagster.core.parquet.thrift import (
+    GROUP_COLUMNS,
+    GROUP_COMPRESSED,
+    GROUP_OFFSET,
+    fields,
+    list_header,
+    list_items,
+    varint,
+    zigzag_decode,
+)
 from cytotable_dagster.core.parquet.writing import growing_file
 
 TABLES = [
@@ -34,6 +45,13 @@ TABLES = [
             {"plate": ["P1"] * 4, "more": [None] * 4, "gone": [1.5, 1.5, 1.5, 2.5]},
         ),
         ({"number": pa.int64()}, {"number": Constant(8)}, {"number": [8] * 4}),
+        # Columns of the source in another order, its last one first; and many more than it has behind its own.
+        ({"gone": pa.float64(), "number": pa.int64()}, {}, {"gone": [1.5, 1.5, 1.5, 2.5], "number": [1, 2, 3, 4]}),
+        (
+            {"number": pa.int64(), **{f"new {place}": pa.float64() for place in range(99)}},
+            {},
+            {"number": [1, 2, 3, 4], **{f"new {place}": [None] * 4 for place in range(99)}},
+        ),
     ],
 )
 def test_columns_are_as_asked_for_and_row_groups_tell_their_bytes(
@@ -52,7 +70,53 @@ def test_columns_are_as_asked_for_and_row_groups_tell_their_bytes(
     metadata = pq.read_metadata(tmp_path / "made.parquet")
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     assert [group.num_rows for group in groups] == [3, 1]
+    _every_span_reader_finds_all(tmp_path / "made.parquet")
     for group in groups:
         own = [group.column(place) for place in range(group.num_columns)]
         assert group.total_byte_size == sum(column.total_uncompressed_size for column in own)
     assert metadata.metadata[b"cytotable_dagster:plate"] == b"P1"
+
+
+def _every_span_reader_finds_all(path: Path) -> None:
+    """That the middle of each row group, as parquet-mr reckons it, is before the file's end: of what is behind it, a
+    reader that shares the file out by spans of bytes reads nothing. And that a row group tells where it begins."""
+    part, metadata = footer_of(path), pq.read_metadata(path)
+    for place, (start, _) in enumerate(part.spans):
+        told = {
+            field: zigzag_decode(varint(part.footer, at)[0])
+            for field, _, at, _ in fields(part.footer, start)
+            if field in (GROUP_OFFSET, GROUP_COMPRESSED)
+        }
+        group = metadata.row_group(place)
+        columns = [group.column(column) for column in range(group.num_columns)]
+        begin = columns[0].dictionary_page_offset or columns[0].data_page_offset
+        assert told == {
+            GROUP_OFFSET: begin,
+            GROUP_COMPRESSED: sum(column.total_compressed_size for column in columns),
+        }
+        assert begin + told[GROUP_COMPRESSED] // 2 < part.data + len(MAGIC)
+
+
+def test_a_file_that_begins_with_another_column_is_mended_when_it_is_fitted(tmp_path: Path) -> None:
+    """Its first column lies behind the others, as a footer may have it."""
+    made, mended = tmp_path / "made.parquet", tmp_path / "mended.parquet"
+    with growing_file(tmp_path / "source.parquet", TABLES[0].schema, {"version": "1"}) as file:
+        file.add(TABLES[0])
+        file.finish({})
+    part = footer_of(tmp_path / "source.parquet")
+    start, end = part.spans[0]
+    (columns,) = (at for field, _, at, _ in fields(part.footer, start) if field == GROUP_COLUMNS)
+    own = [part.footer[at:to] for at, to in list_items(part.footer, columns)]
+    group = part.footer[start:columns] + list_header(len(own)) + own[-1] + b"".join(own[:-1])
+    group += part.footer[list(list_items(part.footer, columns))[-1][1] : end]
+    schema = pa.schema([TABLES[0].schema.field(place) for place in (3, 0, 1, 2)])
+    empty = tmp_path / "empty.parquet"
+    with growing_file(empty, schema, {"version": "1"}) as file:
+        file.finish({})
+    data = (tmp_path / "source.parquet").read_bytes()[: part.data + len(MAGIC)]
+    made.write_bytes(data + footer_like(footer_of(empty), 3, group, 1, {}))
+    assert pq.read_table(made).to_pydict() == TABLES[0].select(schema.names).to_pydict()
+    with mended.open("wb") as out, pa.OSFile(str(made)) as source:
+        refit(source, schema, {}, out, tmp_path)
+    assert pq.read_table(mended).to_pydict() == TABLES[0].select(schema.names).to_pydict()
+    _every_span_reader_finds_all(mended)
