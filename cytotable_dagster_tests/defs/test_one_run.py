@@ -16,8 +16,8 @@ from cytotable_dagster.core.planning.plan import Options, load_plan
 from cytotable_dagster.core.reports.account import planned_report
 from cytotable_dagster.core.sources.detection import resolved_preset
 from cytotable_dagster.defs.check_limits import Limits
-from cytotable_dagster.defs.metadata import plan_metadata
 from cytotable_dagster.defs.plate_facts import Subject, rows_reconciled
+from cytotable_dagster.defs.plate_metadata import plan_metadata
 from cytotable_dagster_tests.core.plates import JUMP, Table, plate, sites, write_sqlite
 from cytotable_dagster_tests.defs.deployment import CHUNKS, COMPARTMENTS, PLATE_ASSETS, Deployment, failures
 from cytotable_dagster_tests.defs.instances import opened

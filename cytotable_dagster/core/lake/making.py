@@ -139,7 +139,7 @@ def _put(made: Path, target: _Target) -> str:
     if target.file.is_file() and filecmp.cmp(made, target.file, shallow=False):
         return moment(target.file)
     last = target.last
-    if last is not None and (last.piece.size, last.piece.crc32) == data_sum(made):
+    if last is not None and (last.piece.size, last.piece.xxh3) == data_sum(made):
         if target.there:
             target.file.unlink(missing_ok=True)
             return last.made

@@ -148,7 +148,8 @@ def _appended(
 ) -> list[ChunkPart]:
     """Write the chunks one behind the other: the files of those that wait, and the row groups of those that are in the
     result that is there."""
-    whole = Concatenation(out, sums=True)
+    # A joined chunk is told by what it is made of.
+    whole = Concatenation(out, sums=name != SINGLE_CELLS)
     found = list[ChunkPart]()
     with ExitStack() as stack:
         if any(chunk and chunk.part for chunk in chunks):

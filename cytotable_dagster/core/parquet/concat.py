@@ -5,13 +5,13 @@ the row group now lies: https://github.com/apache/parquet-format/blob/master/src
 The parts are files of our own writing (no page index, no bloom filter, no encryption).
 """
 
+import io
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.parquet.thrift import (
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 MAGIC = b"PAR1"
 # The one entry that tells of all parts alike; the others are facts of a part.
 _ARROW_SCHEMA = b"ARROW:schema"
-_COPY_BYTES = 8 << 20
+# Of a file of this machine, less than the processor's cache holds; of a store's, worth a request.
+_COPY_BYTES, _FAR_BYTES = 1 << 18, 8 << 20
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ class Part:
 @dataclass(frozen=True)
 class Piece:
     """Row groups of a file that lie one behind the other: the first of them, how many they are, their rows, where their
-    encoded bytes begin, how many these are, and their CRC-32 (0 where nobody asked for it)."""
+    encoded bytes begin, how many these are, and their XXH3 in 64 bits (0 where nobody asked for it)."""
 
     first: int
     groups: int
     rows: int
     at: int
     size: int
-    crc32: int
+    xxh3: int
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Concatenation:
 
     Args:
         out: an empty file open for writing, at its start.
-        sums: tell the CRC-32 of what is copied from files.
+        sums: tell the XXH3 of what is copied from files.
     """
 
     def __init__(self, out: BinaryIO, *, sums: bool = False) -> None:
@@ -131,7 +132,7 @@ class Concatenation:
         """
         import pyarrow as pa
 
-        crc = 0
+        xxh3 = 0
         with path.open("rb") if content is None else pa.BufferReader(content) as file:
             part = read_part(path, file)
             self._check_schema(path, part)
@@ -139,9 +140,9 @@ class Concatenation:
                 self._out.write(memoryview(content)[len(MAGIC) : len(MAGIC) + part.data])
             else:
                 file.seek(len(MAGIC))
-                crc = copy_bytes(file, self._out, part.data, sums=self._sums)
+                xxh3 = copy_bytes(file, self._out, part.data, sums=self._sums)
         groups, number = part.groups(self._at - len(MAGIC), self._count)
-        return self._added(groups, Piece(self._count, number, part.rows, self._at, part.data, crc))
+        return self._added(groups, Piece(self._count, number, part.rows, self._at, part.data, xxh3))
 
     def append_piece(self, path: Path | str, file: "BinaryIO | pa.NativeFile", part: Part, piece: Piece) -> Piece:
         """Add some of the row groups of a file whose footer was read; where they lie.
@@ -216,7 +217,7 @@ def footer_of(path: Path) -> Part:
 
 
 def data_sum(path: Path) -> tuple[int, int]:
-    """How many bytes of encoded data a file has, and their CRC-32.
+    """How many bytes of encoded data a file has, and their XXH3.
 
     Raises:
         SchemaError: it is not a whole Parquet file.
@@ -228,20 +229,30 @@ def data_sum(path: Path) -> tuple[int, int]:
 
 
 def copy_bytes(source: "BinaryIO | pa.NativeFile", out: BinaryIO, count: int, *, sums: bool = False) -> int:
-    """Copy what comes next in `source`; its CRC-32, if that is asked for.
+    """Copy what comes next in `source`; its XXH3 in 64 bits, if that is asked for, else 0.
 
     Raises:
         SchemaError: there is less.
     """
-    crc = 0
+    digest = _digest() if sums else None
+    near = isinstance(source, io.BufferedReader)
+    # One for all of it: memory that is new to the process takes longer than the copying.
+    buffer = memoryview(bytearray(min(count, _COPY_BYTES if near else _FAR_BYTES)))
     while count:
-        block = source.read(min(count, _COPY_BYTES))
-        if not block:
+        got = source.readinto(buffer[: min(count, len(buffer))])  # type: ignore[union-attr]
+        if not got:
             raise SchemaError("a Parquet file ends before its data do")
-        out.write(block)
-        crc = zlib.crc32(block, crc) if sums else 0
-        count -= len(block)
-    return crc
+        out.write(buffer[:got])
+        if digest is not None:
+            digest.update(buffer[:got])
+        count -= got
+    return 0 if digest is None else int(digest.intdigest())
+
+
+def _digest() -> Any:
+    import xxhash
+
+    return xxhash.xxh3_64()
 
 
 def footer_like(first: Part, rows: int, groups: bytes, count: int, metadata: Mapping[str, str]) -> bytes:

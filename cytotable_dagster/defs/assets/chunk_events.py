@@ -30,9 +30,9 @@ from cytotable_dagster.defs.assets.common import (
 )
 from cytotable_dagster.defs.assets.faults import ended_by, passes
 from cytotable_dagster.defs.cluster import ParslCluster
-from cytotable_dagster.defs.metadata import absent_metadata, chunk_metadata
 from cytotable_dagster.defs.partitions import chunk_key, chunk_name, key_of
 from cytotable_dagster.defs.resources import PlateSource
+from cytotable_dagster.defs.table_metadata import absent_metadata, chunk_metadata
 
 _CHUNKS = "chunks"
 

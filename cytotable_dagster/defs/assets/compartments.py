@@ -38,10 +38,10 @@ from cytotable_dagster.defs.assets.common import (
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.assets.images import place_of
 from cytotable_dagster.defs.cluster import ParslCluster
-from cytotable_dagster.defs.metadata import absent_metadata, compartment_metadata
 from cytotable_dagster.defs.partitions import CHUNK, PLATE, name_of, plate_chunk_partitions, plates
 from cytotable_dagster.defs.plate_pages import table_pictures
 from cytotable_dagster.defs.resources import Lake, PlateSource
+from cytotable_dagster.defs.table_metadata import absent_metadata, compartment_metadata
 
 
 def chunk_assets(chunks: int, compartments: Sequence[str] = COMPARTMENTS) -> dg.AssetsDefinition:

@@ -23,10 +23,10 @@ from cytotable_dagster.defs.assets.common import (
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.assets.images import place_of
 from cytotable_dagster.defs.cluster import ParslCluster
-from cytotable_dagster.defs.metadata import no_cells_metadata, single_cells_metadata
 from cytotable_dagster.defs.partitions import name_of, plates
 from cytotable_dagster.defs.plate_pages import table_pictures
 from cytotable_dagster.defs.resources import Lake
+from cytotable_dagster.defs.table_metadata import no_cells_metadata, single_cells_metadata
 
 
 def single_cells_asset(chunks: int, compartments: Sequence[str] = COMPARTMENTS) -> dg.AssetsDefinition:

@@ -10,8 +10,8 @@ from cytotable_dagster.core.lake.plans import plan_report, planned_chunks, prepa
 from cytotable_dagster.defs.assets.common import CODE_VERSION, FETCH_POOL, PLATE_SQLITE, SOURCE_GROUP
 from cytotable_dagster.defs.assets.faults import step
 from cytotable_dagster.defs.cluster import ParslCluster
-from cytotable_dagster.defs.metadata import plan_metadata
 from cytotable_dagster.defs.partitions import check_key, name_of, plates
+from cytotable_dagster.defs.plate_metadata import plan_metadata
 from cytotable_dagster.defs.plates import SOURCE, source_of, told_by_run
 from cytotable_dagster.defs.resources import Lake, PlateSource
 

@@ -1,4 +1,4 @@
-"""What a materialization shows: facts of core as Dagster metadata."""
+"""What the pages of a plate's tables and of their chunks show, as Dagster metadata."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,15 +14,13 @@ from cytotable_dagster.core.lake.chunk_wells import wells_of_chunk
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.coercions import merged
 from cytotable_dagster.core.model.presets import IMAGE
-from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts, Source
+from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts
 from cytotable_dagster.core.planning.plan import Plan, TablePlan
-from cytotable_dagster.core.reports.records import ConversionReport, Found, Match
-from cytotable_dagster.core.shown import counted, human_bytes
+from cytotable_dagster.core.reports.records import Match
+from cytotable_dagster.core.shown import counted
 from cytotable_dagster.core.steps.joined import joined_columns
 from cytotable_dagster.defs.metadata_values import (
-    REPORT_LINES,
     Metadata,
-    as_lines,
     as_place,
     as_sentence,
     as_size,
@@ -30,70 +28,11 @@ from cytotable_dagster.defs.metadata_values import (
     as_table,
     preview_of,
 )
-from cytotable_dagster.defs.words import in_dagster
+from cytotable_dagster.defs.plate_metadata import objects_of, source_metadata
 
-_ONE = {"cells": "cell", "nuclei": "nucleus"}
 _COERCED_COLUMNS = 400
 # Wells of a chunk that are named in one line.
 _WELLS_NAMED = 12
-
-
-def source_metadata(source: Source) -> Metadata:
-    """Where a plate came from."""
-    address = dg.MetadataValue.path(source.uri) if source.etag is None else dg.MetadataValue.url(source.uri)
-    found: Metadata = {"source": address, "etag": source.etag, "digest": source.digest}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def plan_metadata(plan: Plan, report: ConversionReport) -> Metadata:
-    """What was found in a plate, what does not match in it, and how it will be converted."""
-    parts = {part.compartment: part for part in report.compartments}
-    tables = [
-        {
-            "table": part.table.name,
-            "compartment": part.table.compartment,
-            "rows": part.rows,
-            "columns": len(part.columns),
-            "rows of no image": _count(parts[part.table.compartment].without_image),
-            "images without a row": _count(parts[part.table.compartment].images_without),
-            "columns declared as whole numbers that hold decimals": len(parts[part.table.compartment].widened),
-            "how it is read": f"from a copy: {part.reason}" if part.reason else "straight from the file",
-        }
-        for part in plan.tables
-    ]
-    rows = ", ".join(_objects(part.rows, part.table.compartment.lower()) for part in plan.tables)
-    return {
-        "summary": as_sentence(
-            f"{human_bytes(plan.source.size)} with {rows}; to be converted in {counted(plan.chunk_count, 'chunk')}; "
-            f"from {plan.source.uri}"
-        ),
-        **source_metadata(plan.source),
-        "size": as_size(plan.source.size),
-        "bytes": plan.source.size,
-        "local file": dg.MetadataValue.path(plan.source.path),
-        "preset": plan.preset.name,
-        "images": plan.images,
-        "chunks": plan.chunk_count,
-        "tables": as_table(tables),
-        "images without cells": report.without_cells.count,
-        "mismatches": as_lines("what does not match", report.mismatches),
-        **(
-            {"not joined": as_lines("compartment", [": ".join(told) for told in report.unjoined])}
-            if report.unjoined
-            else {}
-        ),
-        **({"not converted": _unconverted(report)} if report.unconverted else {}),
-        "notes": as_lines("note", report.notes),
-    }
-
-
-def _unconverted(report: ConversionReport) -> dg.TableMetadataValue | str:
-    """Tables of the source that nothing is made of."""
-    shown = [
-        {"table": table.name, "rows": table.rows, "why": table.reason, "what takes it": in_dagster(table.remedy)}
-        for table in report.unconverted[:REPORT_LINES]
-    ]
-    return as_table(shown)
 
 
 def chunk_metadata(plan: Plan, folder: PlateFolder, compartment: str, chunk: int, facts: FileFacts) -> Metadata:
@@ -167,7 +106,7 @@ def single_cells_metadata(
     ]
     base = (plan.base or "row").lower()
     told = [
-        f"{_objects(match.left_over.count, match.compartment.lower())} without {base}"
+        f"{objects_of(match.left_over.count, match.compartment.lower())} without {base}"
         for match in matches
         if match.left_over.count and match.compartment != IMAGE
     ]
@@ -193,15 +132,8 @@ def _sentence(plan: Plan, facts: FileFacts, what: str, wells: int, more: Sequenc
     """What a page begins with."""
     images = f" in {counted(plan.images, 'image')}" if what != "image" else ""
     of_wells = f" of {counted(wells, 'well')}" if wells else ""
-    said = f"{_objects(facts.rows, what)}{images}{of_wells}"
+    said = f"{objects_of(facts.rows, what)}{images}{of_wells}"
     return as_sentence(", ".join([said, *more, f"put together in {facts.seconds:,.2f} s", f"from {plan.source.uri}"]))
-
-
-def _objects(count: int, what: str) -> str:
-    """`1 nucleus`, `2 images`; tables are called after several of what they hold, but for that of images."""
-    if what == "image":
-        return counted(count, what)
-    return f"1 {_ONE[what]}" if count == 1 and what in _ONE else f"{count:,} {what}"
 
 
 def _begin(pictures: Metadata) -> Metadata:
@@ -296,7 +228,3 @@ def _coercions(coercions: Sequence[Coercion]) -> Metadata:
         for item in merged(coercions)[:_COERCED_COLUMNS]
     ]
     return {"coercions": as_table(shown)}
-
-
-def _count(found: Found | None) -> int | None:
-    return None if found is None else found.count
