@@ -38,9 +38,9 @@ class Growing(ABC):
 class OneFile(Growing):
     """A result that grows, of columns that are known before."""
 
-    def __init__(self, columns: Columns, out: BinaryIO, scratch: Path) -> None:
+    def __init__(self, columns: Columns, out: BinaryIO) -> None:
         self.file = Concatenation(out)
-        self._columns, self._out, self._scratch = columns, out, scratch
+        self._columns, self._out = columns, out
         self._mark: Mark | None = None
 
     def begin(self, columns: Columns) -> None:
@@ -59,7 +59,7 @@ class OneFile(Growing):
             return
         fitted = path.with_name(f"fitted_{path.name}")
         with pa.OSFile(str(path)) as source, fitted.open("wb") as out:
-            refit(source, schema_of(self._columns), {}, out, path.parent)
+            refit(source, schema_of(self._columns), {}, out)
         self.file.append(fitted)
         fitted.unlink()
 
@@ -106,7 +106,7 @@ class Parts(Growing):
 
         self._close()
         out = results.create(name)
-        made = Refitting(out, schema_of(columns), {}, self._folder)
+        made = Refitting(out, schema_of(columns), {})
         for path, _ in self._parts:
             with pa.OSFile(str(path)) as source:
                 made.append(source)

@@ -163,7 +163,7 @@ class _Files:
         self.drifts = drifts_of(self.ready, self._request)
         for drift in self.drifts:
             name = self._names(drift.table)
-            self._tables[drift.table] = OneFile(drift.columns, self._results.create(name), self._scratch)
+            self._tables[drift.table] = OneFile(drift.columns, self._results.create(name))
 
     def begin(self, ready: Ready) -> tuple[Mapping[str, Columns], Callable[[str], Concatenation] | None]:
         if not self._all_known:

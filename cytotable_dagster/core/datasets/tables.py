@@ -20,7 +20,6 @@ from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.parquet.refit import Fill, refit
 from cytotable_dagster.core.planning.unify import Columns, schema_of
 from cytotable_dagster.core.storage.destination import Claim, Destination, Stored
-from cytotable_dagster.core.support.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -238,8 +237,8 @@ def column_is_empty(table: Table, plate: str, column: str) -> bool:
 
 
 def _fit(dest: Destination, name: str, source: "pa.NativeFile", columns: Columns, fills: Mapping[str, Fill]) -> None:
-    with temporary_folder("fitting") as scratch, dest.create(name) as out:
-        refit(source, schema_of(columns), fills, out, scratch)
+    with dest.create(name) as out:
+        refit(source, schema_of(columns), fills, out)
 
 
 def _with(table: Table, plate: str, name: str, content: Content, origin: str) -> Table:

@@ -247,7 +247,8 @@ def _by_pyarrow(table: "pa.Table") -> _Given:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
-    with arrow_writer(sink, table.schema) as writer:
+    without = [name for name, column in zip(table.column_names, table.columns, strict=True) if _is_null(column)]
+    with arrow_writer(sink, table.schema, without) as writer:
         writer.write_table(table, row_group_size=table.num_rows)
     made = sink.getvalue()
     part = read_part("columns", pa.BufferReader(made))
@@ -257,6 +258,10 @@ def _by_pyarrow(table: "pa.Table") -> _Given:
         if field == GROUP_BYTES
     )
     return _Given(made.slice(len(MAGIC), part.data).to_pybytes(), part, unpacked, [*map(_leaves, table.schema.types)])
+
+
+def _is_null(column: "pa.ChunkedArray") -> bool:
+    return bool(column.null_count == len(column))
 
 
 def _leaves(kind: "pa.DataType") -> int:

@@ -1,7 +1,7 @@
 """The columns of a Parquet file chosen anew: those that stay are copied as they are encoded, only others are written.
 
-A file is made of two: the source, and a filler that has what the source lacks, in row groups of the same rows. The
-bytes of both are copied, and the footer's row groups name columns of either:
+A file has the bytes of the source as they are, and row groups of the same rows of what the source lacks (the filler);
+the footer's row groups name columns of either:
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 The files are of our own writing, flat and without page indexes. What is left out stays as bytes that no footer names.
 
@@ -10,13 +10,10 @@ parquet-mr) take a row group for the span with its middle, which they reckon to 
 first column begins; a middle behind the end of the file is in no span, and the rows in no result.
 """
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
 from cytotable_dagster.core.parquet.concat import (
     MAGIC,
     Part,
@@ -25,6 +22,7 @@ from cytotable_dagster.core.parquet.concat import (
     key_values,
     read_part,
 )
+from cytotable_dagster.core.parquet.encoding import encoded_group, layout_of
 from cytotable_dagster.core.parquet.thrift import (
     COLUMN_BYTES,
     COLUMN_COMPRESSED,
@@ -35,7 +33,6 @@ from cytotable_dagster.core.parquet.thrift import (
     I64,
     LIST,
     META_DATA,
-    NUM_ROWS,
     fields,
     list_header,
     list_items,
@@ -82,7 +79,6 @@ def refit(
     schema: "pa.Schema",
     fills: Mapping[str, Fill],
     out: BinaryIO,
-    scratch: Path,
 ) -> None:
     """Write a file with the columns of `schema`, in its order, and the rows and footer entries of `source`.
 
@@ -90,9 +86,8 @@ def refit(
 
     Args:
         source: a Parquet file, read from its start and to its end.
-        scratch: a folder for a temporary file.
     """
-    made = Refitting(out, schema, fills, scratch)
+    made = Refitting(out, schema, fills)
     made.append(source)
     made.finish()
 
@@ -105,10 +100,10 @@ class Refitting:
         schema: fields may have numbers (`PARQUET:field_id` among their metadata), which the file has too.
     """
 
-    def __init__(self, out: BinaryIO, schema: "pa.Schema", fills: Mapping[str, Fill], scratch: Path) -> None:
-        self._out, self._schema, self._fills, self._path = out, schema, fills, scratch / "filler.parquet"
+    def __init__(self, out: BinaryIO, schema: "pa.Schema", fills: Mapping[str, Fill]) -> None:
+        self._out, self._schema, self._fills = out, schema, fills
         self._out.write(MAGIC)
-        self._moved = 0
+        self._at = len(MAGIC)
         self._groups = bytearray()
         self._count = self._rows = 0
         self._entries: Mapping[bytes, bytes] | None = None
@@ -118,7 +113,7 @@ class Refitting:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        file = pq.ParquetFile(source)
+        file, part = pq.ParquetFile(source), read_part("source", source)
         own, schema = file.schema_arrow, self._schema
         types = dict(zip(own.names, own.types, strict=True))
         kept = {field.name for field in schema if types.get(field.name) == field.type} - self._fills.keys()
@@ -126,31 +121,41 @@ class Refitting:
         if own.names[0] != first or not _begins_with_its_first_column(file.metadata):
             kept -= {first}
         made = pa.schema([field for field in schema if field.name not in kept])
-        with arrow_writer(self._path, made) as writer:
-            for table in _filled(file, made, self._fills):
-                writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        with self._path.open("rb") as filler:
-            part, filled = read_part("source", source), read_part(self._path, filler)
-            both = ((source, part), (filler, filled))
-            own_at, filled_at = (0, part.data) if first in kept else (filled.data, 0)
-            for file_of, of in both if first in kept else both[::-1]:
-                file_of.seek(len(MAGIC))
-                copy_bytes(file_of, self._out, of.data)
-        self._path.unlink()
-        left = part.groups(self._moved + own_at, self._count)
-        right = filled.groups(self._moved + filled_at, self._count)
+        if first in kept:
+            left, right = self._copied(source, part), self._filled(file, made)
+        else:
+            right, left = self._filled(file, made), self._copied(source, part)
         self._groups += _woven(left, own.names, right, made.names, schema.names)
         self._count += left[1]
-        self._moved += part.data + filled.data
-        self._rows += zigzag_decode(varint(part.footer, part.fields[NUM_ROWS][1])[0])
+        self._rows += part.rows
         self._entries = key_values(part) if self._entries is None else self._entries
+
+    def _copied(self, source: "pa.NativeFile", part: Part) -> tuple[bytes, int]:
+        """Copy a file's encoded bytes; its row groups as items of a footer, and their number."""
+        groups = part.groups(self._at - len(MAGIC), self._count)
+        source.seek(len(MAGIC))
+        copy_bytes(source, self._out, part.data)
+        self._at += part.data
+        return groups
+
+    def _filled(self, file: "pq.ParquetFile", schema: "pa.Schema") -> tuple[bytes, int]:
+        """Write what a file lacks; row groups of that, as items of a footer, and their number."""
+        layout, groups = layout_of(schema), []
+        for table in _filled(file, schema, self._fills):
+            made = encoded_group(layout, table, self._at)
+            self._out.write(made.memory[made.start : made.end].data)
+            self._at += made.end - made.start
+            groups.append(made.group)
+        return b"".join(groups), len(groups)
 
     def finish(self, metadata: Mapping[str, str] | None = None) -> None:
         """Write the footer, with these entries instead of the first file's."""
         own = {name.decode(): value.decode() for name, value in (self._entries or {}).items()}
         own.pop("ARROW:schema", None)
         entries = own if metadata is None else metadata
-        self._out.write(footer_like(_schema_part(self._schema), self._rows, bytes(self._groups), self._count, entries))
+        self._out.write(
+            footer_like(layout_of(self._schema).empty, self._rows, bytes(self._groups), self._count, entries)
+        )
 
 
 def _begins_with_its_first_column(metadata: "pq.FileMetaData") -> bool:
@@ -264,13 +269,3 @@ def _column_sizes(chunk: bytes) -> tuple[int, int]:
     metadata = next(at for field, _, at, _ in fields(chunk, 0) if field == META_DATA)
     found = {field: (kind, at, to) for field, kind, at, to in fields(chunk, metadata)}
     return _number(chunk, found[COLUMN_BYTES]), _number(chunk, found[COLUMN_COMPRESSED])
-
-
-def _schema_part(schema: "pa.Schema") -> Part:
-    """The footer of an empty file with this schema."""
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with arrow_writer(sink, schema):
-        pass
-    return read_part("schema", io.BytesIO(sink.getvalue().to_pybytes()))

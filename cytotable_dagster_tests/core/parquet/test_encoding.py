@@ -166,3 +166,26 @@ def test_what_repeats_is_compressed_and_what_does_not_is_hardly_longer():
     assert sizes["noise"] < 1.01
     assert sizes["whole"] < 0.5
     assert sizes["one"] < 0.02
+
+
+def test_text_is_of_a_dictionary_alone_or_of_none():
+    """fastparquet reads plain values behind those of a dictionary as nulls, hyparquet takes a compressed dictionary
+    without values for damage."""
+    rows = 40_000
+    table = pa.table(
+        {
+            "none": pa.nulls(rows, pa.string()),
+            "empty": pa.array([""] * rows),
+            "different": pa.array([f"{n:09}" * 9 for n in range(rows)]),
+        }
+    )
+    content = encoded_batch(table.schema, table, FACTS, {})
+    assert pq.read_table(pa.BufferReader(content)).replace_schema_metadata().equals(table)
+    group = pq.read_metadata(pa.BufferReader(content)).row_group(0)
+    none, empty, different = map(group.column, range(3))
+    assert not none.has_dictionary_page
+    assert none.total_uncompressed_size < 100
+    assert empty.has_dictionary_page
+    assert different.has_dictionary_page
+    # Pages of indices: the dictionary has the bytes.
+    assert different.data_page_offset - different.dictionary_page_offset > 0.5 * different.total_compressed_size

@@ -63,7 +63,7 @@ def test_columns_are_as_asked_for_and_row_groups_tell_their_bytes(
         file.finish({})
     schema = pa.schema(list(columns.items()))
     with (tmp_path / "made.parquet").open("wb") as out, pa.OSFile(str(tmp_path / "source.parquet")) as source:
-        refit(source, schema, fills, out, tmp_path)
+        refit(source, schema, fills, out)
     found = pq.read_table(tmp_path / "made.parquet")
     assert found.to_pydict() == wanted
     assert found.schema.remove_metadata() == schema
@@ -117,6 +117,6 @@ def test_a_file_that_begins_with_another_column_is_mended_when_it_is_fitted(tmp_
     made.write_bytes(data + footer_like(footer_of(empty), 3, group, 1, {}))
     assert pq.read_table(made).to_pydict() == TABLES[0].select(schema.names).to_pydict()
     with mended.open("wb") as out, pa.OSFile(str(made)) as source:
-        refit(source, schema, {}, out, tmp_path)
+        refit(source, schema, {}, out)
     assert pq.read_table(mended).to_pydict() == TABLES[0].select(schema.names).to_pydict()
     _every_span_reader_finds_all(mended)

@@ -29,7 +29,6 @@ from cytotable_dagster.core.sinks.iceberg.schemas import (
     type_of,
     wanted_columns,
 )
-from cytotable_dagster.core.support.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +88,6 @@ def put_plate(catalog: "SqlCatalog", name: str, plate: str, rows: Rows, root: Pa
 
     with (
         place_of_plate(catalog, name, plate, schema_of(rows.columns), root, mark, is_empty) as place,
-        temporary_folder("warehouse") as scratch,
         place.path.open("wb") as out,
     ):
         fills = {
@@ -97,7 +95,7 @@ def put_plate(catalog: "SqlCatalog", name: str, plate: str, rows: Rows, root: Pa
             for new, old in place.called.items()
             if new != old or old in rows.fills
         }
-        made = Refitting(out, place.schema, fills, scratch)
+        made = Refitting(out, place.schema, fills)
         for file in rows.files:
             with file() as opened:
                 made.append(opened)
@@ -216,8 +214,8 @@ def _write_anew(source: Opened, before: "Schema", now: "Schema", anew: Sequence[
         [pa.field(name, type_of(types[name]) if name in anew else field.type) for name, field in kept.items()]
     )
     fills = {name: Renamed(field.name) for name, field in kept.items() if field.name != name}
-    with temporary_folder("warehouse") as scratch, source() as opened, path.open("wb") as out:
-        made = Refitting(out, numbered(schema, now), fills, scratch)
+    with source() as opened, path.open("wb") as out:
+        made = Refitting(out, numbered(schema, now), fills)
         made.append(opened)
         made.finish()
     return True
