@@ -17,8 +17,9 @@ def fetch(uri: str, again: int = 0, **options: Any) -> dict[str, Any]:
     from cytotable_dagster.core.intake.cache_place import Cache
     from cytotable_dagster.core.model.types import Plate
 
-    cache = Cache.checked(options)
     clock = Clock()
+    # Which makes clients' libraries be imported, as in `convert()`.
+    cache = Cache.checked(options)
     source = fetch(Plate("P1", uri), cache)
     seconds, cpu = clock.read()
     times = []

@@ -21,7 +21,7 @@ ROOMS = {
     "kernels": "code_cache csv_layout loading parquet_layout parquet_pages_layout sqlite_layout",
     "model": "casts choices coercions column_types cytotable_config names plate_names preset_file presets text_kind types values wells",
     "storage": "address destination download local_destination objects store store_destination store_publication upload",
-    "sources": "csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
+    "sources": "coming csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
     "intake": "addresses arrivals cache cache_place discover listing patterns",
     "parquet": "concat groups refit writing",
     "planning": "links make_plan options plan unify",

@@ -1,15 +1,18 @@
 """One file of the cache: downloaded, verified, and known again by its record."""
 
+import gc
 import io
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.errors import DownloadError, SourceChangedError
 from cytotable_dagster.core.intake.cache_records import Record, Records, Writing
 from cytotable_dagster.core.intake.verify import Verdict, verify
+from cytotable_dagster.core.sources.coming import Ahead, keep, look_ahead
 from cytotable_dagster.core.storage.download import RANGE_BYTES, Front, Watch, download, whole
 from cytotable_dagster.core.storage.objects import Client, Remote
 from cytotable_dagster.core.support.digests import md5_of
@@ -19,8 +22,8 @@ from cytotable_dagster.core.support.telling import Tally
 _ATTEMPTS = 3
 # What killed processes of earlier versions left: their own temporaries and boto's of these.
 _EARLIER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[0-9A-Za-z]{8})?")
-# What fills a file with an object, and compares it.
-Bring = Callable[[Remote, Path], Verdict]
+# What fills a file with an object, and compares it; and what was read of it meanwhile.
+Bring = Callable[[Remote, Path], tuple[Verdict, Ahead | None]]
 
 
 def current_record(local: Path, remote: Remote, records: Records) -> Record | None:
@@ -73,10 +76,12 @@ def download_kept(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with writing(local) as temporary:
-                verdict = bring(remote, temporary)
+                verdict, ahead = bring(remote, temporary)
                 if verdict.wrong:
                     tally.add(-remote.size)
                     raise _OtherBytesError(f"{remote.uri}: {verdict.wrong}: not what the store has came; try again")
+            if ahead is not None:
+                keep(local, ahead)
             return _recorded(local, remote, verdict, records)
         except (SourceChangedError, _OtherBytesError) as error:
             if attempt == _ATTEMPTS:
@@ -86,34 +91,45 @@ def download_kept(
 
 
 def in_ranges(client: Client, tally: Tally, at_once: int | None = None) -> Bring:
-    """By so many requests at once, or as many as is usual. What takes several is compared while it comes; of what comes
-    in one, the answer tells more than a listing."""
+    """By so many requests at once, or as many as is usual. What takes several is compared, and read, while it comes; of
+    what comes in one, the answer tells more than a listing."""
 
-    def bring(remote: Remote, path: Path) -> Verdict:
+    def bring(remote: Remote, path: Path) -> tuple[Verdict, Ahead | None]:
         sizes = _part_sizes(client, remote)
         if remote.size <= RANGE_BYTES:
             said = download(client, remote, path, tally, at_once)
-            return verify(lambda: path.open("rb"), said, sizes)
+            return verify(lambda: path.open("rb"), said, sizes), None
         front = Front(path, remote.size)
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(3) as beside:
             verdict = beside.submit(verify, front.opened, remote, sizes)
+            ahead = beside.submit(look_ahead, path, front)
+            beside.submit(_tidy, front)
             try:
                 download(client, remote, path, tally, at_once, front)
             finally:
                 front.close()
-            return verdict.result()
+            # What is wrong with a file is told by who reads it when it is there.
+            return verdict.result(), None if ahead.exception() else ahead.result()
 
     return bring
+
+
+def _tidy(front: Front) -> None:
+    """Collect what making a client left, while bytes are waited for: a tenth of a second, which Python would take amid
+    the conversion."""
+    with suppress(EOFError):
+        front.beyond(0)
+        gc.collect()
 
 
 def in_memory(client: Client, watch: Watch) -> Bring:
     """By one request, and through memory: for thousands of small files, in threads that are watched."""
 
-    def bring(remote: Remote, path: Path) -> Verdict:
+    def bring(remote: Remote, path: Path) -> tuple[Verdict, None]:
         said, content = whole(client, remote, watch.over)
         watch.arrived(len(content))
         path.write_bytes(content)
-        return verify(lambda: io.BytesIO(content), said, _part_sizes(client, remote))
+        return verify(lambda: io.BytesIO(content), said, _part_sizes(client, remote)), None
 
     return bring
 

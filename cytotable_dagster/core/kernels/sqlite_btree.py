@@ -43,6 +43,7 @@ from cytotable_dagster.core.kernels.sqlite_layout import (
     MAX_ROWID,
     MIN_LOCAL,
     MIN_ROWID,
+    NEXT,
     NO_SUCH_ROW,
     OK,
     PAGE,
@@ -285,17 +286,17 @@ def find(geometry, cursor, stack, pages, cells, rowid):
 
 @helper
 def advance(geometry, cursor, stack, pages, cells):
-    """Make the first cell of the next leaf current where the present leaf is used up.
+    """Make the first cell of the next leaf current where the present leaf is used up; `cursor[NEXT]` begins as the
+    least rowid, and where a page could not be had, it is asked for again by the next call.
 
     Returns the status, and whether there is a cell at all (not past the table's last row).
     """
     while cursor[DEPTH] == 0 or cursor[LEAF_CELL] >= cursor[LEAF_CELLS]:
-        target = MIN_ROWID
         if cursor[DEPTH] > 0:
             if stack[cursor[DEPTH] - 1, HIGHEST] == MAX_ROWID:
                 return OK, False
-            target = stack[cursor[DEPTH] - 1, HIGHEST] + 1
-        status = seek(geometry, cursor, stack, pages, cells, target)
+            cursor[NEXT] = stack[cursor[DEPTH] - 1, HIGHEST] + 1
+        status = seek(geometry, cursor, stack, pages, cells, cursor[NEXT])
         if status != OK:
             return status, False
     return OK, True

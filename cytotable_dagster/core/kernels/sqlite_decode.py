@@ -245,6 +245,8 @@ def decode_rows(
             if status == BLOCK_FULL:
                 break
             if status != OK:
+                # The block may be gathered again, when its pages are there.
+                cursor[LEAF_CELL] = first
                 return status
             block[count, POSITION] = k if scanning else positions[k]
             if scanning:

@@ -20,8 +20,8 @@ Section names refer to https://sqlite.org/fileformat2.html. The arrays:
 
 # Positions in `geometry`; SLACK is the room to leave at the arena's end.
 FD, PAGE_SIZE, USABLE, PAGES, ROOT, MAX_LOCAL, MIN_LOCAL, SLACK = range(8)
-# Positions in `cursor`.
-DEPTH, LEAF_CELLS, LEAF_CELL, LEAF_DEPTH, BAD_PAGE, NEED = range(6)
+# Positions in `cursor`; NEXT is the least rowid of the leaf that a walk through all rows is at, or goes to.
+DEPTH, LEAF_CELLS, LEAF_CELL, LEAF_DEPTH, BAD_PAGE, NEED, NEXT = range(7)
 # Columns of `stack`.
 PAGE, KIND, CELLS, LOWEST, HIGHEST = range(5)
 

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 10
+# The last ranges of a large object are this small, so that few bytes are to be compared and read after the last one.
+_LAST_BYTES = 2 << 20
 # Seconds without a byte, and the rate that is too low over so many seconds.
 _SILENT, _SLOW_SECONDS, _SLOW_BYTES = 45.0, 60.0, 60_000
 # Requests for one range, and the seconds between them.
@@ -57,6 +59,14 @@ class Front:
         with self._changed:
             self._over = True
             self._changed.notify_all()
+
+    def beyond(self, count: int) -> int:
+        """How many bytes are there from the beginning on, when they are more than `count`; EOFError as above."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._there > count or self._over)
+            if self._there <= count:
+                raise EOFError
+            return self._there
 
     def opened(self) -> BinaryIO:
         """The file, whose bytes are waited for."""
@@ -170,16 +180,27 @@ def download(
         OSError: the file cannot be written.
     """
     transfer = _Transfer(client, remote, path, Watch(remote.uri, tally), front)
-    ranges = range(0, remote.size, RANGE_BYTES) or range(1)
+    ranges = _ranges(remote.size)
     with path.open("wb") as file:
         file.truncate(remote.size)
-    for start in ranges:
-        transfer.waiting.put((start, min(start + RANGE_BYTES, remote.size)))
+    for span in ranges:
+        transfer.waiting.put(span)
     # Daemons, for one that waits for a store that has gone silent is left to itself.
     for _ in range(min(at_once or RANGES_AT_ONCE, len(ranges))):
         threading.Thread(target=transfer.work, daemon=True).start()
     transfer.watch.wait_for(len(ranges))
     return transfer.said or remote
+
+
+def _ranges(size: int) -> list[tuple[int, int]]:
+    """Begin and end of the ranges of an object, in the order in which they are asked for; one of an empty object."""
+    least = _LAST_BYTES if size > RANGES_AT_ONCE * RANGE_BYTES else RANGE_BYTES
+    found, at = [], 0
+    while at < size:
+        share = max((size - at) // (2 * RANGES_AT_ONCE), least)
+        found.append((at, min(at + share, at + RANGE_BYTES, size)))
+        at = found[-1][1]
+    return found or [(0, 0)]
 
 
 def whole(client: Client, remote: Remote, over: threading.Event) -> tuple[Remote, bytes]:

@@ -27,6 +27,8 @@ from cytotable_dagster.core.intake.cache import fetch, kept
 from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.intake.discover import find_plate, plate_at
 from cytotable_dagster.core.parquet.writing import read_facts
+from cytotable_dagster.core.sources.sqlite.ahead import known_profile
+from cytotable_dagster.core.storage.download import RANGE_BYTES
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster_tests.core.conftest import names_in
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
@@ -34,7 +36,8 @@ from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 pytest.importorskip("moto.server", reason="the S3 server needs the demo's extra: pip install cytotable-dagster[demo]")
 
 from cytotable_dagster.demo.s3_server import S3Server, s3_client, s3_server, upload_tree
-from cytotable_dagster_tests.digests import digest
+from cytotable_dagster.demo.wide import write_wide_plate
+from cytotable_dagster_tests.digests import digest, digests
 
 GALLERY = "cellpainting-gallery"
 KEY = "cpg0016-jump/source_4/workspace/backend/2021_08_23_Batch12/BR00126114/BR00126114.sqlite"
@@ -338,6 +341,27 @@ def test_keys_may_have_any_name(server, tmp_path, key):
     assert uploaded[0].endswith(key)
     result = convert(uploaded[0], tmp_path / "out.parquet", **_options(server, tmp_path / "cache"))
     assert result.source.plate == key.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def test_a_plate_of_several_ranges_is_read_while_it_comes(server, client, tmp_path):
+    local = tmp_path / "P1.sqlite"
+    write_wide_plate(local, images=2, objects_per_image=120)
+    uri, options = f"s3://{GALLERY}/tests/{tmp_path.name}/P1.sqlite", _options(server, tmp_path / "cache")
+    _put(client, uri, local.read_bytes())
+    assert local.stat().st_size > RANGE_BYTES
+    path = fetch(plate_at(uri), Cache.checked(options)).path
+    assert known_profile(path, "Cells") is not None
+    # By what was read ahead, without it, and from the file that was uploaded.
+    results = [
+        convert(uri, tmp_path / "ahead", **options),
+        convert(uri, tmp_path / "again", **options),
+        convert(local, tmp_path / "local"),
+    ]
+    for name in FOUR:
+        tables = [pq.read_table(result[name.removesuffix(".parquet")]) for result in results]
+        assert tables[0].num_rows
+        assert tables[0].equals(tables[2])
+    assert digests(tmp_path / "ahead") == digests(tmp_path / "again")
 
 
 def test_head_tells_size_and_etag_without_the_content(uploaded, tmp_path):

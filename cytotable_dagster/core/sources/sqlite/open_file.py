@@ -17,6 +17,9 @@ from cytotable_dagster.core.sources.sqlite.header import (
 class OpenFile:
     """A file open for reading, and the facts that change when it is written to."""
 
+    # Of a file that is still coming, see `walk.Walk`.
+    pages_there: Callable[[int], int] | None = None
+
     def __init__(self, path: Path) -> None:
         self.path = path
         refuse_pending_changes(path)

@@ -68,7 +68,7 @@ def stored_columns(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
     """The tables and views of a file that SQLite does not read, by name, with the columns of those that are ordinary;
     raises as `open_table` does."""
     found: dict[str, tuple[SourceColumn, ...]] = {}
-    for kind, name, _, sql in _entries(_schema_of(path)):
+    for kind, name, _, sql in entries(_schema_of(path)):
         if kind in ("table", "view") and isinstance(name, str) and not name.lower().startswith("sqlite_"):
             try:
                 found[name] = parse_table(name, sql).columns if kind == "table" and sql else ()
@@ -78,10 +78,15 @@ def stored_columns(path: Path) -> dict[str, tuple[SourceColumn, ...]]:
 
 
 def _schema_of(path: Path) -> "PageTable":
-    return PageTable(OpenFile(path), "sqlite_schema", 1, _SCHEMA)
+    return schema_in(OpenFile(path))
 
 
-def _entries(schema: "PageTable") -> "Iterator[tuple[str | None, str | None, int | None, str | None]]":
+def schema_in(file: OpenFile) -> "PageTable":
+    """The table of tables."""
+    return PageTable(file, "sqlite_schema", 1, _SCHEMA)
+
+
+def entries(schema: "PageTable") -> "Iterator[tuple[str | None, str | None, int | None, str | None]]":
     """Type, name, root page and statement of all that a file holds."""
     import pyarrow as pa
 
@@ -92,7 +97,7 @@ def _entries(schema: "PageTable") -> "Iterator[tuple[str | None, str | None, int
 
 def _find_table(schema: "PageTable", table: str) -> tuple[int, str]:
     """Root page and CREATE TABLE statement of a table; names are told apart as SQLite does, in ASCII."""
-    for kind, name, root, sql in _entries(schema):
+    for kind, name, root, sql in entries(schema):
         if kind in ("table", "view") and isinstance(name, str) and name.lower() == table.lower():
             if kind == "view":
                 raise NotOrdinary("it is a view")
@@ -251,7 +256,8 @@ class PageTable:
     def _walk(self) -> "Walk":
         from cytotable_dagster.core.sources.sqlite.walk import Walk
 
-        return Walk(self.file.fd, self.file.geometry, self.root, len(self.columns))
+        file = self.file
+        return Walk(file.fd, file.geometry, self.root, len(self.columns), file.pages_there)
 
     def _check(self, walk: "Walk", status: int) -> None:
         """Turn a status that tells of damage into an error, or into the news that the file changed."""

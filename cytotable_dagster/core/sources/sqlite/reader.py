@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.model.types import Coercion, SourceColumn, SourceTable
 from cytotable_dagster.core.sources.protocols import TableReader
+from cytotable_dagster.core.sources.sqlite.ahead import known_keys, known_profile
 from cytotable_dagster.core.sources.sqlite.copies import copy_table
 from cytotable_dagster.core.sources.sqlite.pieces import PieceReader
 from cytotable_dagster.core.support.files import inside
@@ -37,10 +38,12 @@ class PageReader:
         return self.table.columns
 
     def read_keys(self, others: Sequence[str]) -> "tuple[np.ndarray, list[pa.Array]]":
-        return self.table.keys((*self.keys, *others))
+        columns = (*self.keys, *others)
+        return known_keys(self.table.path, self.table.table, columns) or self.table.keys(columns)
 
     def profile(self) -> "np.ndarray":
-        return self.table.profile()
+        known = known_profile(self.table.path, self.table.table)
+        return self.table.profile() if known is None else known
 
     def batches(
         self, wanted: "Sequence[np.ndarray]", columns: Sequence[str], types: "Sequence[pa.DataType]"

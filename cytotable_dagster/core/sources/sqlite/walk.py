@@ -28,16 +28,23 @@ _TARGETS = {
 
 
 class Walk:
-    """One way through one table, for one thread."""
+    """One way through one table, for one thread.
 
-    def __init__(self, fd: int, geometry: Geometry, root: int, columns: int) -> None:
+    Of a file that is still coming `pages_there` waits for more pages than so many, and tells how many there are: the
+    walk knows of no others, and goes on where it was."""
+
+    def __init__(
+        self, fd: int, geometry: Geometry, root: int, columns: int, pages_there: Callable[[int], int] | None = None
+    ) -> None:
         size = geometry.page_size
         # Numbers are decoded before it is checked that they fit the record: 8 bytes a column, and one load more.
         slack = 8 * columns + 16
-        facts = (fd, size, geometry.usable, geometry.pages, root, geometry.max_local, geometry.min_local, slack)
+        self._pages, self._pages_there = geometry.pages, pages_there
+        there = geometry.pages if pages_there is None else pages_there(0)
+        facts = (fd, size, geometry.usable, there, root, geometry.max_local, geometry.min_local, slack)
         self._geometry = np.array(facts, np.int64)
         self._cursor = np.zeros(8, np.int64)
-        self._cursor[layout.LEAF_DEPTH] = -1
+        self._cursor[layout.LEAF_DEPTH], self._cursor[layout.NEXT] = -1, layout.MIN_ROWID
         stack = np.zeros((layout.MAX_DEPTH, 5), np.int64)
         pages = np.empty(layout.MAX_DEPTH * size, np.uint8)
         # A cell takes at least 4 bytes and a pointer of 2.
@@ -60,8 +67,16 @@ class Walk:
                 output.grow_events()
             elif output and status == layout.NEED_HEAP:
                 output.grow_heap(len(self._arena))
-            else:
+            elif status not in layout.DAMAGE or not self._more_came():
                 return status
+
+    def _more_came(self) -> bool:
+        """Wait for more pages; False where all are there, and what was found is not for the lack of one."""
+        there = int(self._geometry[layout.PAGES])
+        if self._pages_there is None or there >= self._pages:
+            return False
+        self._geometry[layout.PAGES] = self._pages_there(there)
+        return True
 
 
 class Output:
