@@ -16,6 +16,7 @@ from cytotable_dagster.core.errors import CytoTableError, SourceFormatError
 from cytotable_dagster.core.support.telling import Together, tell, watched
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.conftest import names_in
+from cytotable_dagster_tests.core.parquet.page_walk import check_file
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.digests import digests
 
@@ -50,6 +51,8 @@ def _change(path: Path, *statements: str) -> None:
 
 def _tables(folder: Path) -> dict[str, Any]:
     found = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+    for path in found:
+        check_file(path)
     return {str(path.relative_to(folder)): pq.read_table(path) for path in found}
 
 

@@ -15,6 +15,7 @@ from cytotable_dagster.core.lake import chunks, plans, results
 from cytotable_dagster.core.model.types import SINGLE_CELLS
 from cytotable_dagster.demo.wide import write_wide_plate
 from cytotable_dagster_tests.core.lake.plates import LakePlate
+from cytotable_dagster_tests.core.parquet.page_walk import check_file
 from cytotable_dagster_tests.core.plates import JUMP, plate, sites, write_sqlite
 from cytotable_dagster_tests.digests import digest
 
@@ -38,6 +39,7 @@ def test_results_have_the_rows_of_a_conversion_without_a_lake(made: LakePlate, t
     convert(made.source, tmp_path / "joined.parquet", add_tablenumber=True)
     for name in versions(made):
         own = pq.read_table(tmp_path / ("joined.parquet" if name == SINGLE_CELLS else f"out/{name}.parquet"))
+        check_file(made.folder.result(name))
         assert pq.read_table(made.folder.result(name)).select(own.column_names) == own
 
 
@@ -112,6 +114,7 @@ def test_another_chunk_replaces_its_own_rows_in_its_compartment_and_in_the_joine
     after = versions(made)
     assert {name for name in after if after[name] != before[name]} == {"Nuclei", SINGLE_CELLS}
     assert digest(made.folder.result("Nuclei")) != contents["Nuclei"]
+    check_file(made.folder.result("Nuclei"))
     assert pieces(made, "Nuclei")[0] != encoded["Nuclei"][0]
     assert pieces(made, "Nuclei")[1] == encoded["Nuclei"][1]
     assert pieces(made, SINGLE_CELLS) == encoded[SINGLE_CELLS], "the same values were joined"
@@ -190,5 +193,7 @@ def test_fewer_chunks_give_the_same_rows_and_leave_none_of_the_others(made: Lake
     fewer = LakePlate(made.root, "P1", made.source, chunks=1)
     fewer.convert(joined=True)
     chunks.forget_old_compartments(plans.kept_plan("P1", fewer.folder, fewer.options), fewer.folder)
+    for name in before:
+        check_file(fewer.folder.result(name))
     assert {name: pq.read_table(fewer.folder.result(name)) for name in before} == before
     assert waiting(fewer) == []

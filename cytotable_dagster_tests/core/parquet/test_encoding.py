@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
 from cytotable_dagster.core.parquet.writing import encoded_batch, growing_file
+from cytotable_dagster_tests.core.parquet.page_walk import check_content, check_file
 
 FACTS = {"version": "0"}
 # Bits that a conversion could change: both zeros, NaNs with payloads and signs, subnormal, infinite.
@@ -89,11 +90,59 @@ def test_any_table_is_read_as_it_was_to_the_bit(chosen, rows, seed):
     ]
     table = pa.table(made, [f"column {place}" for place in range(len(made))])
     content = encoded_batch(table.schema, table, FACTS, {})
-    found = pq.read_table(pa.BufferReader(content)).replace_schema_metadata()
+    found = pq.read_table(pa.BufferReader(content), page_checksum_verification=True).replace_schema_metadata()
     assert found.schema == table.schema
+    if not {"struct", "lists"} & {kind for kind, *_ in chosen}:
+        check_content(content.to_pybytes())
     for (kind, *_), own, theirs in zip(chosen, table.columns, found.columns, strict=True):
         assert _bits(own) == _bits(theirs) if kind in NUMBERS else own.equals(theirs)
     _same_facts(pq.read_metadata(pa.BufferReader(content)), _by_pyarrow(table))
+
+
+@st.composite
+def _repetitive(draw) -> bytes:
+    """Bytes with copies of what was before, near and as far as LZ4 reaches, of lengths about where its counts grow."""
+    content = draw(st.binary(max_size=40))
+    for _ in range(draw(st.integers(0, 8))):
+        way = draw(st.sampled_from(["new", "noise", "copy", "one"]))
+        length = draw(st.sampled_from([1, 3, 4, 5, 12, 14, 15, 16, 18, 19, 20, 269, 270, 271, 274, 65_531]))
+        if way == "noise":
+            content += np.random.default_rng(draw(st.integers(0, 99))).bytes(length)
+        elif way == "copy" and content:
+            back = draw(st.sampled_from([1, 2, 3, 4, 7, 8, 9, 65_534, 65_535, 65_536, 10**9]))
+            chosen = content[-back:]
+            content += (chosen * (length // len(chosen) + 1))[:length]
+        elif way == "one":
+            content += b"\0" * length
+        else:
+            content += draw(st.binary(max_size=20))
+    return content + bytes(-len(content) % 8 or 8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(contents=st.lists(_repetitive(), min_size=1, max_size=3), kind=st.sampled_from([*NUMBERS.values()]))
+def test_whatever_repeats_is_read_as_it_was(contents, kind):
+    """Columns one behind the other in one row group: what the compressor remembers of one is nothing to the next."""
+    rows = min(map(len, contents)) // np.dtype(kind).itemsize
+    table = pa.table({str(place): pa.array(np.frombuffer(own, kind, rows)) for place, own in enumerate(contents)})
+    content = encoded_batch(table.schema, table, FACTS, {})
+    found = pq.read_table(pa.BufferReader(content))
+    for own, theirs in zip(table.columns, found.columns, strict=True):
+        assert _bits(own) == _bits(theirs)
+    check_content(content.to_pybytes())
+
+
+@pytest.mark.parametrize("kind", ["i32", "i64", "f32", "f64"])
+def test_what_repeats_as_far_back_as_lz4_tells_and_farther_is_read_as_it_was(kind):
+    """Two bytes tell how far: 65,535 at most."""
+    noise = np.frombuffer(np.random.default_rng(0).bytes(1 << 17), NUMBERS[kind])
+    width = noise.dtype.itemsize
+    for far in (65_528, 65_536, 65_544):
+        values = np.tile(noise[: far // width], 3)
+        table = pa.table({"again": pa.array(values), "and again": pa.array(values)})
+        content = encoded_batch(table.schema, table, FACTS, {})
+        found = pq.read_table(pa.BufferReader(content))
+        assert [_bits(column) for column in found.columns] == [_bits(column) for column in table.columns]
 
 
 def _same_facts(own: pq.FileMetaData, theirs: pq.FileMetaData) -> None:
@@ -131,6 +180,7 @@ def test_other_readers_take_columns_of_several_pages_with_and_without_nulls(tmp_
     whole = pa.concat_tables([table, table.slice(0, 5)])
     assert pq.read_table(path).replace_schema_metadata().equals(whole)
     assert pq.read_metadata(path).row_group(0).column(0).total_compressed_size > 1 << 20
+    check_file(path)
     assert pl.read_parquet(path).equals(pl.from_arrow(whole))
     assert duckdb.sql(f"FROM '{path}'").to_arrow_table().cast(whole.schema).equals(whole)
     pd.testing.assert_frame_equal(pd.read_parquet(path), whole.to_pandas())

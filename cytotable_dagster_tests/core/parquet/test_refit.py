@@ -10,15 +10,12 @@ from cytotable_dagster.core.parquet.concat import MAGIC, footer_like, footer_of
 from cytotable_dagster.core.parquet.refit import Constant, Fill, Renamed, refit
 from cytotable_dagster.core.parquet.thrift import (
     GROUP_COLUMNS,
-    GROUP_COMPRESSED,
-    GROUP_OFFSET,
     fields,
     list_header,
     list_items,
-    varint,
-    zigzag_decode,
 )
 from cytotable_dagster.core.parquet.writing import growing_file
+from cytotable_dagster_tests.core.parquet.page_walk import check_file
 
 TABLES = [
     pa.table({"number": [1, 2, 3], "text": ["7", None, "x"], "empty": pa.nulls(3, pa.string()), "gone": [1.5] * 3}),
@@ -70,31 +67,8 @@ def test_columns_are_as_asked_for_and_row_groups_tell_their_bytes(
     metadata = pq.read_metadata(tmp_path / "made.parquet")
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     assert [group.num_rows for group in groups] == [3, 1]
-    _every_span_reader_finds_all(tmp_path / "made.parquet")
-    for group in groups:
-        own = [group.column(place) for place in range(group.num_columns)]
-        assert group.total_byte_size == sum(column.total_uncompressed_size for column in own)
+    check_file(tmp_path / "made.parquet")
     assert metadata.metadata[b"cytotable_dagster:plate"] == b"P1"
-
-
-def _every_span_reader_finds_all(path: Path) -> None:
-    """That the middle of each row group, as parquet-mr reckons it, is before the file's end: of what is behind it, a
-    reader that shares the file out by spans of bytes reads nothing. And that a row group tells where it begins."""
-    part, metadata = footer_of(path), pq.read_metadata(path)
-    for place, (start, _) in enumerate(part.spans):
-        told = {
-            field: zigzag_decode(varint(part.footer, at)[0])
-            for field, _, at, _ in fields(part.footer, start)
-            if field in (GROUP_OFFSET, GROUP_COMPRESSED)
-        }
-        group = metadata.row_group(place)
-        columns = [group.column(column) for column in range(group.num_columns)]
-        begin = columns[0].dictionary_page_offset or columns[0].data_page_offset
-        assert told == {
-            GROUP_OFFSET: begin,
-            GROUP_COMPRESSED: sum(column.total_compressed_size for column in columns),
-        }
-        assert begin + told[GROUP_COMPRESSED] // 2 < part.data + len(MAGIC)
 
 
 def test_a_file_that_begins_with_another_column_is_mended_when_it_is_fitted(tmp_path: Path) -> None:
@@ -119,4 +93,4 @@ def test_a_file_that_begins_with_another_column_is_mended_when_it_is_fitted(tmp_
     with mended.open("wb") as out, pa.OSFile(str(made)) as source:
         refit(source, schema, {}, out)
     assert pq.read_table(mended).to_pydict() == TABLES[0].select(schema.names).to_pydict()
-    _every_span_reader_finds_all(mended)
+    check_file(mended)
