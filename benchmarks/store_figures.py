@@ -89,7 +89,7 @@ def versus_peer(shop: Workshop, source: Path, latency: float, rate: float, *, cs
     """Start to result of both, joined."""
     preset = CSV_PRESET if csv else PRESET
     kind = {"source_datatype": "csv"} if csv else {}
-    name = f"{source.name} from a store, CytoTable / ours"
+    name = f"{source.name} from a store, which is no larger for CytoTable's sake, CytoTable / ours"
     with slow_store(source.parent, latency, rate) as options:
         uri = f"s3://plates/{source.name}{'/' if csv else ''}"
         # What is compiled is there.
@@ -101,7 +101,9 @@ def versus_peer(shop: Workshop, source: Path, latency: float, rate: float, *, cs
             given = {**kind, **options, "local_cache_dir": shop.out / "cache", "variables": variables}
             theirs = shop.theirs(uri, preset=preset, joined=True, **given)
         except MeasurementError as error:
-            yield Figure(name, "CytoTable fails", detail=f"{str(error)[:200]}; ours {ours.seconds:.3g} s")
+            yield Figure(
+                name, "CytoTable fails", detail=f"{' '.join(str(error).split())[:200]}; ours {ours.seconds:.3g} s"
+            )
             return
     times = ratio([theirs.seconds], [ours.seconds])
     told = "; ".join(
