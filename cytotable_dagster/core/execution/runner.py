@@ -143,7 +143,7 @@ def _threads(scratch: Path) -> Iterator[Runner]:
     count = cores()
     pool = ThreadPoolExecutor(count, thread_name_prefix="cytotable_dagster")
     try:
-        yield Runner(pool.submit, 2 * count, scratch / _STOP_FILE, in_process=True)
+        yield Runner(pool.submit, count + 1, scratch / _STOP_FILE, in_process=True)
     finally:
         pool.shutdown(cancel_futures=True)
 

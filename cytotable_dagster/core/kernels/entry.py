@@ -15,7 +15,7 @@ from cytotable_dagster.core.kernels.csv_fields import read_fields
 from cytotable_dagster.core.kernels.csv_records import find_records, read_texts
 from cytotable_dagster.core.kernels.lowered import lowered
 from cytotable_dagster.core.kernels.machine import chars, ints, longs, table
-from cytotable_dagster.core.kernels.parquet_pages import encode_columns
+from cytotable_dagster.core.kernels.parquet_pages import describe_columns, encode_columns
 from cytotable_dagster.core.kernels.parquet_thrift import move_groups, skip_value
 from cytotable_dagster.core.kernels.sqlite_decode import count_rows, decode_rows, profile_rows
 from cytotable_dagster.core.kernels.texts import lay_out
@@ -67,8 +67,12 @@ def _read_texts(job):
 def _encode_columns(job):
     return encode_columns(
         longs(job, 0), table(job, 1), table(job, 2), chars(job, 3), chars(job, 4), chars(job, 5), chars(job, 6),
-        table(job, 7), ints(job, 8),
+        chars(job, 7), table(job, 8), ints(job, 9),
     )  # fmt: skip
+
+
+def _describe_columns(job):
+    return describe_columns(longs(job, 0), table(job, 1), table(job, 2), chars(job, 3), chars(job, 4), table(job, 5))
 
 
 def _skip_value(job):
@@ -83,6 +87,7 @@ KERNELS: dict[str, Callable[[Any], Any]] = {
     "move_groups": _move_groups,
     "skip_value": _skip_value,
     "encode_columns": _encode_columns,
+    "describe_columns": _describe_columns,
     "read_fields": _read_fields,
     "find_records": _find_records,
     "read_texts": _read_texts,

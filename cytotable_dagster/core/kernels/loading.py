@@ -28,7 +28,7 @@ _SOURCES = sorted(path for path in Path(__file__).parent.glob("*.py") if path.st
 # What is compiled into one file, by one process: what shares functions, as each is compiled once in a process.
 UNITS = {
     "sqlite": ("count_rows", "profile_rows", "decode_rows"),
-    "texts": ("lay_out", "move_groups", "skip_value", "encode_columns"),
+    "texts": ("lay_out", "move_groups", "skip_value", "describe_columns", "encode_columns"),
     "csv": ("find_records", "read_fields", "read_texts"),
 }
 _UNIT_OF = {name: unit for unit, names in UNITS.items() for name in names}

@@ -67,19 +67,51 @@ longs = _array_intrinsic(types.int64, 1)
 table = _array_intrinsic(types.int64, 2)
 
 
-@intrinsic
-def bytes_from(typingctx, address, size):
-    """The `size` bytes from an address on, as an array. Whoever tells the address answers for them."""
-    kind = types.Array(types.uint8, 1, "C")
+def _from_intrinsic(item) -> Any:
+    """An intrinsic `f(address, size)`: the `size` items from an address on, as an array. Whoever tells the address
+    answers for them."""
 
-    def generate(context, builder, signature, args):
-        one = ir.Constant(ir.IntType(64), 1)
-        array = context.make_array(kind)(context, builder)
-        data = builder.inttoptr(args[0], array.data.type)
-        populate_array(array, data=data, shape=[args[1]], strides=[one], itemsize=one, meminfo=None)
-        return array._getvalue()
+    @intrinsic
+    def array_from(typingctx, address, size):
+        kind = types.Array(item, 1, "C")
 
-    return kind(types.int64, types.int64), generate
+        def generate(context, builder, signature, args):
+            width = ir.Constant(ir.IntType(64), item.bitwidth // 8)
+            array = context.make_array(kind)(context, builder)
+            data = builder.inttoptr(args[0], array.data.type)
+            populate_array(array, data=data, shape=[args[1]], strides=[width], itemsize=width, meminfo=None)
+            return array._getvalue()
+
+        return kind(types.int64, types.int64), generate
+
+    return array_from
+
+
+bytes_from = _from_intrinsic(types.uint8)
+longs_from = _from_intrinsic(types.int64)
+
+
+def _move_intrinsic(bits) -> Any:
+    """An intrinsic `f(source, at, target, to)` that copies so many bits. Not checked: they must lie in both buffers."""
+
+    @intrinsic
+    def move(typingctx, source, at, target, to):
+        signature = types.void(source, types.int64, target, types.int64)
+
+        def generate(context, builder, signature, args):
+            kind = ir.IntType(bits).as_pointer()
+            start = _pointer(context, builder, signature.args[0], args[0], args[1])
+            end = _pointer(context, builder, signature.args[2], args[2], args[3])
+            builder.store(builder.load(builder.bitcast(start, kind), align=1), builder.bitcast(end, kind), align=1)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return move
+
+
+move64 = _move_intrinsic(64)
+move32 = _move_intrinsic(32)
 
 
 @intrinsic
@@ -178,6 +210,16 @@ def _leading_zeros(typingctx, value):
         return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def ones_of(typingctx, value):
+    """How many bits of an integer are set."""
+
+    def generate(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""A kernel that makes Parquet's column chunks of a record batch of numbers: pages, and what the footer says of them.
+"""Kernels that make Parquet's column chunks of a record batch of numbers: pages, and what the footer says of them.
 
 Pages of version 1, plain, LZ4_RAW, each with levels that tell where nulls are:
 https://github.com/apache/parquet-format/blob/master/Encodings.md, and its `parquet.thrift`. The batch is read where it
@@ -9,7 +9,7 @@ lies, by Arrow's C data interface: https://arrow.apache.org/docs/format/CDataInt
 import numpy as np
 
 from cytotable_dagster.core.kernels.lz4 import lz4_block
-from cytotable_dagster.core.kernels.machine import ZERO, bytes_from, copy_bytes, helper, load_le64
+from cytotable_dagster.core.kernels.machine import ZERO, bytes_from, copy_bytes, helper, load_le64, longs_from
 from cytotable_dagster.core.kernels.parquet_pages_layout import (
     AFTER_PLACE,
     AFTER_STATISTICS,
@@ -44,22 +44,31 @@ from cytotable_dagster.core.kernels.parquet_pages_layout import (
     PAGE_UNPACKED,
     PAGE_VALUES,
     PAGES,
+    POSITIONS,
     ROWS,
     SAID,
-    SHIFT,
     SIZE,
     TO,
     TYPE,
     UNPACKED,
+    WANTED,
+    WANTED_ROWS,
     WRITTEN,
     packed_bound,
 )
 from cytotable_dagster.core.kernels.parquet_thrift import put_varint
-from cytotable_dagster.core.kernels.parquet_values import find_bounds, put_levels, put_values
+from cytotable_dagster.core.kernels.parquet_values import (
+    find_bounds,
+    gather,
+    gather_there,
+    no_bounds,
+    put_levels,
+    put_values,
+)
 
 _packed_bound = helper(packed_bound)
 # Words of Arrow's ArrowArray, and of a primitive array's buffers.
-_OFFSET, _BUFFERS, _CHILDREN = 2, 5, 6
+_LENGTH, _OFFSET, _BUFFERS, _CHILDREN = 0, 2, 5, 6
 _VALIDITY, _VALUES = 0, 1
 # Where parts of FIELDS end, as arguments of a helper (see `machine.ZERO`).
 _PAGE_END, _NAMED, _SAID, _CHUNK_END = np.int64(PAGE_END), np.int64(NAMED), np.int64(SAID), np.int64(CHUNK_END)
@@ -110,7 +119,7 @@ def _put_page(page, values_at, size, width, rows, target, to, fields, heads, ori
 
 
 @helper
-def _put_pages(array, kind, task, target, to, page, fields, heads, origin, encoded):
+def _put_pages(array, kind, task, target, to, page, meant, gathered, present, fields, heads, origin, encoded):
     """All pages of a column; where they end, -1 where the target has no room. `origin[0]` is above all positions that
     `heads` has."""
     rows = task[ROWS]
@@ -118,18 +127,38 @@ def _put_pages(array, kind, task, target, to, page, fields, heads, origin, encod
     whole = kind in (INT32, INT64)
     buffers = _word(array, _BUFFERS)
     offset = _word(array, _OFFSET)
+    there = _word(array, _LENGTH)
     address = _word(buffers, _VALIDITY)
-    validity = bytes_from(address, (offset + rows + 7) >> 3 if address else 0)
-    values = bytes_from(_word(buffers, _VALUES), (offset + rows) * width)
+    validity = bytes_from(address, (offset + there + 7) >> 3 if address else 0)
+    values = bytes_from(_word(buffers, _VALUES), (offset + there) * width)
+    positions = longs_from(task[POSITIONS], rows if task[POSITIONS] else 0)
+    wanted = longs_from(task[WANTED], task[WANTED_ROWS])
+    # Where a row lacks only what is not meant, which are there is known.
+    quick = positions.size and not validity.size and not whole
+    taken = 0
     encoded[:] = 0
     encoded[AT] = to
+    no_bounds(encoded)
     first = 0
     while first < rows:
         count = min(rows - first, task[PAGE_ROWS])
-        values_at, nulls = put_levels(validity, offset + first, count, page)
-        size = put_values(values, width, validity, offset + first, count, nulls, page, values_at)
+        # Of the page: its values, which of them are there, and the first of them.
+        own, own_validity, at = values, validity, offset + first
+        if quick:
+            own_validity, at = meant, first
+        elif positions.size:
+            gather(values, width, validity, offset, positions, first, count, gathered, present)
+            own, own_validity, at = gathered, present, ZERO
+        values_at, nulls = put_levels(own_validity, at, count, page)
+        if quick:
+            size = gather_there(values, width, offset, wanted, taken, count - nulls, page, values_at)
+            taken += count - nulls
+        else:
+            size = put_values(own, width, own_validity, at, count, nulls, page, values_at)
         if to + _packed_bound(size) + HEADER_ROOM > target.size:
             return -1
+        if whole:
+            find_bounds(own, kind, own_validity, at, count, encoded)
         if origin[0] > _FARTHEST_ORIGIN:
             heads[:] = 0
             origin[0] = 1
@@ -140,8 +169,6 @@ def _put_pages(array, kind, task, target, to, page, fields, heads, origin, encod
         encoded[NULLS] += nulls
         first += count
     encoded[SIZE] = to - encoded[AT]
-    if whole and encoded[NULLS] < rows:
-        find_bounds(values, kind, validity, offset, rows, encoded)
     return to
 
 
@@ -184,7 +211,7 @@ def _put_description(target, to, kind, names, first, last, task, fields, encoded
     fields[CHUNK_VALUES, 1] = task[ROWS]
     fields[CHUNK_UNPACKED, 1] = encoded[UNPACKED]
     fields[CHUNK_SIZE, 1] = encoded[SIZE]
-    fields[CHUNK_AT, 1] = encoded[AT] + task[SHIFT]
+    fields[CHUNK_AT, 1] = encoded[AT]
     to = _put_fields(target, to, fields, _NAMED, _SAID)
     fields[SAID, 0] = AFTER_PLACE
     if kind in (INT32, INT64):
@@ -195,26 +222,53 @@ def _put_description(target, to, kind, names, first, last, task, fields, encoded
 
 
 @helper
-def encode_columns(task, columns, encoded, names, target, described, page, fields, heads):
-    """Column chunks of a batch's columns and their descriptions, in order: 0, or -1 where there is too little room.
+def encode_columns(task, columns, encoded, target, page, meant, gathered, present, fields, heads):
+    """Pages of a batch's columns, in order: 0, or -1 where there is too little room.
 
     Args:
-        task: as `parquet_pages_layout` has it.
-        columns: (columns, COLUMN).
-        encoded: (columns, ENCODED); where it tells of pages, those are copied instead of made. Of a foreign column it
-            comes to tell where in `described` its own description belongs.
-        names: bytes of columns' names.
-        target, described: for the pages, and for the descriptions.
+        task: as `parquet_pages_layout` has it; here BATCH to TO, and END.
+        columns: (columns, COLUMN), none of them foreign.
+        encoded: (columns, ENCODED), which is filled.
+        target: for the pages.
         page: for levels and values of a page: `packed_bound` of them and HEADER_ROOM.
+        meant: the bitmap of rows that are some of the batch's, where there are POSITIONS and some are not.
+        gathered, present: for the values and the bitmap of a page, where there are POSITIONS.
         fields: FIELDS, which are changed.
         heads: int32[HEADS], zeros.
     """
-    children = _word(task[BATCH], _CHILDREN) if task[BATCH] else 0
+    children = _word(task[BATCH], _CHILDREN)
     to = task[TO]
-    at = own = 0
-    task[FULL] = 0
     origin = task[ORIGIN : ORIGIN + 1]
     origin[0] = 1
+    for i in range(columns.shape[0]):
+        array = _word(children, i)
+        kind = columns[i, TYPE]
+        to = _put_pages(
+            array, kind, task, target, to, page, meant, gathered, present, fields, heads, origin, encoded[i]
+        )
+        if to < 0:
+            return -1
+    task[END] = to
+    return 0
+
+
+@helper
+def describe_columns(task, columns, encoded, names, described, fields):
+    """Descriptions of column chunks whose pages lie one behind the other: 0, or -1 where there is too little room.
+
+    Args:
+        task: as `parquet_pages_layout` has it; here ROWS, where in the file the first page lies (TO), END, WRITTEN and
+            FULL.
+        columns: (columns, COLUMN).
+        encoded: (columns, ENCODED); AT comes to tell where in the file the pages lie. Of a foreign column it comes to
+            tell where in `described` its own description belongs.
+        names: bytes of columns' names.
+        described: for the descriptions.
+        fields: FIELDS, which are changed.
+    """
+    to = task[TO]
+    at = 0
+    task[FULL] = 0
     for i in range(columns.shape[0]):
         kind = columns[i, TYPE]
         first = columns[i, FIRST]
@@ -224,17 +278,8 @@ def encode_columns(task, columns, encoded, names, target, described, page, field
         if kind == FOREIGN:
             encoded[i, AT] = at
             continue
-        if encoded[i, AT]:
-            size = encoded[i, SIZE]
-            if not copy_bytes(bytes_from(encoded[i, AT], size), ZERO, target, to, size):
-                return -1
-            encoded[i, AT] = to
-            to += size
-        else:
-            to = _put_pages(_word(children, own), kind, task, target, to, page, fields, heads, origin, encoded[i])
-            if to < 0:
-                return -1
-        own += 1
+        encoded[i, AT] = to
+        to += encoded[i, SIZE]
         at = _put_description(described, at, kind, names, first, last, task, fields, encoded[i])
         task[FULL] += encoded[i, UNPACKED]
     task[END] = to

@@ -2,20 +2,21 @@
 
 import numpy as np
 
-# Positions in its task: the address of Arrow's record batch, its rows, values of a page, where the first page goes in
-# the output, where that is in the file; and what it tells: where the output ends, bytes of the columns' descriptions,
-# and of their pages before they were compressed; and a number that the kernel keeps.
-BATCH, ROWS, PAGE_ROWS, TO, SHIFT, END, WRITTEN, FULL, ORIGIN = range(9)
-TASK = 9
+# Positions in a task: the address of Arrow's record batch, the rows that are written, the address of the numbers of
+# the batch's rows that are meant (int64; -1 is a row without values; 0 where they are the batch's own), that of the
+# same without -1 and how many these are, values of a page, where the first page goes; and what is told: where the last
+# one ends, bytes of the columns' descriptions, and of their pages before they were compressed; and a number that the
+# kernel keeps.
+BATCH, ROWS, POSITIONS, WANTED, WANTED_ROWS, PAGE_ROWS, TO, END, WRITTEN, FULL, ORIGIN = range(11)
+TASK = 11
 # What it is told of a column: its physical type (of parquet.thrift; FOREIGN where another writer
 # encodes it), where its name's bytes begin and end.
 TYPE, FIRST, LAST = range(3)
 COLUMN = 3
 FOREIGN = -1
 INT32, INT64, FLOAT, DOUBLE = 1, 2, 4, 5
-# What is known of a column that is encoded: the address of its pages (0 where they are to be made) or where in the
-# output they begin, bytes of them, and of what they were before they were compressed, their number, nulls, and the
-# least and the greatest whole number, where some are.
+# What is known of a column that is encoded: where its pages begin, bytes of them, and of what they were before they
+# were compressed, their number, nulls, and the least and the greatest whole number, where some are.
 AT, SIZE, UNPACKED, PAGES, NULLS, LEAST, GREATEST = range(7)
 ENCODED = 7
 # Room for a page's header, and for a column's description without its name.

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from cytotable_dagster.core.kernels.machine import FOUR, byte_at, copy_bytes, helper, load_le64
+from cytotable_dagster.core.kernels.machine import FOUR, byte_at, copy_bytes, helper, load_le64, move32, move64, ones_of
 from cytotable_dagster.core.kernels.parquet_pages_layout import GREATEST, INT64, LEAST
 from cytotable_dagster.core.kernels.parquet_thrift import put_varint
 
@@ -28,9 +28,7 @@ def put_levels(validity, first, rows, target):
             if 8 * i + 8 > rows:
                 byte &= (1 << (rows - 8 * i)) - 1
             target[to + i] = np.uint8(byte)
-            while byte:
-                byte &= byte - 1
-                ones += 1
+            ones += ones_of(byte)
         to += groups
         nulls = rows - ones
     if nulls == 0 or nulls == rows:
@@ -41,6 +39,40 @@ def put_levels(validity, first, rows, target):
     for i in range(4):
         target[i] = np.uint8(size >> (8 * i) & 255)
     return to, nulls
+
+
+@helper
+def gather_there(values, width, offset, wanted, first, rows, target, to):
+    """Values of an array without nulls that begins at `offset` of its buffer, from `rows` positions, from the
+    `first` of those wanted on; where they end."""
+    if width == 8:
+        for i in range(rows):
+            move64(values, (offset + wanted[first + i]) * 8, target, to + i * 8)
+    else:
+        for i in range(rows):
+            move32(values, (offset + wanted[first + i]) * 4, target, to + i * 4)
+    return to + rows * width
+
+
+@helper
+def gather(values, width, validity, offset, positions, first, rows, target, present):
+    """Values of an array that begins at `offset` of its buffers, from these positions (-1 is a row without one; those
+    of `rows` rows from `first` on), and the bitmap of those that are there."""
+    byte = 0
+    for i in range(rows):
+        position = positions[first + i]
+        if position >= 0:
+            at = offset + position
+            if validity.size == 0 or byte_at(validity, at >> 3) >> (at & 7) & 1:
+                byte |= 1 << (i & 7)
+            if width == 8:
+                move64(values, at * width, target, i * width)
+            else:
+                move32(values, at * width, target, i * width)
+        if i & 7 == 7:
+            present[i >> 3] = np.uint8(byte)
+            byte = 0
+    present[rows >> 3] = np.uint8(byte)
 
 
 @helper
@@ -76,10 +108,17 @@ def _value(values, kind, row):
 
 
 @helper
+def no_bounds(encoded):
+    """The bounds of no value at all."""
+    encoded[LEAST] = np.int64(2**63 - 1)
+    encoded[GREATEST] = np.int64(-(2**63))
+
+
+@helper
 def find_bounds(values, kind, validity, first, rows, encoded):
-    """The least and the greatest of whole numbers, some of which are not null."""
-    least = np.int64(2**63 - 1)
-    greatest = np.int64(-(2**63))
+    """The least and the greatest of whole numbers, and of those that were looked through before."""
+    least = encoded[LEAST]
+    greatest = encoded[GREATEST]
     for row in range(first, first + rows):
         if validity.size == 0 or byte_at(validity, row >> 3) >> (row & 7) & 1:
             value = _value(values, kind, row)

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from cytotable_dagster.core.support.pieces import Content
 
 # What the joined table is called.
 SINGLE_CELLS = "single_cells"
@@ -148,4 +146,4 @@ class FileFacts:
     size: int
     seconds: float
     coercions: tuple[Coercion, ...] = ()
-    content: "pa.Buffer | None" = None
+    content: Content | None = None

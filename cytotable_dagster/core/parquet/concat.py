@@ -32,6 +32,7 @@ from cytotable_dagster.core.parquet.thrift import (
     zigzag,
     zigzag_decode,
 )
+from cytotable_dagster.core.support.pieces import Content, write_pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +42,8 @@ MAGIC = b"PAR1"
 _ARROW_SCHEMA = b"ARROW:schema"
 # Of a file of this machine, less than the processor's cache holds; of a store's, worth a request.
 _COPY_BYTES, _FAR_BYTES = 1 << 18, 8 << 20
+# Bytes behind a footer: its length, and what a file ends with.
+_CLOSING = 8
 
 
 @dataclass(frozen=True)
@@ -123,22 +126,23 @@ class Concatenation:
         self._groups = bytearray()
         self._count = self._rows = 0
 
-    def append(self, path: Path, content: "pa.Buffer | None" = None) -> Piece:
+    def append(self, path: Path, content: Content | None = None) -> Piece:
         """Add the row groups of one more file, or of what would be in it, which is not needed any more after that;
         where they lie.
 
         Raises:
             SchemaError: its schema is not that of the first.
         """
-        import pyarrow as pa
-
         xxh3 = 0
-        with path.open("rb") if content is None else pa.BufferReader(content) as file:
-            part = read_part(path, file)
+        if content is not None:
+            part = part_of(content.footer[:-_CLOSING], content.size)
             self._check_schema(path, part)
-            if content is not None:
-                self._out.write(memoryview(content)[len(MAGIC) : len(MAGIC) + part.data])
-            else:
+            # All but the first bytes of a file.
+            write_pieces(self._out, content.data[1:])
+        else:
+            with path.open("rb") as file:
+                part = read_part(path, file)
+                self._check_schema(path, part)
                 file.seek(len(MAGIC))
                 xxh3 = copy_bytes(file, self._out, part.data, sums=self._sums)
         groups, number = part.groups(self._at - len(MAGIC), self._count)
@@ -205,9 +209,13 @@ def read_part(path: Path | str, file: "BinaryIO | pa.NativeFile") -> Part:
         raise SchemaError(f"{path}: not a whole Parquet file")
     length = int.from_bytes(tail[:4], "little")
     file.seek(size - 8 - length)
-    footer = file.read(length)
+    return part_of(file.read(length), size)
+
+
+def part_of(footer: bytes, size: int) -> Part:
+    """The footer of a file of so many bytes."""
     spans = {field: (kind, start, end) for field, kind, start, end in fields(footer, 0)}
-    return Part(footer, spans, size - 8 - length - len(MAGIC))
+    return Part(footer, spans, size - _CLOSING - len(footer) - len(MAGIC))
 
 
 def footer_of(path: Path) -> Part:

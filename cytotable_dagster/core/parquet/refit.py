@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from cytotable_dagster.core.parquet.columns import encoded_columns
 from cytotable_dagster.core.parquet.concat import (
     MAGIC,
     Part,
@@ -22,7 +23,8 @@ from cytotable_dagster.core.parquet.concat import (
     key_values,
     read_part,
 )
-from cytotable_dagster.core.parquet.encoding import encoded_group, layout_of
+from cytotable_dagster.core.parquet.encoding import row_group
+from cytotable_dagster.core.parquet.layout import layout_of
 from cytotable_dagster.core.parquet.thrift import (
     COLUMN_BYTES,
     COLUMN_COMPRESSED,
@@ -42,6 +44,7 @@ from cytotable_dagster.core.parquet.thrift import (
     zigzag_decode,
 )
 from cytotable_dagster.core.support.arrays import repeated
+from cytotable_dagster.core.support.pieces import write_pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,10 +145,9 @@ class Refitting:
         """Write what a file lacks; row groups of that, as items of a footer, and their number."""
         layout, groups = layout_of(schema), []
         for table in _filled(file, schema, self._fills):
-            made = encoded_group(layout, table, self._at)
-            self._out.write(made.memory[made.start : made.end].data)
-            self._at += made.end - made.start
-            groups.append(made.group)
+            made = row_group(layout, [encoded_columns(layout, table)], self._at)
+            self._at += write_pieces(self._out, made.pages)
+            groups.append(made.item)
         return b"".join(groups), len(groups)
 
     def finish(self, metadata: Mapping[str, str] | None = None) -> None:

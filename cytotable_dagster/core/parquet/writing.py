@@ -1,6 +1,6 @@
 """How Parquet files are written here: footers, batches to files."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from cytotable_dagster.core.execution.stopping import check_stopped
 from cytotable_dagster.core.parquet.concat import MAGIC, footer_like
 from cytotable_dagster.core.support.files import whole_file
+from cytotable_dagster.core.support.pieces import Content, write_pieces
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from cytotable_dagster.core.parquet.columns import Columns
 
 PREFIX = "cytotable_dagster:"
 # What an entry of a footer takes beside its name and its text.
@@ -27,7 +31,7 @@ class RowGroups:
     """
 
     def __init__(self, out: BinaryIO, schema: "pa.Schema", facts: Mapping[str, str]) -> None:
-        from cytotable_dagster.core.parquet.encoding import layout_of
+        from cytotable_dagster.core.parquet.layout import layout_of
 
         self.rows = 0
         self._out, self._layout, self._entries = out, layout_of(schema), footer(facts)
@@ -35,14 +39,20 @@ class RowGroups:
         self._groups: list[bytes] = []
 
     def add(self, table: "pa.Table") -> None:
-        from cytotable_dagster.core.parquet.encoding import encoded_group
+        from cytotable_dagster.core.parquet.columns import encoded_columns
+
+        self.add_encoded([encoded_columns(self._layout, table)])
+
+    def add_encoded(self, sides: "Sequence[Columns]", of: "np.ndarray | None" = None) -> None:
+        """Add columns that are encoded; `sides` and `of` as `row_group` has them."""
+        from cytotable_dagster.core.parquet.encoding import row_group
 
         check_stopped()
-        if table.num_rows:
-            made = encoded_group(self._layout, table, self._at)
-            self._at += self._out.write(made.memory[made.start : made.end].data)
-            self._groups.append(made.group)
-            self.rows += table.num_rows
+        if sides[0].rows:
+            made = row_group(self._layout, sides, self._at, of)
+            self._at += write_pieces(self._out, made.pages)
+            self._groups.append(made.item)
+            self.rows += made.rows
 
     def finish(self, facts: Mapping[str, str]) -> None:
         """Write the footer, which tells the number of rows, and facts that were found on the way."""
@@ -69,26 +79,32 @@ def write_batches(path: Path, schema: "pa.Schema", batches: "Iterable[pa.Table]"
 
 def encoded_batch(
     schema: "pa.Schema", batch: "pa.Table", facts: Mapping[str, str], found: Mapping[str, str]
-) -> "pa.Buffer":
+) -> Content:
     """What a `growing_file` with these facts has in it, of one table, once it is finished with what was `found`."""
-    import numpy as np
-    import pyarrow as pa
+    from cytotable_dagster.core.parquet.columns import encoded_columns
+    from cytotable_dagster.core.parquet.layout import layout_of
 
-    from cytotable_dagster.core.parquet.encoding import encoded_group, group_room, layout_of
+    return encoded_content(schema, [encoded_columns(layout_of(schema), batch)], None, facts, found)
+
+
+def encoded_content(
+    schema: "pa.Schema",
+    sides: "Sequence[Columns]",
+    of: "np.ndarray | None",
+    facts: Mapping[str, str],
+    found: Mapping[str, str],
+) -> Content:
+    """The same of columns that are encoded; `sides` and `of` as `row_group` has them."""
+    from cytotable_dagster.core.parquet.encoding import row_group
+    from cytotable_dagster.core.parquet.layout import layout_of
 
     check_stopped()
-    layout, rows = layout_of(schema), batch.num_rows
+    layout, rows = layout_of(schema), sides[0].rows
     entries = footer(facts) | _found(rows, found)
     if not rows:
-        return pa.py_buffer(MAGIC + footer_like(layout.empty, 0, b"", 0, entries))
-    said = sum(len(name.encode()) + len(text.encode()) + _ROOM_OF_AN_ENTRY for name, text in entries.items())
-    made = encoded_group(layout, batch, len(MAGIC), len(MAGIC), len(layout.empty.footer) + group_room(layout) + said)
-    end = footer_like(layout.empty, rows, made.group, 1, entries)
-    size = made.end + len(end)
-    content = made.memory if size <= made.memory.size else np.concatenate([made.memory, np.empty(len(end), np.uint8)])
-    content[: made.start] = np.frombuffer(MAGIC, np.uint8)
-    content[made.end : size] = np.frombuffer(end, np.uint8)
-    return pa.py_buffer(content).slice(0, size)
+        return Content([MAGIC], footer_like(layout.empty, 0, b"", 0, entries))
+    made = row_group(layout, sides, len(MAGIC), of)
+    return Content([MAGIC, *made.pages], footer_like(layout.empty, rows, made.item, 1, entries))
 
 
 def _found(rows: int, facts: Mapping[str, str]) -> dict[str, str]:

@@ -12,16 +12,19 @@ from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts
 from cytotable_dagster.core.model.values import as_example, whole_numbers_rounded
 from cytotable_dagster.core.parquet.refit import fitted
-from cytotable_dagster.core.parquet.writing import encoded_batch, facts_in, growing_file
+from cytotable_dagster.core.parquet.writing import encoded_content, facts_in, growing_file
 from cytotable_dagster.core.planning.plan import Plan, load_plan
 from cytotable_dagster.core.sources.state import check_unchanged
 from cytotable_dagster.core.steps.batches import read_batches
 from cytotable_dagster.core.steps.joined import joined_columns
 from cytotable_dagster.core.support.files import size_of
+from cytotable_dagster.core.support.pieces import Content
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
+    from cytotable_dagster.core.parquet.columns import Columns
     from cytotable_dagster.core.steps.batches import Batch
 
 
@@ -100,7 +103,7 @@ def chunk_file(
 class ChunkFile(AbstractContextManager["ChunkFile"]):
     """A chunk's file under way: batches become its row groups as they come. It appears when it is finished, and `check`
     raises nothing. `in_memory` gives what would be in it instead, of one batch; `origin` the source table and column of
-    a column."""
+    a column; `schema` is what the file has."""
 
     def __init__(
         self,
@@ -111,36 +114,47 @@ class ChunkFile(AbstractContextManager["ChunkFile"]):
         check: Callable[[], None] | None = None,
         origin: Callable[[str], tuple[str, str]] | None = None,
     ) -> None:
-        self._path, self._schema, self._facts, self._check = path, schema, facts, check
+        self._path, self.schema, self._facts, self._check = path, schema, facts, check
         self._origin = origin or (lambda column: (facts["compartment"], column))
         self._started = time.perf_counter()
         self._open = ExitStack()
         self._file = None if in_memory else self._open.enter_context(growing_file(path, schema, facts))
-        self._content: pa.Buffer | None = None
+        self._content: Content | None = None
         self._rows = 0
         self._found: list[Coercion] = []
 
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
-    def add(self, batch: "Batch") -> None:
+    def add(self, batch: "Batch") -> "Columns":
+        """Encode a batch's table; its columns as they are in the file."""
+        from cytotable_dagster.core.parquet.columns import encoded_columns
+        from cytotable_dagster.core.parquet.layout import layout_of
+
         table, coercions = batch
-        self._rows += len(table)
         coercions = (*coercions, *self._rounded(table))
-        table = fitted(table, self._schema)
+        columns = encoded_columns(layout_of(self.schema), fitted(table, self.schema))
+        self.add_encoded([columns], None, coercions)
+        return columns
+
+    def add_encoded(
+        self, sides: "Sequence[Columns]", of: "np.ndarray | None", coercions: Sequence[Coercion] = ()
+    ) -> None:
+        """Take a batch's columns that are encoded; `sides` and `of` as `parquet.encoding.row_group` has them."""
+        self._rows += sides[0].rows
         self._found.extend(coercions)
         if self._file is not None:
-            self._file.add(table)
+            self._file.add_encoded(sides, of)
         elif self._content is None:
-            self._content = encoded_batch(self._schema, table, self._facts, as_facts(merged(coercions)))
+            self._content = encoded_content(self.schema, sides, of, self._facts, as_facts(merged(coercions)))
         else:
             raise ValueError(f"{self._path}: a file of several batches is none of memory")
 
     def _rounded(self, table: "pa.Table") -> Iterator[Coercion]:
         """Whole numbers that are rounded, as another plate's column of the name holds decimals."""
-        if table.schema.equals(self._schema):
+        if table.schema.equals(self.schema):
             return
-        types = dict(zip(self._schema.names, self._schema.types, strict=True))
+        types = dict(zip(self.schema.names, self.schema.types, strict=True))
         for name, values in zip(table.column_names, table.columns, strict=True):
             if name in types and (lost := whole_numbers_rounded(values, types[name])):
                 yield Coercion(name, len(lost), as_example(lost[0]), *self._origin(name), rounded=len(lost))
@@ -155,7 +169,7 @@ class ChunkFile(AbstractContextManager["ChunkFile"]):
         self._open.close()
         size = size_of(self._path) if self._content is None else self._content.size
         seconds = time.perf_counter() - self._started
-        return FileFacts(self._path, self._rows, len(self._schema), size, seconds, coercions, self._content)
+        return FileFacts(self._path, self._rows, len(self.schema), size, seconds, coercions, self._content)
 
 
 def file_facts(path: Path, started: float) -> FileFacts:

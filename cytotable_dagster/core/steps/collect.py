@@ -14,6 +14,7 @@ from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.writing import footer
 from cytotable_dagster.core.steps.chunk_files import chunk_path
 from cytotable_dagster.core.support.files import size_of
+from cytotable_dagster.core.support.pieces import write_pieces
 from cytotable_dagster.core.support.telling import tell
 
 # Chunks of a table that may wait in memory; in the usual case it is one.
@@ -69,7 +70,8 @@ class TableFile(AbstractContextManager["TableFile"]):
         held = [(part, part.content) for part in self._done.values() if part.content is not None]
         for part, content in held[_HELD:]:
             part.path.parent.mkdir(parents=True, exist_ok=True)
-            part.path.write_bytes(memoryview(content))
+            with part.path.open("wb") as file:
+                write_pieces(file, [*content.data, content.footer])
             self._done[part.path] = replace(part, content=None)
 
     def finish(self, facts: Mapping[str, str]) -> FileFacts:

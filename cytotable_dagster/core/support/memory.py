@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.support.cores import cores
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -19,6 +17,8 @@ _WASTE = 4
 
 _free: "list[np.ndarray]" = []
 _users = 0
+# Bytes that are lent, and the most that ever were while there are users.
+_out = _most = 0
 # Memory may be given back by the collector of garbage, in the midst of anything this thread does.
 _lock = threading.RLock()
 
@@ -26,7 +26,7 @@ _lock = threading.RLock()
 @contextmanager
 def memory_used_again() -> Iterator[None]:
     """While the block lasts, in whatever thread, `lent` gives again what nobody refers to any more."""
-    global _users
+    global _users, _most
     with _lock:
         _users += 1
     try:
@@ -36,6 +36,7 @@ def memory_used_again() -> Iterator[None]:
             _users -= 1
             if not _users:
                 _free.clear()
+                _most = 0
 
 
 def lent(size: int) -> "np.ndarray":
@@ -55,18 +56,30 @@ def _taken(size: int) -> "np.ndarray":
     """A block of at least `size` bytes; pages of it that are not written to cost nothing."""
     import numpy as np
 
+    global _out, _most
     with _lock:
         fitting = [i for i, block in enumerate(_free) if size <= block.size <= _WASTE * size]
         if fitting:
-            return _free.pop(min(fitting, key=lambda i: _free[i].size))
-        if len(_free) >= cores():
-            # Of a size that nobody asks for any more.
-            del _free[0]
-    return np.empty(1 << (size + size // 4).bit_length(), np.uint8)
+            block = _free.pop(min(fitting, key=lambda i: _free[i].size))
+        else:
+            block = np.empty(1 << (size + size // 4).bit_length(), np.uint8)
+        _out += block.size
+        _most = max(_most, _out)
+        _let_go()
+        return block
 
 
 def _give_back(block: "np.ndarray") -> None:
+    global _out
     with _lock:
-        # What more threads than work at a time gave back has to go, lest it adds to what they take at their most.
-        if _users and len(_free) < cores():
+        _out -= block.size
+        if _users:
             _free.append(block)
+            _let_go()
+
+
+def _let_go() -> None:
+    """Keep no more than was in use at once, so that memory that is kept adds nothing to what is taken at the most."""
+    while _free and _out + sum(block.size for block in _free) > _most:
+        # Of a size that nobody asked for lately.
+        del _free[0]

@@ -89,7 +89,7 @@ def test_any_table_is_read_as_it_was_to_the_bit(chosen, rows, seed):
         for kind, missing, spread in chosen
     ]
     table = pa.table(made, [f"column {place}" for place in range(len(made))])
-    content = encoded_batch(table.schema, table, FACTS, {})
+    content = pa.py_buffer(encoded_batch(table.schema, table, FACTS, {}).to_bytes())
     found = pq.read_table(pa.BufferReader(content), page_checksum_verification=True).replace_schema_metadata()
     assert found.schema == table.schema
     if not {"struct", "lists"} & {kind for kind, *_ in chosen}:
@@ -197,7 +197,7 @@ def test_a_row_group_begins_where_its_first_column_does(order):
     rng = np.random.default_rng(0)
     arrays = {"f64": _numbers(np.float64, rng, 100, "none", "any"), "words": OTHERS["words"](rng, 100)}
     table = pa.table({name: arrays[name] for name in order})
-    content = encoded_batch(table.schema, table, FACTS, {}).to_pybytes()
+    content = encoded_batch(table.schema, table, FACTS, {}).to_bytes()
     first = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0)
     assert (first.dictionary_page_offset or first.data_page_offset) == 4
 
@@ -211,7 +211,8 @@ def test_what_repeats_is_compressed_and_what_does_not_is_hardly_longer():
         "one": np.ones(5000),
     }.items():
         table = pa.table({name: pa.array(values.astype(np.float64))})
-        column = pq.read_metadata(pa.BufferReader(encoded_batch(table.schema, table, FACTS, {}))).row_group(0).column(0)
+        content = encoded_batch(table.schema, table, FACTS, {}).to_bytes()
+        column = pq.read_metadata(pa.BufferReader(content)).row_group(0).column(0)
         sizes[name] = column.total_compressed_size / column.total_uncompressed_size
     assert sizes["noise"] < 1.01
     assert sizes["whole"] < 0.5

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -39,6 +40,45 @@ def _odd() -> dict[str, Table]:
     return made
 
 
+def _matched(*, turned: bool = False) -> dict[str, Table]:
+    """A plate whose cytoplasms have the cells and nuclei of their image in this order, or in others."""
+    made = plate(JUMP, sites(4, 3, 0, 5, 1, 2))
+    made["Nuclei"].rows = [row for rows in _by_image(made["Nuclei"]) for row in rows[:-1]]
+    for rows in _by_image(made["Cytoplasm"]):
+        for place, row in enumerate(rows):
+            row["Cytoplasm_Parent_Cells"] = len(rows) - place if turned else place + 1
+            row["Cytoplasm_Parent_Nuclei"] = (place + 1) % len(rows) + 1 if turned else place + 1
+    return made
+
+
+def _by_image(table: Table) -> list[list[dict[str, Any]]]:
+    images = [(row["TableNumber"], row["ImageNumber"]) for row in table.rows]
+    return [[row for row, own in zip(table.rows, images, strict=True) if own == image] for image in {*images}]
+
+
+def _without(*names: str, rows: bool = True) -> dict[str, Table]:
+    """A plate without these tables, or without `rows` in them."""
+    made = plate(JUMP, sites(4, 3, 0, 5))
+    for name in names:
+        if rows:
+            made[name].rows = []
+        else:
+            del made[name]
+    return made
+
+
+PLATES: dict[str, Callable[[], dict[str, Table]]] = {
+    "matched": _matched,
+    "turned": lambda: _matched(turned=True),
+    "no nucleus": lambda: _without("Nuclei"),
+    "no cell, no nucleus": lambda: _without("Cells", "Nuclei"),
+    "no cytoplasm": lambda: _without("Cytoplasm"),
+    "base of cells": lambda: _without("Cytoplasm", rows=False),
+    "base of nuclei": lambda: _without("Cytoplasm", "Cells", rows=False),
+    "no images": lambda: _without("Image", rows=False),
+}
+
+
 def _sqlite(folder: Path, **how: bool) -> Path:
     return write_sqlite(folder / "P1.sqlite", _odd(), shuffled=1, **how)
 
@@ -63,6 +103,10 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
     "parquet": _parquet,
     "csv": _csv,
     "npz": _npz,
+    **{
+        name: lambda folder, made=made: write_sqlite(folder / "P1.sqlite", made(), shuffled=1)
+        for name, made in PLATES.items()
+    },
 }
 OPTIONS: dict[str, Mapping[str, Any]] = {
     "usual": {},
@@ -115,12 +159,41 @@ def test_files_are_to_the_byte_those_that_are_made_one_by_one(tmp_path, source, 
         together.update({_told(facts)[:2]: facts for facts in made})
     assert [_told(facts) for facts in together.values()] == [_told(facts) for facts in alone.values()]
     for name, facts in together.items():
-        content = facts.path.read_bytes() if facts.content is None else facts.content.to_pybytes()
+        content = facts.path.read_bytes() if facts.content is None else facts.content.to_bytes()
         assert content == alone[name].path.read_bytes(), name
     if source in ("sqlite", "views") and options == "usual":
         lost = {name: [c.count for c in facts.coercions] for name, facts in alone.items()}
         assert sum(sum(own) for (table, _), own in lost.items() if table in OBJECTS) > 0
         assert sum(sum(own) for (table, _), own in lost.items() if table == SINGLE_CELLS) > 0
+
+
+@pytest.mark.parametrize("source", ["matched", "turned"])
+def test_what_is_matched_in_order_is_encoded_once(tmp_path, source):
+    plan = _planned(tmp_path, source, {})
+    made = convert_chunk(plan.folder, 0, {name: tmp_path / name for name in (*plan.compartments, SINGLE_CELLS)}, True)
+    content = {facts.path.parent.name: facts.content for facts in made}
+    shared = {
+        name
+        for name in plan.compartments
+        for own in content[name].data[1:]
+        for joined in content[SINGLE_CELLS].data[1:]
+        if len(own) and len(joined) and np.shares_memory(np.frombuffer(own, np.uint8), np.frombuffer(joined, np.uint8))
+    }
+    assert shared == ({*OBJECTS} if source == "matched" else {"Cytoplasm"})
+
+
+@pytest.mark.parametrize("source", [name for name in SOURCES if name != "npz"])
+@pytest.mark.parametrize("chunk_size", [2, 1000])
+def test_both_results_have_the_rows_of_each_alone(tmp_path, source, chunk_size):
+    path = SOURCES[source](tmp_path)
+    both = convert(path, tmp_path / "both", join="both", chunk_size=chunk_size)
+    files = convert(path, tmp_path / "files", chunk_size=chunk_size)
+    joined = convert(path, tmp_path / "joined.parquet", join=True, chunk_size=chunk_size)
+    assert {*both} == {*files, SINGLE_CELLS}
+    for name in both:
+        alone = pq.read_table(joined if name == SINGLE_CELLS else files[name])
+        # Beside a joined table, tables tell their plate where no image table does.
+        assert pq.read_table(both[name]).select(alone.column_names).equals(alone), name
 
 
 def test_files_joined_are_to_the_byte_what_is_joined_of_the_source(tmp_path, batch):

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from cytotable_dagster.core.support import memory
 from cytotable_dagster.core.support.memory import lent, memory_used_again
 
 SIZE = 3 << 20
@@ -37,3 +38,29 @@ def test_what_is_written_through_it_stays_while_others_come_and_go():
             lent(SIZE)[:] = number
         assert (np.frombuffer(kept, np.int64) == 7).all()
     assert (np.frombuffer(kept, np.int64) == 7).all()
+
+
+def test_as_much_is_kept_as_was_in_use_at_once_and_no_more():
+    with memory_used_again():
+        held = [lent(SIZE) for _ in range(4)]
+        places = {*map(_place, held)}
+        del held
+        again = [lent(SIZE) for _ in range(4)]
+        assert {*map(_place, again)} == places
+        del again
+        large = lent(16 * SIZE)
+        assert memory._out + sum(block.size for block in memory._free) <= memory._most
+        del large
+    assert not memory._free
+
+
+def test_nothing_is_kept_of_one_use_for_the_next():
+    for _ in range(2):
+        with memory_used_again():
+            held = [lent(SIZE) for _ in range(4)]
+            del held
+        assert not memory._free
+    with memory_used_again():
+        held = [lent(SIZE)]
+        del held
+        assert len(memory._free) == 1
