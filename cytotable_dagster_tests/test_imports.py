@@ -16,14 +16,14 @@ CORE = [path for path in MODULES if path.is_relative_to(PACKAGE / "core")]
 # `__init__` gives). A room imports from those before
 # it; the modules beside the rooms come first (`shown`, `errors`, `environment`, `version`) or last (all others).
 ROOMS = {
-    "support": "arguments arrays cores digests file_values files hidden integer_file leftovers locks machine_errors memory other_results pacing parameters patience placeholders publication suggestions telling text_table written_paths",
+    "support": "arguments arrays cores digests file_values files hidden integer_file leftovers locks machine_errors memory other_results pacing parameters patience pieces placeholders publication suggestions telling text_table written_paths",
     "execution": "runner stopping",
     "kernels": "code_cache csv_layout loading parquet_layout parquet_pages_layout sqlite_layout",
     "model": "casts choices coercions column_types cytotable_config names plate_names preset_file presets text_kind types values wells",
     "storage": "address destination download local_destination objects store store_destination store_publication upload",
     "sources": "coming csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
     "intake": "addresses arrivals cache cache_place discover listing patterns",
-    "parquet": "concat groups refit writing",
+    "parquet": "columns concat groups layout refit writing",
     "planning": "links make_plan options plan unify",
     "steps": "batches chunk_files collect join joined plate_work",
     "reports": "account matches records results",

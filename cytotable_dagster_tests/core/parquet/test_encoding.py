@@ -230,7 +230,7 @@ def test_text_is_of_a_dictionary_alone_or_of_none():
             "different": pa.array([f"{n:09}" * 9 for n in range(rows)]),
         }
     )
-    content = encoded_batch(table.schema, table, FACTS, {})
+    content = pa.py_buffer(encoded_batch(table.schema, table, FACTS, {}).to_bytes())
     assert pq.read_table(pa.BufferReader(content)).replace_schema_metadata().equals(table)
     group = pq.read_metadata(pa.BufferReader(content)).row_group(0)
     none, empty, different = map(group.column, range(3))
