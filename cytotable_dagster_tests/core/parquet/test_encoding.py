@@ -125,7 +125,7 @@ def test_whatever_repeats_is_read_as_it_was(contents, kind):
     """Columns one behind the other in one row group: what the compressor remembers of one is nothing to the next."""
     rows = min(map(len, contents)) // np.dtype(kind).itemsize
     table = pa.table({str(place): pa.array(np.frombuffer(own, kind, rows)) for place, own in enumerate(contents)})
-    content = encoded_batch(table.schema, table, FACTS, {})
+    content = pa.py_buffer(encoded_batch(table.schema, table, FACTS, {}).to_bytes())
     found = pq.read_table(pa.BufferReader(content))
     for own, theirs in zip(table.columns, found.columns, strict=True):
         assert _bits(own) == _bits(theirs)
@@ -140,7 +140,7 @@ def test_what_repeats_as_far_back_as_lz4_tells_and_farther_is_read_as_it_was(kin
     for far in (65_528, 65_536, 65_544):
         values = np.tile(noise[: far // width], 3)
         table = pa.table({"again": pa.array(values), "and again": pa.array(values)})
-        content = encoded_batch(table.schema, table, FACTS, {})
+        content = pa.py_buffer(encoded_batch(table.schema, table, FACTS, {}).to_bytes())
         found = pq.read_table(pa.BufferReader(content))
         assert [_bits(column) for column in found.columns] == [_bits(column) for column in table.columns]
 
