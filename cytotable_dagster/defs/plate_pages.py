@@ -25,7 +25,7 @@ def table_pictures(
     Args:
         place: where the plate's results are, in whose `_about/` the pictures are kept.
     """
-    numbers = plate_numbers(plan, table, folder.open)
+    numbers = plate_numbers(plan, table, folder.open, measured=table == SINGLE_CELLS)
     what = {SINGLE_CELLS: "cells", IMAGE: "images"}.get(table, table.lower())
     plate = plan.source.plate
     drawn = {

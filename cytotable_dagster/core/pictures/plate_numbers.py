@@ -63,11 +63,12 @@ class PlateNumbers:
     looked_at: int
 
 
-def plate_numbers(plan: Plan, table: str, open_: Open) -> PlateNumbers:
+def plate_numbers(plan: Plan, table: str, open_: Open, *, measured: bool = True) -> PlateNumbers:
     """Read what pictures of a table show.
 
     Args:
         table: `Cells`, ..., or `single_cells`.
+        measured: with features and missing values; else rows and wells alone.
     """
     import numpy as np
     import pyarrow as pa
@@ -79,12 +80,12 @@ def plate_numbers(plan: Plan, table: str, open_: Open) -> PlateNumbers:
         numbers = [
             field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
         ]
-        measured = [name for name in numbers if not name.startswith("Metadata_")]
-        looked_at = measured[:: max(1, -(-len(measured) // _COLUMNS_LOOKED_AT))] if table != IMAGE else []
-        standard = _standard_features(measured)
+        names = [name for name in numbers if measured and not name.startswith("Metadata_")]
+        looked_at = names[:: max(1, -(-len(names) // _COLUMNS_LOOKED_AT))] if table != IMAGE else []
+        standard = _standard_features(names)
         wanted = dict.fromkeys([*([named] if named else []), *looked_at, *(name for name, _ in standard)])
         found = file.read(columns=list(wanted))
-    rows = found.num_rows if wanted else _rows(open_, table)
+        rows = file.metadata.num_rows
     by_image = _wells_of_images(plan, open_)
     if named is not None:
         wells = _texts(found.column(named))
@@ -144,13 +145,6 @@ def _wells_of_images(plan: Plan, open_: Open) -> list[str | None]:
         return []
     starts = np.cumsum(counts) - counts
     return [texts[start] if count else None for start, count in zip(starts, counts, strict=True)]
-
-
-def _rows(open_: Open, table: str) -> int:
-    import pyarrow.parquet as pq
-
-    with open_(table) as opened:
-        return int(pq.read_metadata(opened).num_rows)
 
 
 def _texts(column: "pa.ChunkedArray") -> list[str | None]:

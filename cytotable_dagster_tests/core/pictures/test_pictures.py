@@ -121,12 +121,12 @@ def test_infinite_equal_and_extreme_values_are_drawn_too(values):
     assert features_figure(numbers_of([], {}, [1e308] * 3)) is None
 
 
-def numbers_in(source: Any, folder: Any, table: str) -> PlateNumbers:
+def numbers_in(source: Any, folder: Any, table: str, **how: bool) -> PlateNumbers:
     """What pictures show of a plate, of tables that were really made."""
     result = convert(source, folder / "out")
     found = Source("P1", str(source), source, 0, None, None, "x")
     plan = make_plan(found, resolved_preset(found, None), Options(), folder / "plan")
-    return plate_numbers(plan, table, lambda name: pa.OSFile(str(result[name])))
+    return plate_numbers(plan, table, lambda name: pa.OSFile(str(result[name])), **how)
 
 
 @pytest.mark.parametrize("dialect", [JUMP, EXPORT])
@@ -134,6 +134,16 @@ def test_cells_are_counted_in_the_wells_of_their_images(make_plate, tmp_path, di
     numbers = numbers_in(make_plate(plate(dialect, sites(3, 2))), tmp_path, "Cells")
     assert sum(numbers.imaged.values()) == numbers.rows == 5 == len(numbers.wells)
     assert {feature.name for feature in numbers.features} == {AREA}
+
+
+@pytest.mark.parametrize("dialect", [JUMP, EXPORT])
+def test_wells_are_counted_alike_where_no_measurements_are_wanted(make_plate, tmp_path, dialect):
+    source = make_plate(plate(dialect, sites(3, 2)))
+    whole = numbers_in(source, tmp_path / "whole", "Cells")
+    few = numbers_in(source, tmp_path / "few", "Cells", measured=False)
+    assert (few.rows, few.wells, few.imaged) == (whole.rows, whole.wells, whole.imaged)
+    assert not few.features and not few.looked_at
+    assert features_figure(few) is None
 
 
 def test_a_plate_of_images_alone_is_drawn(make_plate, tmp_path):
