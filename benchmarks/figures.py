@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks import several_figures
 from benchmarks.pairs import Pairs, by_turns, versus_cytotable
 from benchmarks.plates import PRESET, images_of, wide_plate
 from benchmarks.stats import Ratio, megabytes, ratio, spread
@@ -62,6 +63,16 @@ def both(bench: Bench) -> Iterator[Figure]:
         bench.pairs,
     )
     yield from _no_dearer("both results in one call / the joined one", pairs, 1.25, ("both", "joined"))
+
+
+def several_plates(bench: Bench) -> Iterator[Figure]:
+    """Four files of several plates in one call."""
+    for kind in several_figures.kinds(bench.plates):
+        turns = several_figures.by_turns(bench.shop, kind, bench.pairs)
+        pairs = turns.versus_cytotable
+        name = f"{kind.name} in one call"
+        yield _at_least(f"{name}, CytoTable one by one / ours", pairs.seconds(), 15, _seconds(pairs))
+        yield from _no_dearer(f"{name} / one by one", turns.versus_each, 1.1, ("one call", "one by one"))
 
 
 def through_dagster(bench: Bench) -> Iterator[Figure]:
@@ -211,6 +222,7 @@ ALL: dict[str, Callable[[Bench], Iterator[Figure]]] = {
         compartments,
         single_cells,
         both,
+        several_plates,
         through_dagster,
         launched,
         from_the_shell,

@@ -6,6 +6,7 @@ pycytominer read as one table; see `core.datasets.tables`. One that an earlier v
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from cytotable_dagster.core.datasets.tables import (
     flatten,
     open_table,
     remove_plate,
+    rounding,
     save_index,
 )
 from cytotable_dagster.core.errors import SourceNotFoundError
@@ -179,8 +181,9 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
             columns = {plate: member.content.columns for plate, member in table.members.items()}
             drift = unified(table.name, columns, schema, partial(column_is_empty, table))
             claim.check()
-            save_index(fit_plates(table, dict.fromkeys(table.members, drift.columns)))
-            found.append(drift)
+            wanted = dict.fromkeys(table.members, drift.columns)
+            found.append(replace(drift, rounded=rounding(table, wanted)))
+            save_index(fit_plates(table, wanted))
     return tuple(found)
 
 

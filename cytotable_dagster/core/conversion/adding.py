@@ -1,13 +1,15 @@
 """Several plates converted into a dataset, each put there when it is done."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.conversion.looking import finds_no_room, in_turn, plan_all
 from cytotable_dagster.core.conversion.ready import Ready
 from cytotable_dagster.core.conversion.request import Request
-from cytotable_dagster.core.conversion.several import Done, converted, drifts_of
+from cytotable_dagster.core.conversion.several import Done, check_rounded, converted, drifts_of
 from cytotable_dagster.core.conversion.skipping import Skipping
 from cytotable_dagster.core.conversion.tally import Tally
 from cytotable_dagster.core.datasets.files import Content, table_names
@@ -21,12 +23,13 @@ from cytotable_dagster.core.datasets.tables import (
     open_table,
     put_plate,
     retyped,
+    rounding,
     save_index,
 )
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.model.plate_names import safe_name
-from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts, Plate
+from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts, Plate
 from cytotable_dagster.core.planning.unify import Columns, Drift
 from cytotable_dagster.core.reports.results import ConversionResult
 from cytotable_dagster.core.storage.destination import Claim, Destination
@@ -93,6 +96,7 @@ class _Growing:
         self._request = request
         self._tables = {name: open_table(dest, name) for name in table_names(dest)}
         self._columns: dict[str, Columns] = {}
+        self._rounded: defaultdict[str, list[tuple[str, Coercion]]] = defaultdict(list)
         self._coming: Sequence[Ready] = ()
         self._all_known = False
 
@@ -144,7 +148,9 @@ class _Growing:
             self._fit(claim, self._tables, there)
             for name, table in self._tables.items():
                 own = there & table.members.keys()
-                self._tables[name] = fit_plates(table, dict.fromkeys(sorted(own), self._columns[name]))
+                wanted = dict.fromkeys(sorted(own), self._columns[name])
+                self._note({name: rounding(table, wanted)})
+                self._tables[name] = fit_plates(table, wanted)
 
     def put(self, done: Done) -> None:
         """Put a plate's new files there; where they are the whole plate, those go that it has no more."""
@@ -155,7 +161,9 @@ class _Growing:
             self._fit(claim, self._tables)
             for name, table in self._tables.items():
                 if name in done.files:
-                    self._tables[name] = put_plate(table, plate, _arrival(done, name), self._columns[name])
+                    arrival, columns = _arrival(done, name), self._columns[name]
+                    self._note({name: rounding(table, {plate: columns}, {plate: arrival})})
+                    self._tables[name] = put_plate(table, plate, arrival, columns)
                 elif whole and plate in table.members and (name == SINGLE_CELLS) in kinds:
                     self._tables[name] = drop_plate(table, plate)
 
@@ -202,10 +210,24 @@ class _Growing:
 
         self.drifts = drifts_of(self._coming, self._request, others, is_empty, gone)
         self._columns = {drift.table: drift.columns for drift in self.drifts}
-        new = {plate.name for plate in self._coming}
+        new, fitting = {plate.name for plate in self._coming}, {}
         for name, columns in self._columns.items():
             table = tables.get(name) or open_table(self._dest, name)
-            tables[name] = fit_plates(table, retyped(table, columns, new))
+            fitting[name] = retyped(tables.setdefault(name, table), columns, new)
+        self._note({name: rounding(tables[name], wanted) for name, wanted in fitting.items()})
+        for name, wanted in fitting.items():
+            tables[name] = fit_plates(tables[name], wanted)
+
+    def _note(self, rounded: Mapping[str, Sequence[tuple[str, Coercion]]]) -> None:
+        """Take note of what is about to be rounded of files.
+
+        Raises:
+            StrictError: something is, and that is not to be passed over.
+        """
+        for table, found in rounded.items():
+            self._rounded[table] += found
+        self.drifts = tuple(replace(drift, rounded=tuple(self._rounded[drift.table])) for drift in self.drifts)
+        check_rounded(self.drifts, self._request)
 
 
 def _arrival(done: Done, name: str) -> Arrival:

@@ -1,16 +1,21 @@
 """One file of many plates' rows under way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from cytotable_dagster.core.model.types import Coercion
 from cytotable_dagster.core.parquet.concat import Concatenation, Mark
 from cytotable_dagster.core.parquet.refit import Refitting, refit
+from cytotable_dagster.core.parquet.rounding import rounded_in
 from cytotable_dagster.core.parquet.writing import encoded_batch, footer
 from cytotable_dagster.core.planning.unify import Columns, columns_of, schema_of
 from cytotable_dagster.core.storage.destination import Results
 from cytotable_dagster.core.version import VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Growing(ABC):
@@ -18,8 +23,12 @@ class Growing(ABC):
 
     file: Concatenation
 
+    def __init__(self) -> None:
+        # Whole numbers, by plate, that were rounded when a plate was fitted to columns that became known after it.
+        self.rounded: list[tuple[str, Coercion]] = []
+
     @abstractmethod
-    def begin(self, columns: Columns) -> None:
+    def begin(self, plate: str, columns: Columns) -> None:
         """The next plate's chunks have these columns."""
 
     @abstractmethod
@@ -27,7 +36,7 @@ class Growing(ABC):
         """Take back the rows of the plate that was begun last."""
 
     @abstractmethod
-    def append(self, path: Path) -> None:
+    def append(self, plate: str, path: Path) -> None:
         """Add a plate's file, whatever its columns."""
 
     @abstractmethod
@@ -39,24 +48,26 @@ class OneFile(Growing):
     """A result that grows, of columns that are known before."""
 
     def __init__(self, columns: Columns, out: BinaryIO) -> None:
+        super().__init__()
         self.file = Concatenation(out)
         self._columns, self._out = columns, out
         self._mark: Mark | None = None
 
-    def begin(self, columns: Columns) -> None:
+    def begin(self, plate: str, columns: Columns) -> None:
         self._mark = self.file.mark()
 
     def undo(self) -> None:
         if self._mark is not None:
             self.file.back_to(self._mark)
 
-    def append(self, path: Path) -> None:
+    def append(self, plate: str, path: Path) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         if columns_of(pq.read_schema(path)) == self._columns:
             self.file.append(path)
             return
+        self.rounded += [(plate, found) for found in rounded_in(path, _types(self._columns))]
         fitted = path.with_name(f"fitted_{path.name}")
         with pa.OSFile(str(path)) as source, fitted.open("wb") as out:
             refit(source, schema_of(self._columns), {}, out)
@@ -73,26 +84,32 @@ class Parts(Growing):
     several, of which the result is made by copying encoded bytes."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         folder.mkdir(parents=True)
         self._folder = folder
         self._parts: list[tuple[Path, Columns]] = []
+        # Of each part, its plates and the row group that each begins with.
+        self._plates: list[list[tuple[str, int]]] = []
         self._out: BinaryIO | None = None
         self._mark: Mark | None = None
 
-    def begin(self, columns: Columns) -> None:
+    def begin(self, plate: str, columns: Columns) -> None:
         if not self._parts or columns != self._parts[-1][1]:
             self._close()
             path = self._folder / f"{len(self._parts):05d}.parquet"
             self._parts.append((path, columns))
+            self._plates.append([])
             self._out = path.open("wb")
             self.file = Concatenation(self._out)
         self._mark = self.file.mark()
+        self._plates[-1].append((plate, self._mark.count))
 
     def undo(self) -> None:
         if self._mark is not None:
             self.file.back_to(self._mark)
+            self._plates[-1].pop()
 
-    def append(self, path: Path) -> None:
+    def append(self, plate: str, path: Path) -> None:
         self.file.append(path)
 
     def finish(self, columns: Columns, entries: Mapping[str, str], results: Results, name: str) -> int:
@@ -107,12 +124,19 @@ class Parts(Growing):
         self._close()
         out = results.create(name)
         made = Refitting(out, schema_of(columns), {})
-        for path, _ in self._parts:
+        for (path, own), plates in zip(self._parts, self._plates, strict=True):
+            if own != columns:
+                self._note_rounded(path, plates, _types(columns))
             with pa.OSFile(str(path)) as source:
                 made.append(source)
             path.unlink()
         made.finish(entries)
         return out.tell()
+
+    def _note_rounded(self, path: Path, plates: Sequence[tuple[str, int]], types: "Mapping[str, pa.DataType]") -> None:
+        ends = [first for _, first in plates[1:]]
+        for (plate, first), last in zip(plates, [*ends, None], strict=True):
+            self.rounded += [(plate, found) for found in rounded_in(path, types, first, last)]
 
     def _close(self, entries: Mapping[str, str] | None = None) -> None:
         """Finish the part that grows."""
@@ -120,6 +144,11 @@ class Parts(Growing):
             _finish(self.file, self._parts[-1][1], entries or footer({"version": VERSION}))
             self._out.close()
             self._out = None
+
+
+def _types(columns: Columns) -> "dict[str, pa.DataType]":
+    schema = schema_of(columns)
+    return dict(zip(schema.names, schema.types, strict=True))
 
 
 def _finish(file: Concatenation, columns: Columns, entries: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from cytotable_dagster.core.conversion.growing import Growing, OneFile, Parts
 from cytotable_dagster.core.conversion.looking import finds_no_room, in_turn, plan_all
 from cytotable_dagster.core.conversion.ready import Ready
 from cytotable_dagster.core.conversion.request import Request
-from cytotable_dagster.core.conversion.several import Done, converted, drifts_of
+from cytotable_dagster.core.conversion.several import Done, check_rounded, converted, drifts_of
 from cytotable_dagster.core.conversion.skipping import STOP, Skipping
 from cytotable_dagster.core.conversion.tally import Tally
 from cytotable_dagster.core.datasets.files import content_of
@@ -92,6 +92,7 @@ def _in_files(
         )
         for drift in files.settled()
     }
+    files.check_rounded()
     return tally.result(outputs, files.drifts, files.ready, skipping)
 
 
@@ -178,7 +179,7 @@ class _Files:
         wanted = {drift.table: drift.columns for drift in self.drifts}
         self._begun = [] if self._apart else [self._tables[table] for table in ready.columns]
         for file, columns in zip(self._begun, (wanted[table] for table in ready.columns), strict=False):
-            file.begin(columns)
+            file.begin(ready.name, columns)
         return wanted, None if self._apart else self._file
 
     def undo(self) -> None:
@@ -188,7 +189,7 @@ class _Files:
     def take(self, done: Done) -> None:
         """Take the files of a plate that did not grow here."""
         for table, made in done.files.items() if self._apart else ():
-            self._tables[table].append(made.path)
+            self._tables[table].append(done.plate.name, made.path)
 
     def settled(self) -> tuple[Drift, ...]:
         """What the files' columns are to be, when all plates are there."""
@@ -208,6 +209,15 @@ class _Files:
     def finish(self, drift: Drift, entries: Mapping[str, str]) -> int:
         """Finish a table's file; its bytes."""
         return self._tables[drift.table].finish(drift.columns, entries, self._results, self._names(drift.table))
+
+    def check_rounded(self) -> None:
+        """Tell what was rounded, when all files are finished.
+
+        Raises:
+            StrictError: something was, and that is not to be passed over.
+        """
+        self.drifts = tuple(replace(drift, rounded=tuple(self._tables[drift.table].rounded)) for drift in self.drifts)
+        check_rounded(self.drifts, self._request)
 
     def _file(self, table: str) -> Concatenation:
         return self._tables[table].file

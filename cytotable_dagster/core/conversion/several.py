@@ -10,6 +10,7 @@ from typing import Protocol
 from cytotable_dagster.core.conversion.ready import Ready, at_hand
 from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.conversion.skipping import Skipping
+from cytotable_dagster.core.errors import StrictError
 from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
 from cytotable_dagster.core.model.values import has_no_value
@@ -171,6 +172,20 @@ def drifts_of(
         for table, there in found.items()
         if there
     )
+
+
+def check_rounded(drifts: Sequence[Drift], request: Request) -> None:
+    """Refuse what `strict=True` refuses of plates whose columns become others'.
+
+    Raises:
+        StrictError: whole numbers are rounded.
+    """
+    problems = [line for drift in drifts for line in drift.problems]
+    if problems and request.strict:
+        more = f" (and {len(problems) - 1} more: see the error's report)" if problems[1:] else ""
+        raise StrictError(
+            f"{problems[0]}{more}; mend the source, or convert without strict=True", PlatesReport((), tuple(drifts), ())
+        )
 
 
 def report_of(

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from cytotable_dagster.core.datasets.files import Content, contents, file_name, files_of, is_old, table_names
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.model.names import other_name
+from cytotable_dagster.core.model.types import Coercion
 from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.parquet.refit import Fill, refit
+from cytotable_dagster.core.parquet.rounding import rounded_in
 from cytotable_dagster.core.planning.unify import Columns, schema_of
 from cytotable_dagster.core.storage.destination import Claim, Destination, Stored
 
@@ -198,6 +200,25 @@ def fit_plates(table: Table, wanted: Mapping[str, Columns]) -> Table:
                 _fit(table.dest, name, source, columns, {})
             table = _with(table, plate, name, replace(member.content, columns=columns), member.origin)
     return table
+
+
+def rounding(
+    table: Table, wanted: Mapping[str, Columns], arrivals: Mapping[str, Arrival] | None = None
+) -> tuple[tuple[str, Coercion], ...]:
+    """Whole numbers, by plate, that `fit_plates` rounds, or `put_plate` where a plate's file arrives."""
+    found = []
+    for plate, columns in wanted.items():
+        arrival = (arrivals or {}).get(plate)
+        own = table.members[plate].content.columns if arrival is None else arrival.content.columns
+        whole = {name for name, kind in own if "int" in kind}
+        becoming = tuple((name, kind) for name, kind in columns if name in whole and kind in ("double", "float"))
+        if becoming:
+            place, name = (table.dest, table.file_of(plate)) if arrival is None else (arrival.place, arrival.name)
+            with place.open(name) as source:
+                schema = schema_of(becoming)
+                types = dict(zip(schema.names, schema.types, strict=True))
+                found += [(plate, replace(item, table=table.name)) for item in rounded_in(source, types)]
+    return tuple(found)
 
 
 def remove_plate(dest: Destination, plate: str) -> tuple[str, ...]:

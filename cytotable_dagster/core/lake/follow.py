@@ -1,7 +1,7 @@
 """A dataset's table kept in step with the plates of a lake: what is new there is put in, what is gone is taken out."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cytotable_dagster.core.datasets.tables import (
     Arrival,
@@ -13,6 +13,7 @@ from cytotable_dagster.core.datasets.tables import (
     open_table,
     put_plate,
     retyped,
+    rounding,
     save_index,
 )
 from cytotable_dagster.core.errors import DamagedSourceError
@@ -88,7 +89,10 @@ def _updated(claim: Claim, table: Table, plates: Mapping[str, PlateFolder]) -> U
     new, left_out = _looked_at(table.name, {plate: plates[plate] for plate in (*differs.missing, *differs.older)})
     drift = _drift(table, plates, new, differs.gone)
     try:
-        table = fit_plates(table, retyped(table, drift.columns, {*new, *differs.gone}))
+        wanted = retyped(table, drift.columns, {*new, *differs.gone})
+        rounded = rounding(table, {**wanted, **dict.fromkeys(new, drift.columns)}, new)
+        drift = replace(drift, rounded=rounded)
+        table = fit_plates(table, wanted)
         for number, (plate, arrival) in enumerate(new.items(), start=1):
             claim.check()
             table = put_plate(table, plate, arrival, drift.columns)

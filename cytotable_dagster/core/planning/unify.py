@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.model.names import PLATE, WELL, other_name
+from cytotable_dagster.core.model.types import Coercion
 from cytotable_dagster.core.planning.options import one_of
 from cytotable_dagster.core.shown import counted
 
@@ -34,11 +35,23 @@ class PlateDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """How the plates' tables of one name differ; `columns` are those of the result."""
+    """How the plates' tables of one name differ; `columns` are those of the result. `rounded` are whole numbers, by
+    plate, of files that were there before another plate's decimals made their column one of these."""
 
     table: str
     columns: Columns
     plates: tuple[PlateDrift, ...]
+    rounded: tuple[tuple[str, Coercion], ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each column of a plate's file that was rounded."""
+        return tuple(
+            f"{self.table}: plate {plate}: {counted(found.rounded, 'whole number')} of {found.column} "
+            f"{'has' if found.rounded == 1 else 'have'} too many digits for the type that other plates need and "
+            f"{'was' if found.rounded == 1 else 'were'} rounded, such as {found.example}"
+            for plate, found in self.rounded
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:

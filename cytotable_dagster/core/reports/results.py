@@ -56,7 +56,7 @@ class PlatesReport:
     def problems(self) -> tuple[str, ...]:
         """What `strict=True` refuses, a line each."""
         of_plates = (f"{report.plate}: {line}" for report in self.plates for line in report.problems)
-        return (*of_plates, *self.query_problems)
+        return (*of_plates, *(line for table in self.drift for line in table.problems), *self.query_problems)
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "problems": self.problems}, indent=1)
@@ -68,7 +68,8 @@ class PlatesReport:
     def __str__(self) -> str:
         drift = [line for table in self.drift for line in table.lines]
         skipped = [f"plate {plate} was skipped: {reason}" for plate, reason in self.skipped_plates]
-        told = (*remarks_of(self.plates), *self.query_problems, *drift, *self.notes, *skipped)
+        rounded = [line for table in self.drift for line in table.problems]
+        told = (*remarks_of(self.plates), *rounded, *self.query_problems, *drift, *self.notes, *skipped)
         return "\n".join((*plates_table(self.plates), *told))
 
     __repr__ = __str__

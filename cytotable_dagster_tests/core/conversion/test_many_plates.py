@@ -12,7 +12,7 @@ import pytest
 
 from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.conversion import looking
-from cytotable_dagster.core.errors import CytoTableError, SourceFormatError
+from cytotable_dagster.core.errors import CytoTableError, SourceFormatError, StrictError
 from cytotable_dagster.core.support.telling import Together, tell, watched
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.conftest import names_in
@@ -116,6 +116,28 @@ def test_types_that_only_a_plate_can_settle_that_has_made_way_are_settled(tmp_pa
             name: table.schema for name, table in expected.items()
         }
         assert [table.num_rows for table in found.values()] == [table.num_rows for table in expected.values()]
+
+
+@ALL_WAYS
+def test_whole_numbers_that_a_later_plate_rounds_are_told_though_the_cache_is_too_small(tmp_path, stored, way) -> None:
+    paths = _plates(tmp_path / "in", differ=False)
+    area = "UPDATE Nuclei SET Nuclei_AreaShape_Area = {} WHERE ObjectNumber = 1"
+    for number, value in ((0, 7), (1, 2**53 + 1), (2, 0.5)):
+        _change(paths[number], area.format(value))
+    uris, options = stored(paths)
+    dest, more = WAYS[way]
+    rows = pq.read_table(convert(paths[1], tmp_path / "one")["Nuclei"])["Nuclei_AreaShape_Area"].to_pylist()
+    counted = rows.count(2**53 + 1)
+    told = rf"plate B: {counted} whole numbers .* were rounded"
+    if way != "joined":  # whose rows have no partners besides
+        with pytest.raises(StrictError, match=told):
+            convert(uris, tmp_path / "strict", targets=["nuclei"], strict=True, **more, **options)
+    report = convert(uris, tmp_path / "out" / dest, **more, **options).report
+    (line,) = (line for line in report.problems if "rounded" in line)
+    assert f"plate B: {counted} whole numbers of Nuclei_AreaShape_Area have" in line
+    report = convert(paths, tmp_path / "all" / dest, **more).report
+    (again,) = (line for line in report.problems if "rounded" in line)
+    assert f"{counted} whole numbers of Nuclei_AreaShape_Area have" in again
 
 
 @ALL_WAYS

@@ -211,6 +211,32 @@ def test_whole_numbers_that_another_plates_decimals_round_are_told(folder, tmp_p
         convert(folder, tmp_path / "strict", strict=True, targets=["nuclei"])
 
 
+def test_whole_numbers_that_a_later_plates_decimals_round_in_a_dataset_are_told(folder, tmp_path):
+    area = "UPDATE Nuclei SET Nuclei_AreaShape_Area = {} WHERE ObjectNumber = 2"
+    _change(folder / "A.sqlite", area.format(2**53 + 1))
+    _change(folder / "B.sqlite", area.format(1.5))
+    dataset = tmp_path / "set"
+    datasets.add(folder / "A.sqlite", dataset, join="both")
+    before = _files(dataset)
+    with pytest.raises(StrictError, match=r"Nuclei: plate A: 2 whole numbers .* were rounded.*and 1 more") as refused:
+        datasets.add(folder / "B.sqlite", dataset, join="both", strict=True)
+    assert len(refused.value.report.problems) == 2
+    assert _files(dataset) == before
+    report = datasets.add(folder / "B.sqlite", dataset, join="both").report
+    rounded = [line for line in report.problems if "rounded" in line]
+    assert rounded == [
+        f"{table}: plate A: 2 whole numbers of Nuclei_AreaShape_Area have too many digits for the type that other plates "
+        f"need and were rounded, such as {2**53 + 1}"
+        for table in ("Nuclei", "single_cells")
+    ]
+    assert rounded[0] in str(report)
+    # A plate that comes to a column that holds decimals is told of by itself.
+    report = datasets.add(folder / "A.sqlite", dataset, join="both", strict=False, drop_null=True).report
+    assert [line for line in report.problems if "rounded" in line] == [
+        f"A: {line}" for line in report.plates[0].coercions
+    ]
+
+
 def test_a_column_of_two_types_is_an_error_before_anything_is_written(folder, tmp_path):
     write_sqlite(folder / "C.sqlite", plate(JUMP, sites(1, table=9)))
     _change(folder / "C.sqlite", "UPDATE Image SET Metadata_Site = 'left'", "UPDATE Image SET Count_Cells = NULL")
