@@ -66,7 +66,7 @@ def _planned(
             kept_report(folder.plan)
             wells_of_chunk(plan, 0)
             return plan
-    # Removed first and written last, plan.json vouches for what lies beside it.
+    # Removed first and written last, plan.json.zst vouches for what lies beside it.
     shutil.rmtree(folder.plan, ignore_errors=True)
     try:
         plan = make_plan(source, chosen, options, folder.plan, copies, digest)

@@ -1,8 +1,8 @@
 """The plan of a conversion: everything that its steps share, decided once and kept in a folder.
 
-Steps get the folder's path, not the plan, so that nothing large travels to the workers. The folder holds `plan.json`
-and, for each compartment, the row numbers in the order of the result (`Cells.rows.int64`), rows by image
-(`Cells.counts.int64`), and the positions of the rows that belong to each row of the base (`Cells.match.int64`).
+Steps get the folder's path, not the plan, so that nothing large travels to the workers. The folder holds
+`plan.json.zst` and, for each compartment, the row numbers in the order of the result (`Cells.rows.int64`), rows by
+image (`Cells.counts.int64`), and the positions of the rows that belong to each row of the base (`Cells.match.int64`).
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from cytotable_dagster.core.planning.unify import Columns, schema_of
 from cytotable_dagster.core.sources.opening import copy_again, open_again
 from cytotable_dagster.core.sources.protocols import BatchReader
 from cytotable_dagster.core.support.file_values import FILE_VALUES
-from cytotable_dagster.core.support.files import as_json, whole_file
+from cytotable_dagster.core.support.files import as_json, read_packed, write_packed
 from cytotable_dagster.core.support.integer_file import load_integers
 from cytotable_dagster.core.support.suggestions import there_are
 from cytotable_dagster.core.version import VERSION
@@ -39,7 +39,7 @@ OWN_TABLE_NUMBER = "Metadata_Image_TableNumber"
 # What several plates in one table are told apart by, where the source does not say it.
 ADDED_PLATE = PLATE
 
-_FILE = "plan.json"
+_FILE = "plan.json.zst"
 # Plans that are kept in memory, as wide ones take a while to read.
 _KEPT = 2
 
@@ -250,8 +250,7 @@ def recopied(plan: Plan, source: Source, copies: Path) -> Plan:
 def save_plan(plan: Plan) -> None:
     """Keep a plan in its folder, beside its rows."""
     path = plan.folder / _FILE
-    with whole_file(path) as temporary:
-        temporary.write_text(as_json(plan))
+    write_packed(path, as_json(plan))
     FILE_VALUES.put(path, _load_plan, _KEPT, plan)
 
 
@@ -261,7 +260,7 @@ def load_plan(folder: Path) -> Plan:
 
 
 def _load_plan(path: Path) -> Plan:
-    plan: Plan = _written_plan().validate_json(path.read_bytes())
+    plan: Plan = _written_plan().validate_json(read_packed(path))
     return plan
 
 

@@ -113,6 +113,30 @@ def as_json(record: object) -> str:
     return json.dumps(record, default=_plain, sort_keys=True, separators=(",", ":"))
 
 
+def write_packed(path: Path, text: str) -> None:
+    """Write a text by zstd, which takes a thirtieth of a plan's room and no more time than all of its bytes would; the
+    file appears when it is whole."""
+    import pyarrow as pa
+
+    with whole_file(path) as temporary, pa.output_stream(temporary, compression="zstd") as out:
+        out.write(text.encode())
+
+
+def read_packed(path: Path) -> bytes:
+    """The text that `write_packed` wrote; FileNotFoundError where there is none.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        try:
+            return bytes(pa.input_stream(file, compression="zstd").read())
+        except OSError as error:
+            raise ValueError(f"{path}: not as it was written: {error}") from error
+
+
 def _plain(value: object) -> object:
     # A plan has thousands of columns, whose texts dataclasses.asdict would copy one by one.
     if not is_dataclass(value) or isinstance(value, type):

@@ -43,7 +43,8 @@ def test_an_equal_chunk_made_again_keeps_its_bytes_and_its_version(made: LakePla
     before = states(made)
     again = made.make(ALL)
     assert states(made) == before
-    assert [facts.rows for facts in again.values() if not isinstance(facts, CytoTableError)] == [3, 2]
+    # They come as they are done.
+    assert sorted(facts.rows for facts in again.values() if not isinstance(facts, CytoTableError)) == [2, 3]
 
 
 @pytest.mark.parametrize("damage", ["cut", "rows", "plan"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cytotable_dagster.core.errors import UnsafeNameError
-from cytotable_dagster.core.support.files import inside, scratch_folder, size_of, whole_file
+from cytotable_dagster.core.support.files import inside, read_packed, scratch_folder, size_of, whole_file, write_packed
 from cytotable_dagster.core.support.publication import publish
 from cytotable_dagster_tests.core.conftest import names_in
 
@@ -109,3 +109,17 @@ def test_a_name_that_would_lie_elsewhere_is_refused_in_one_line(tmp_path, name):
         inside(tmp_path, name)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 400
+
+
+def test_a_packed_text_is_read_as_it_was_or_not_at_all(tmp_path):
+    path, text = tmp_path / "text.zst", "".join(f"Cells_Texture_{number} µ," for number in range(5000))
+    write_packed(path, text)
+    packed = path.read_bytes()
+    assert read_packed(path).decode() == text and len(packed) < len(text) / 5
+    for damaged in (packed[: len(packed) // 2], b"{}", packed[:20] + b"\xff" * 20 + packed[40:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"text\.zst"):
+            read_packed(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_packed(path)

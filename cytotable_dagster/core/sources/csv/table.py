@@ -18,7 +18,7 @@ from cytotable_dagster.core.sources.csv.dialect import Dialect
 from cytotable_dagster.core.sources.csv.header import Header
 from cytotable_dagster.core.sources.csv.parts import Part, Records, read_part
 from cytotable_dagster.core.support.file_values import FILE_VALUES
-from cytotable_dagster.core.support.files import as_json, whole_file
+from cytotable_dagster.core.support.files import as_json, read_packed, write_packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,13 +116,12 @@ class CsvTable:
 
 def csv_table_path(folder: Path, table: str) -> Path:
     """Where a plan keeps what it knows of a table's files."""
-    return folder / f"{table}.csv.json"
+    return folder / f"{table}.csv.json.zst"
 
 
 def save_table(table: CsvTable, path: Path) -> None:
     """Keep what is known of a table's files, for `load_table`."""
-    with whole_file(path) as temporary:
-        temporary.write_text(as_json(table))
+    write_packed(path, as_json(table))
 
 
 def load_table(path: Path) -> CsvTable:
@@ -130,7 +129,7 @@ def load_table(path: Path) -> CsvTable:
 
 
 def _load_table(path: Path) -> CsvTable:
-    known: dict[str, Any] = json.loads(path.read_text())
+    known: dict[str, Any] = json.loads(read_packed(path))
     return CsvTable(
         columns=tuple(SourceColumn(**column) for column in known["columns"]),
         headers=tuple(
