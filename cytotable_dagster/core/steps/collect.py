@@ -1,11 +1,12 @@
 """One result of a table's chunk files, made while the chunks still come."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cytotable_dagster.core.execution.runner import Call, Runner
 from cytotable_dagster.core.model.coercions import as_facts, merged
@@ -13,16 +14,21 @@ from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.writing import footer
 from cytotable_dagster.core.steps.chunk_files import chunk_path
+from cytotable_dagster.core.support.cores import cores
 from cytotable_dagster.core.support.files import size_of
 from cytotable_dagster.core.support.pieces import write_pieces
 from cytotable_dagster.core.support.telling import tell
 
-# Chunks of a table that may wait in memory; in the usual case it is one.
-_HELD = 2
+
+def chunks_held() -> int:
+    """Chunks of a table that may wait in memory for an earlier one: of two threads' seldom more than one is done out of
+    turn, and each is as large as what a thread works on."""
+    return max(cores() // 2, 1)
 
 
 class TableFile(AbstractContextManager["TableFile"]):
-    """Takes chunk files in any order and appends each, as soon as those before it are there, to one file.
+    """Takes chunk files in any order, from any thread, and appends each, as soon as those before it are there, to one
+    file.
 
     A chunk file is removed once it is appended: most are gone before they ever reach the disk. Chunks that are in
     memory become files where too many of them wait for an earlier one.
@@ -46,6 +52,8 @@ class TableFile(AbstractContextManager["TableFile"]):
         self._facts: list[FileFacts] = []
         self._done: dict[Path, FileFacts] = {}
         self._next = 0
+        self._held = chunks_held()
+        self._lock = threading.Lock()
 
     def __exit__(self, *_: object) -> None:
         if self._own is not None:
@@ -53,22 +61,23 @@ class TableFile(AbstractContextManager["TableFile"]):
 
     def add(self, facts: Sequence[FileFacts]) -> int:
         """Take chunk files that are done; how many chunks are, all told."""
-        self._facts.extend(replace(part, content=None) for part in facts)
-        if self._concatenation is not None:
-            # A file that exists may still be looked at by the task that made it; what a task gave back is done.
-            self._done.update((part.path, part) for part in facts)
-            while part := self._done.pop(chunk_path(self._folder, self._next), None):
-                self._copied += self._concatenation.append(part.path, part.content).size
-                if part.content is None:
-                    part.path.unlink()
-                self._next += 1
-            self._spill()
-        return len(self._facts)
+        with self._lock:
+            self._facts.extend(replace(part, content=None) for part in facts)
+            if self._concatenation is not None:
+                # A file that exists may still be looked at by the task that made it; what a task gave back is done.
+                self._done.update((part.path, part) for part in facts)
+                while part := self._done.pop(chunk_path(self._folder, self._next), None):
+                    self._copied += self._concatenation.append(part.path, part.content).size
+                    if part.content is None:
+                        part.path.unlink()
+                    self._next += 1
+                self._spill()
+            return len(self._facts)
 
     def _spill(self) -> None:
         """Write what waits in memory to its file, but for a few chunks."""
         held = [(part, part.content) for part in self._done.values() if part.content is not None]
-        for part, content in held[_HELD:]:
+        for part, content in held[self._held :]:
             part.path.parent.mkdir(parents=True, exist_ok=True)
             with part.path.open("wb") as file:
                 write_pieces(file, [*content.data, content.footer])
@@ -106,23 +115,41 @@ def results_of(
 ) -> dict[str, FileFacts]:
     """Run the calls that make the chunks of tables, and make one result of each table's.
 
+    In this process it is the thread which made a chunk that appends it: what is done never waits for another thread
+    while the one that made it begins with the next.
+
     Args:
         calls: each makes a chunk of one table or of several, a file each in this order, which `tables` take.
         facts: what the footer of every result tells, asked for when the first is done.
     """
-    chunks = Counter(name for names, _ in calls for name in names)
+    chunks, done = Counter(name for names, _ in calls for name in names), Counter[str]()
     result: dict[str, FileFacts] = {}
     with ExitStack() as files:
         for table in tables.values():
             files.enter_context(table)
+        if run.in_process:
+            calls = [(names, (_taken, ([tables[name] for name in names], *call))) for names, call in calls]
         # Closed here, where what runs can still be waited for.
         ended = files.enter_context(closing(run.run(call for _, call in calls)))
         for position, made in ended:
-            for name, file in zip(calls[position][0], made, strict=True):
-                done = tables[name].add([file])
-                tell(name, done, chunks[name])
-                if done == chunks[name]:
+            if not run.in_process:
+                _take([tables[name] for name in calls[position][0]], made)
+            for name in calls[position][0]:
+                done[name] += 1
+                tell(name, done[name], chunks[name])
+                if done[name] == chunks[name]:
                     result[name] = tables[name].finish({**facts(), "compartment": name})
-            # What may be large would be held until the next one is done.
-            del made, file
     return {name: result[name] for name in tables}
+
+
+def _taken(tables: Sequence[TableFile], function: Callable[..., Sequence[FileFacts]], arguments: Sequence[Any]) -> None:
+    """Make a chunk of each of these tables, which take it."""
+    _take(tables, function(*arguments))
+
+
+def _take(tables: Sequence[TableFile], made: Sequence[FileFacts]) -> None:
+    # What may be large is let go of before the next is appended.
+    left = list(made)
+    del made
+    for table in tables:
+        table.add([left.pop(0)])

@@ -1,15 +1,18 @@
 """Chunk files become one file while they come, in order whatever the order of their coming."""
 
+import gc
+from concurrent.futures import Future
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.model.types import Coercion, FileFacts
 from cytotable_dagster.core.parquet.writing import read_facts
 from cytotable_dagster.core.steps.chunk_files import chunk_path, file_facts, write_chunk
-from cytotable_dagster.core.steps.collect import TableFile
+from cytotable_dagster.core.steps.collect import TableFile, results_of
 from cytotable_dagster_tests.digests import digest
 
 FACTS = {"version": "1", "plate": "P1"}
@@ -46,7 +49,8 @@ def test_chunks_in_memory_give_the_same_file(tmp_path, order):
     assert [facts.content for facts in made] == [None, None]
 
 
-def test_few_chunks_wait_in_memory_the_others_in_files(tmp_path):
+def test_few_chunks_wait_in_memory_the_others_in_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("CYTOTABLE_MAX_THREADS", "4")
     with TableFile(tmp_path / "Cells", True) as table:
         for chunk in range(1, 8):
             table.add([_chunk(tmp_path / "Cells", chunk, in_memory=True)])
@@ -54,6 +58,28 @@ def test_few_chunks_wait_in_memory_the_others_in_files(tmp_path):
         table.add([_chunk(tmp_path / "Cells", 0, in_memory=True)])
         facts = table.finish(FACTS)
     assert pq.read_table(facts.path)["x"].to_pylist() == [value for chunk in range(8) for value in (chunk, -chunk)]
+
+
+def test_what_is_done_does_not_wait_in_memory_for_another_thread(tmp_path):
+    """Of two tables and six chunks, all made before the calling thread looks at the first of them."""
+    held: list[int] = []
+    names = ("Cells", "Nuclei")
+
+    def chunks(chunk: int) -> list[FileFacts]:
+        held.append(sum(isinstance(one, FileFacts) and one.content is not None for one in gc.get_objects()))
+        return [_chunk(tmp_path / name, chunk, in_memory=True) for name in names]
+
+    def at_once(function, *arguments) -> "Future[object]":
+        future: Future[object] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    run = Runner(at_once, 100, tmp_path / "stop", in_process=True)
+    tables = {name: TableFile(tmp_path / name, True) for name in names}
+    made = results_of(run, [(names, (chunks, (chunk,))) for chunk in range(6)], tables, lambda: FACTS)
+    assert held == [0] * 6
+    for name in names:
+        assert pq.read_table(made[name].path)["x"].to_pylist() == [x for chunk in range(6) for x in (chunk, -chunk)]
 
 
 def test_a_chunk_file_is_taken_only_once_its_task_gave_it_back(tmp_path):

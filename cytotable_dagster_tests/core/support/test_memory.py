@@ -64,3 +64,16 @@ def test_nothing_is_kept_of_one_use_for_the_next():
         held = [lent(SIZE)]
         del held
         assert len(memory._free) == 1
+
+
+def test_small_memory_that_nobody_asks_for_any_more_keeps_no_large_one_from_being_given_again(monkeypatch):
+    monkeypatch.setenv("CYTOTABLE_MAX_THREADS", "2")
+    with memory_used_again():
+        large = [lent(20 * SIZE), lent(20 * SIZE)]
+        small = [lent(SIZE), lent(SIZE)]
+        for one in large:
+            one[0] = 7
+        del one, small
+        del large
+        again = [lent(20 * SIZE), lent(20 * SIZE)]
+        assert [one[0] for one in again] == [7, 7], "new memory is cleared"
