@@ -77,7 +77,7 @@ def stored(results_server, store_options, tmp_path) -> Any:
     ("way", "room", "differ"), [("tables", 1.5, False), ("joined", 2.5, True), ("dataset", 1.5, True)]
 )
 def test_a_plate_is_fetched_once_though_the_cache_is_too_small_for_all(
-    tmp_path, stored, caplog, way, room, differ
+    tmp_path, stored, caplog, passing, way, room, differ
 ) -> None:
     paths = _plates(tmp_path / "in", differ=differ)
     uris, options = stored(paths)
@@ -89,6 +89,7 @@ def test_a_plate_is_fetched_once_though_the_cache_is_too_small_for_all(
         few = convert(uris, tmp_path / "few" / dest, **more, **options)
     fetched = Counter(record.args[0] for record in caplog.records if record.msg.startswith("downloaded %s"))
     assert fetched == dict.fromkeys(uris, 1)
+    assert Counter(f"s3:/{path}" for name, path in passing.keys if name == "GetObject") == fetched
     held = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.sqlite"))
     assert held <= options["cache_limit"]
     options |= {"cache_limit": None, "local_cache_dir": str(tmp_path / "large")}
