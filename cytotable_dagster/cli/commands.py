@@ -184,7 +184,7 @@ def dataset_align(chosen: argparse.Namespace) -> None:
     """Give all plates' files the same columns."""
     from cytotable_dagster import datasets
 
-    lines = [line for drift in datasets.align(**_known(chosen)) for line in drift.lines]
+    lines = [line for drift in datasets.align(**_known(chosen)) for line in (*drift.problems, *drift.lines)]
     print("\n".join(lines or ["all plates have the same columns"]))
 
 

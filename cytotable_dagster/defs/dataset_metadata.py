@@ -60,7 +60,7 @@ def dataset_metadata(update: Update, pictures: Metadata) -> Metadata:
         "added": _names(update.added),
         "replaced": _names(update.replaced),
         "removed": _names(update.removed),
-        "schema drift": as_lines("drift", update.drift.lines),
+        "schema drift": as_lines("drift", (*update.drift.problems, *update.drift.lines)),
         **({"left out": as_lines("plate", [": ".join(told) for told in update.left_out])} if update.left_out else {}),
     }
 

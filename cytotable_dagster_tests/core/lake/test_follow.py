@@ -120,6 +120,22 @@ def test_only_a_column_that_differs_has_a_file_written_anew(made: Lake, tmp_path
     assert same == {"A": False, "B": True}
 
 
+@pytest.mark.parametrize("first", ["A", "B"])
+def test_whole_numbers_that_another_plates_decimals_round_are_told(made: Lake, tmp_path: Path, first: str) -> None:
+    for name, kind, values in (("A", "INTEGER", [1, 2**53 + 1, None]), ("B", "REAL", [0.5, 1.5, 2.5])):
+        tables = plate(JUMP, sites(3))
+        tables["Cells"].add_column("Cells_AreaShape_More", kind, values)
+        made.convert(name, write_sqlite(tmp_path / f"{name}.sqlite", tables))
+    both, made.folders = made.folders, {first: made.folders[first]}
+    assert made.update().drift.problems == ()
+    made.folders = both
+    assert made.update().drift.problems == (
+        "Cells: plate A: 1 whole number of Cells_AreaShape_More has too many digits for the type that other plates need "
+        f"and was rounded, such as {2**53 + 1}",
+    )
+    assert made.update().drift.problems == ()
+
+
 def test_a_plate_that_goes_has_no_say_in_the_types_of_one_that_comes(made: Lake, tmp_path: Path) -> None:
     for name, kind, value in (("A", "TEXT", "round"), ("B", "REAL", 0.5)):
         tables = plate(JUMP, sites(3))
