@@ -1,9 +1,11 @@
 """Large memory that is used again: a page that is new to a process is cleared first, which on a virtual machine takes
 longer than to fill it (a quarter of a conversion, where every batch had memory of its own)."""
 
+import ctypes
+import functools
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -83,3 +85,19 @@ def _let_go() -> None:
     while _free and _out + sum(block.size for block in _free) > _most:
         # Of a size that nobody asked for lately.
         del _free[0]
+
+
+def let_go_of_small() -> None:
+    """Give to the system what was freed of small memory, whose pages stay with the process where something that is in
+    use lies behind them; where this is not glibc, nothing."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _trim() -> "Callable[[int], int] | None":
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None

@@ -1,10 +1,14 @@
 """Memory that is used again is nobody else's."""
 
+import ctypes
+
 import numpy as np
+import psutil
 import pyarrow as pa
+import pytest
 
 from cytotable_dagster.core.support import memory
-from cytotable_dagster.core.support.memory import lent, memory_used_again
+from cytotable_dagster.core.support.memory import lent, let_go_of_small, memory_used_again
 
 SIZE = 3 << 20
 
@@ -77,3 +81,14 @@ def test_small_memory_that_nobody_asks_for_any_more_keeps_no_large_one_from_bein
         del large
         again = [lent(20 * SIZE), lent(20 * SIZE)]
         assert [one[0] for one in again] == [7, 7], "new memory is cleared"
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc alone is asked")
+def test_small_memory_goes_back_to_the_system_though_something_lies_behind_it():
+    blocks = [bytearray(b"x" * 100_000) for _ in range(2_000)]
+    kept = blocks[::100]
+    del blocks
+    before = psutil.Process().memory_info().rss
+    let_go_of_small()
+    assert before - psutil.Process().memory_info().rss > 50e6
+    assert len(kept) == 20
