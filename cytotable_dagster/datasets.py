@@ -67,6 +67,7 @@ def add(
     plate_pattern: str | None = None,
     site_pattern: str | None = None,
     equal_sites: str | None = None,
+    overwrite: bool = False,
     strict: bool = False,
     on_error: str = STOP,
     parsl_config: "Config | None" = None,
@@ -77,15 +78,17 @@ def add(
     """Convert one plate or several into a dataset, which is made where there is none; arguments are those of `convert`.
 
     A plate of a name that is there already is replaced, or left alone where it was made of the same source in the same
-    way. All are looked through before the first is put there. What was put there before an error stays: each plate is
-    whole or not there.
+    way; one that was made of a source elsewhere is refused, as it may be another plate. All are looked through before
+    the first is put there. What was put there before an error stays: each plate is whole or not there.
 
     Args:
         join: whether to add to the joined table, `single_cells`, instead of the compartments' tables;
             `both` adds to them all.
         schema: `union` keeps the columns of every plate; `intersection` those that all have.
+        overwrite: replace also what was made of a source elsewhere.
 
     Raises:
+        PlateExistsError: a plate of that name is there, made of a source elsewhere, without `overwrite`.
         SchemaError: a column has different types on two plates; nothing was added.
         CytoTableError: see `cytotable_dagster.core.errors`.
     """
@@ -131,7 +134,7 @@ def add(
         plates = request.plates_at(sources, skipping)
         dest = destination_of(dataset, request.dest_store)
         with dest.scratch() as scratch, runner(parsl_config, scratch) as run:
-            return convert_to_dataset(plates, dest, request, run, scratch, skipping)
+            return convert_to_dataset(plates, dest, request, run, scratch, skipping, overwrite=overwrite)
 
     with watched(request.progress):
         return added()

@@ -98,6 +98,7 @@ def add_dataset_add(parser: argparse.ArgumentParser) -> None:
     results = _add_results(parser)
     results.add_argument("--join", action="store_true", help="the joined single cells instead of the compartments")
     results.add_argument("--both", action="store_const", dest="join", const=BOTH, help="the joined ones and the others")
+    results.add_argument("--overwrite", action="store_true", help="replace plates of that name from other places, too")
     _add_reading(parser)
 
 

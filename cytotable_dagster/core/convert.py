@@ -298,7 +298,7 @@ def _convert(
         check_free(place, usual, overwrite)
         dataset = destination_of(dest_path, request.dest_store)
         with dataset.scratch() as scratch, runner(parsl_config, scratch) as run:
-            return convert_to_dataset(plates, dataset, request, run, scratch, skipping)
+            return convert_to_dataset(plates, dataset, request, run, scratch, skipping, overwrite=overwrite)
     with place.writing(single if alone else "") as claim:
         check_free(place, usual, overwrite)
         if not several:

@@ -105,6 +105,10 @@ class DestinationExistsError(CytoTableError, FileExistsError):
     """The destination exists and `overwrite` was not given."""
 
 
+class PlateExistsError(DestinationExistsError):
+    """A dataset has a plate of that name, made of another source, and `overwrite` was not given."""
+
+
 class DestinationInUseError(CytoTableError, TimeoutError):
     """Another process writes to the destination, and did not end within the time that it was waited for."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cytotable_dagster.core.conversion.looking import finds_no_room, in_turn, plan_all
+from cytotable_dagster.core.conversion.origin import check_origin
 from cytotable_dagster.core.conversion.ready import Ready
 from cytotable_dagster.core.conversion.request import Request
 from cytotable_dagster.core.conversion.several import Done, check_rounded, converted, drifts_of
@@ -29,7 +30,7 @@ from cytotable_dagster.core.datasets.tables import (
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.model.plate_names import safe_name
-from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts, Plate
+from cytotable_dagster.core.model.types import SINGLE_CELLS, Coercion, FileFacts, Plate, Source
 from cytotable_dagster.core.planning.unify import Columns, Drift
 from cytotable_dagster.core.reports.results import ConversionResult
 from cytotable_dagster.core.storage.destination import Claim, Destination
@@ -40,21 +41,29 @@ _WAIT = 3600.0
 
 
 def convert_to_dataset(
-    plates: Sequence[Plate], dest: Destination, request: Request, run: Runner, scratch: Path, skipping: Skipping
+    plates: Sequence[Plate],
+    dest: Destination,
+    request: Request,
+    run: Runner,
+    scratch: Path,
+    skipping: Skipping,
+    *,
+    overwrite: bool,
 ) -> ConversionResult:
     """Convert plates into a dataset, each put there when it is done.
 
-    A plate that is there already, made of the same source in the same way, is left alone. Files of other plates are
-    touched only where the type of a column has to become wider. All plates are looked through before the first is put
-    there; where the cache is too small for their copies, each is fetched, looked through and put there before the next,
-    and those that lack columns of later ones are given them at the end.
+    A plate that is there already, made of the same source in the same way, is left alone; one that was made of a source
+    elsewhere, which may be another plate, is replaced only by `overwrite`. Files of other plates are touched only where
+    the type of a column has to become wider. All plates are looked through before the first is put there; where the
+    cache is too small for their copies, each is fetched, looked through and put there before the next, and those that
+    lack columns of later ones are given them at the end.
     """
     if request.joins is not None:
         raise OptionError("joins= makes one file of several plates, no dataset; leave concat=False out")
     tally = Tally()
     plates = _nameable(plates, skipping)
     dest.sweep()
-    dataset = _Growing(dest, request)
+    dataset = _Growing(dest, request, overwrite)
     in_turns = finds_no_room(plates, request.cache)
     if not in_turns:
         dataset.expect(plan_all(plates, request, scratch, skipping, dataset.holds))
@@ -72,7 +81,7 @@ def convert_to_dataset(
             dataset.align()
     finally:
         dataset.save()
-    return tally.result(dataset.outputs(tally.seconds), dataset.drifts, dataset.ready, skipping)
+    return tally.result(dataset.outputs(tally.seconds), dataset.drifts, dataset.ready, skipping, dataset.notes)
 
 
 def _nameable(plates: Sequence[Plate], skipping: Skipping) -> list[Plate]:
@@ -89,28 +98,41 @@ class _Growing:
     `ready` are the plates on their way, as far as they were looked through; `drifts` what columns are to be.
     """
 
-    def __init__(self, dest: Destination, request: Request) -> None:
+    def __init__(self, dest: Destination, request: Request, overwrite: bool) -> None:
         self.ready: list[Ready] = []
+        self._same: list[str] = []
+        self._replaced: list[str] = []
+        self._removed: list[str] = []
         self.drifts: tuple[Drift, ...] = ()
         self._dest = dest
         self._request = request
+        self._overwrite = overwrite
         self._tables = {name: open_table(dest, name) for name in table_names(dest)}
         self._columns: dict[str, Columns] = {}
         self._rounded: defaultdict[str, list[tuple[str, Coercion]]] = defaultdict(list)
         self._coming: Sequence[Ready] = ()
         self._all_known = False
 
-    def holds(self, plate: str, fingerprint: str) -> bool:
-        """Whether all tables of a plate are there as they would be made; some are where an earlier run was killed."""
+    def holds(self, source: Source, fingerprint: str) -> bool:
+        """Whether all tables of a plate are there as they would be made; some are where an earlier run was killed.
+
+        Raises:
+            PlateExistsError: what is there was made of a source elsewhere.
+        """
+        plate = source.plate
         found = [table.members[plate] for table in self._tables.values() if plate in table.members]
         there = [member for member in found if member.fingerprint == fingerprint]
         if not there:
+            if not self._overwrite:
+                check_origin(source, found, self._dest.address())
             return False
         facts = [member.content.facts for member in there]
         joined = any(own.get("compartment") == SINGLE_CELLS for own in facts)
-        if joined and not self._request.both:
-            return True
-        return len(there) - joined == len(facts[0].get("compartments", "").split(",")) and joined == self._request.both
+        others = len(there) - joined == len(facts[0].get("compartments", "").split(","))
+        whole = (joined and not self._request.both) or (others and joined == self._request.both)
+        if whole:
+            self._same.append(plate)
+        return whole
 
     def expect(self, plates: Sequence[Ready]) -> None:
         """Take all plates that there are going to be."""
@@ -155,6 +177,9 @@ class _Growing:
     def put(self, done: Done) -> None:
         """Put a plate's new files there; where they are the whole plate, those go that it has no more."""
         plate, whole = done.plate.name, self._request.options.targets is None
+        gone = []
+        if any(plate in table.members for table in self._tables.values()):
+            self._replaced.append(plate)
         # Joined tables and others may have been added apart.
         kinds = {name == SINGLE_CELLS for name in done.files}
         with self._dest.writing(wait=_WAIT, file_by_file=True) as claim:
@@ -166,6 +191,21 @@ class _Growing:
                     self._tables[name] = put_plate(table, plate, arrival, columns)
                 elif whole and plate in table.members and (name == SINGLE_CELLS) in kinds:
                     self._tables[name] = drop_plate(table, plate)
+                    gone.append(name)
+        if gone:
+            self._removed.append(f"plate {plate} has no {', '.join(gone)} as it was made now: removed from there")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What became of plates that were there."""
+        told = ((self._same, "there already, made of the same source in the same way"), (self._replaced, "replaced"))
+        lines = []
+        for plates, what in told:
+            if plates[1:]:
+                lines.append(f"{len(plates):,} plates are {what}, such as {plates[0]}")
+            elif plates:
+                lines.append(f"plate {plates[0]} is {what}")
+        return (*lines, *self._removed)
 
     def save(self) -> None:
         """Remember what is in the tables' files."""
@@ -178,7 +218,7 @@ class _Growing:
             name: FileFacts(
                 path=self._dest.path(name),
                 rows=table.rows,
-                columns=len(self._columns.get(name, ())),
+                columns=len(self._columns.get(name) or table.widest),
                 size=table.size,
                 seconds=seconds.get(name, 0.0),
             )

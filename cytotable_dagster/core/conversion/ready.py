@@ -22,8 +22,8 @@ from cytotable_dagster.core.steps.joined import joined_schema
 from cytotable_dagster.core.storage.address import is_remote
 from cytotable_dagster.core.storage.store import Clients
 
-# Whether a plate, given its name and the fingerprint of its conversion, need not be converted.
-IsKnown = Callable[[str, str], bool]
+# Whether a plate, given its source and the fingerprint of its conversion, need not be converted.
+IsKnown = Callable[[Source, str], bool]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def looked_at(
             preset = request.preset_of(readable)
             numbered = request.add_tablenumber is not False
             options = replace(request.options, numbered=numbered, plate_name=plate.name)
-            if is_known is not None and is_known(plate.name, fingerprint(source, preset, options)):
+            if is_known is not None and is_known(source, fingerprint(source, preset, options)):
                 return None
             plan = make_plan(readable, preset, options, folder, pool=pool)
             return Ready(source, plan.folder, plan.number, _columns(plan, request))

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cytotable_dagster.core.conversion.several import Done, Ready, report_of
 from cytotable_dagster.core.conversion.skipping import Skipping
@@ -34,13 +34,19 @@ class Tally:
         self.sources.append(done.plate.source)
 
     def result(
-        self, files: dict[str, FileFacts], drifts: Sequence[Drift], ready: Sequence[Ready], skipping: Skipping
+        self,
+        files: dict[str, FileFacts],
+        drifts: Sequence[Drift],
+        ready: Sequence[Ready],
+        skipping: Skipping,
+        notes: Sequence[str] = (),
     ) -> ConversionResult:
-        """The result, when all plates are done; `ready` are those that were looked through."""
+        """The result, when all plates are done; `ready` are those that were looked through, `notes` more to tell."""
+        report = report_of(self.reports, drifts, ready, skipping)
         return ConversionResult(
             files=files,
             sources=tuple(self.sources),
             readers=tuple(self.readers),
             seconds=time.perf_counter() - self.started,
-            report=report_of(self.reports, drifts, ready, skipping),
+            report=replace(report, notes=(*report.notes, *notes)),
         )

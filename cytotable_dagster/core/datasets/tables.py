@@ -21,6 +21,7 @@ from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.parquet.refit import Fill, refit
 from cytotable_dagster.core.parquet.rounding import rounded_in
 from cytotable_dagster.core.planning.unify import Columns, schema_of
+from cytotable_dagster.core.shown import counted, human_bytes
 from cytotable_dagster.core.storage.destination import Claim, Destination, Stored
 
 if TYPE_CHECKING:
@@ -69,13 +70,17 @@ class Arrival:
         return self.content.columns if self.fitted is None else self.fitted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
-    """A table of a dataset, as its files are now: `members` by plate, sorted."""
+    """A table of a dataset, as its files are now: `members` by plate, sorted. Printed, how much is in it."""
 
     dest: Destination
     name: str
     members: Mapping[str, Member]
+
+    def __repr__(self) -> str:
+        plates, rows = counted(len(self.members), "plate"), counted(self.rows, "row")
+        return f"<{self.name}: {plates}, {rows}, {human_bytes(self.size)}>"
 
     @property
     def rows(self) -> int:
@@ -85,6 +90,11 @@ class Table:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(member.size for member in self.members.values())
+
+    @property
+    def widest(self) -> Columns:
+        """The most columns that a file has."""
+        return max((member.content.columns for member in self.members.values()), key=len, default=())
 
     @property
     def is_old(self) -> bool:

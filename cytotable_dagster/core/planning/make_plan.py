@@ -105,6 +105,7 @@ def _made(
     partners = tuple(link.parent for link in links if link.parent in matches)
     _keep_rows(folder, orders, matches, rows_whole)
     told = plate.told(there, whole)
+    called = plate_told(parts, keys, readers, source, preset, options)
     source = known_by_content(source, digest.result()) if digest else source
     plan = Plan(
         folder=folder,
@@ -123,11 +124,11 @@ def _made(
         images=images,
         batches=chunks.cut_batches(orders, bounds, size),
         skipped=told.skipped,
-        notes=(*_notes(source), *told.notes),
+        notes=(*_notes(source, called), *told.notes),
         skipped_rows=told.skipped_rows,
         number=number.result() if number else None,
         copies=copies,
-        plate=plate_told(parts, keys, readers, source, preset, options),
+        plate=called,
     )
     save_plan(plan)
     remark("planned %s: %s", source.plate, _told(plan))
@@ -160,6 +161,12 @@ def _told(plan: Plan) -> str:
     return ", ".join((*tables, counted(plan.chunk_count, "chunk")))
 
 
-def _notes(source: Source) -> tuple[str, ...]:
+def _notes(source: Source, called: str | int | None) -> tuple[str, ...]:
+    other = called is not None and str(called) != source.plate
+    names = (
+        (f"plate {source.plate}, as its file is called, is {called} in its tables, and so in Metadata_Plate",)
+        if other
+        else ()
+    )
     log = (f"{source.path.name} was read together with the log beside it",) if source.settled else ()
-    return (*((source.note,) if source.note else ()), *log)
+    return (*((source.note,) if source.note else ()), *log, *names)

@@ -33,10 +33,11 @@ class PlateDrift:
     retyped: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drift:
     """How the plates' tables of one name differ; `columns` are those of the result. `rounded` are whole numbers, by
-    plate, of files that were there before another plate's decimals made their column one of these."""
+    plate, of files that were there before another plate's decimals made their column one of these. Printed, what
+    differs."""
 
     table: str
     columns: Columns
@@ -52,6 +53,10 @@ class Drift:
             f"{'was' if found.rounded == 1 else 'were'} rounded, such as {found.example}"
             for plate, found in self.rounded
         )
+
+    def __repr__(self) -> str:
+        told = "; ".join((*self.problems, *self.lines)) or "all plates alike"
+        return f"<{self.table}: {counted(len(self.columns), 'column')}; {told}>"
 
     @property
     def lines(self) -> tuple[str, ...]:

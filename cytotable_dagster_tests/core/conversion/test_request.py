@@ -124,7 +124,7 @@ def test_a_preset_is_given_by_name_by_its_path_or_as_it_is(two, tmp_path, door):
 
 
 def test_both_doors_take_the_same_options():
-    of_files = {"dest_datatype", "dest_backend", "dest_path", "concat", "joins", "sort_output", "overwrite"}
+    of_files = {"dest_datatype", "dest_backend", "dest_path", "concat", "joins", "sort_output"}
     of_cytotable = {
         *("page_keys", "infer_common_schema", "bbox_column_map", "include_source_images", "image_crop_workers"),
     }
