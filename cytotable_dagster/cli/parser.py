@@ -39,14 +39,20 @@ class Parser(argparse.ArgumentParser):
         say(f"{self.format_usage()}{self.prog}: {message}; {self.prog} --help shows more", sys.stderr)
         self.exit(2)
 
-    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+    def refuse(self, unknown: Sequence[str], line: Sequence[str]) -> NoReturn:
         """End with what of a command line no argument of this command takes."""
         word = unknown[0]
         option = word.partition("=")[0]
         if not option.startswith("-"):
-            self.error(f"{word!r} is one argument too many")
-        meant = nearest(option, self._option_string_actions)
-        self.error(f"there is no option {option}{f'; did you mean {meant}?' if meant else ''}")
+            before = line[line.index(word) - 1] if word in line[1:] else ""
+            flag = self._option_string_actions.get(before)
+            after = f"; {before} takes no value" if flag is not None and flag.nargs == 0 else ""
+            self.error(f"{word!r} is one argument too many{after}")
+        # Without the dashes, which all options have alike.
+        meant = nearest(
+            option.lstrip("-"), (name.lstrip("-") for name in self._option_string_actions if name[:2] == "--")
+        )
+        self.error(f"there is no option {option}{f'; did you mean --{meant}?' if meant else ''}")
 
 
 def command(
@@ -76,7 +82,7 @@ def read(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen, unknown = parser.parse_known_args(arguments)
     command = vars(chosen).pop("parser")
     if unknown:
-        command.refuse(unknown)
+        command.refuse(unknown, sys.argv[1:] if arguments is None else arguments)
     among = [action.choices for action in parser._actions if isinstance(action.choices, Mapping)]
     commands = [command, *(other for choices in among for other in choices.values())]
     chosen.told = lambda message: in_shell(str(message), commands)

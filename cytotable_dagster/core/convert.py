@@ -33,6 +33,7 @@ from cytotable_dagster.core.planning.unify import UNION
 from cytotable_dagster.core.reports.results import ConversionResult
 from cytotable_dagster.core.sinks import sink_for, write_to_sink
 from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store import check_keywords
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.arguments import address_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
@@ -182,6 +183,7 @@ def convert(
         CytoTableError: see `cytotable_dagster.errors`; nothing is left behind half-written.
         TypeError: an argument that neither this function nor the cloud client knows.
     """
+    check_keywords(convert, cloud)
     _warn_of(page_keys=page_keys, infer_common_schema=infer_common_schema, image_crop_workers=image_crop_workers)
     dest_path = expanded(address_in("dest_path", dest_path))
     sink = sink_for(

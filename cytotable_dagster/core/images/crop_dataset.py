@@ -12,7 +12,7 @@ from cytotable_dagster.core.images.cells import ROW
 from cytotable_dagster.core.images.cutting import CROP
 from cytotable_dagster.core.images.lance_place import errors_of_lance, opened
 from cytotable_dagster.core.planning.options import names_in
-from cytotable_dagster.core.storage.store import Store
+from cytotable_dagster.core.storage.store import Store, check_keywords
 from cytotable_dagster.core.support.arguments import rows_in, text_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 
@@ -46,6 +46,7 @@ def read_crops(
         OptionError: a condition that means nothing.
         SourceAccessError, DownloadError: the store refuses, or fails.
     """
+    check_keywords(read_crops, cloud)
     dataset = opened(path, Store.checked(cloud))
     conditions = [] if where is None else [f"({text_in('where', where, 'row < 100')})"]
     rows = rows_in("rows", rows)
@@ -59,6 +60,7 @@ def read_crops(
 
 def crop_statuses(path: str | Path, **cloud: Any) -> dict[str, int]:
     """How many crops of a Lance dataset there are of each status."""
+    check_keywords(crop_statuses, cloud)
     dataset = opened(path, Store.checked(cloud))
     with _errors(path):
         return dict(Counter(dataset.to_table(columns=["status"])["status"].to_pylist()))

@@ -26,6 +26,7 @@ from cytotable_dagster.core.images.search import Rules, Search
 from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.model.choices import CROP_TYPES, NONE, OME_ARROW, TENSOR
 from cytotable_dagster.core.planning.options import names_in
+from cytotable_dagster.core.storage.store import check_keywords
 from cytotable_dagster.core.support.arguments import address_in, number_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.support.suggestions import there_are
@@ -211,6 +212,7 @@ def crops(
         OptionError: an option, or a condition, that means nothing; neither provenance nor table names images.
         SourceNotFoundError: there is no such table.
     """
+    check_keywords(crops, cloud)
     size = number_in("size", size, "pixels", LARGEST)
     columns = names_in("columns", columns) or ()
     channels, segmentations = names_in("channels", channels), names_in("segmentations", segmentations)

@@ -14,6 +14,7 @@ from cytotable_dagster.core.model.presets import Preset
 from cytotable_dagster.core.planning.options import check_flag
 from cytotable_dagster.core.reports.results import ProvenanceFacts
 from cytotable_dagster.core.storage.destination import Destination
+from cytotable_dagster.core.storage.store import check_keywords
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.arguments import address_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
@@ -48,6 +49,7 @@ def find_provenance(
         SourceFormatError: no plate names an image.
         CytoTableError: see `convert`; nothing is left behind half-written.
     """
+    check_keywords(find_provenance, cloud)
     request = Request.checked(
         source_datatype=source_datatype,
         preset=preset,

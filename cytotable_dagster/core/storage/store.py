@@ -1,17 +1,44 @@
 """How stores are spoken to: what their clients need to be told, as a value that is handed down from the doors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from threading import Lock
 from typing import Any, cast
 
 from cytotable_dagster.core.storage.address import PROVIDERS, place_of, scheme_of
 from cytotable_dagster.core.storage.objects import Client, Patience, Provider, Remote, names_in, objects_below
 from cytotable_dagster.core.support.arguments import mapping_in
+from cytotable_dagster.core.support.suggestions import nearest
 
 # Options that a client is given with, and that are of the copies on this machine (see `intake.cache_place`).
 OF_COPIES = ("local_cache_dir", "cache_limit")
+
+
+def check_keywords(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """See that what a function was given beside its own arguments is an option of stores or of copies.
+
+    Raises:
+        TypeError: one is not; the message names it, and the argument that may have been meant.
+    """
+    if all(name in OF_COPIES for name in given):
+        return
+    known = _known_options()
+    for name in given:
+        if name not in known:
+            called = getattr(function, "__name__", "")
+            own = [one.name for one in signature(function).parameters.values() if one.kind is not one.VAR_KEYWORD]
+            meant = nearest(name, (*own, *known))
+            more = f"did you mean {meant}?" if meant else f"help({called}) lists those there are"
+            raise TypeError(f"{called}() has no argument {name}; {more}")
+
+
+def _known_options() -> tuple[str, ...]:
+    """All options that clients and copies take. Loads the clients, which takes a second."""
+    return (
+        *dict.fromkeys((*(name for scheme in PROVIDERS for name in _provider(scheme).known_options()), *OF_COPIES)),
+    )
 
 
 @dataclass(frozen=True)
@@ -32,8 +59,7 @@ class Store:
         # Clients, which take a second to import, are asked where an option is theirs.
         if all(name in OF_COPIES for name in options):
             return cls()
-        known = list(dict.fromkeys(name for scheme in PROVIDERS for name in _provider(scheme).known_options()))
-        known += [name for name in OF_COPIES if name not in known]
+        known = _known_options()
         for name in options:
             if name not in known:
                 raise TypeError(f"unexpected keyword argument {name!r}; those of stores are: {', '.join(known)}")

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+# How like a name is that somebody may have meant (`difflib`'s ratio): a far suggestion is worse than none.
+_LIKE = 0.66
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a word, in any case; else the first that has it in it; None where none is."""
@@ -9,7 +12,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     names = {name.lower(): name for name in known}
     word = word.lower()
-    close = difflib.get_close_matches(word, names, n=1)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=_LIKE)
     inside = [name for name in names if len(word) > 2 and word in name]
     return names[(close or inside)[0]] if close or inside else None
 

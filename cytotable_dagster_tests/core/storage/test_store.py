@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cytotable_dagster import convert
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.storage.store import Store
@@ -38,3 +39,17 @@ def test_results_are_signed_for_unless_their_own_options_say_else() -> None:
     assert public.to_write({"no_sign_request": True, "local_cache_dir": "x"}) == Store.checked(
         {"no_sign_request": True}
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("overwrit", "convert() has no argument overwrit; did you mean overwrite?"),
+        ("endpoint_ulr", "convert() has no argument endpoint_ulr; did you mean endpoint_url?"),
+        ("where", "convert() has no argument where; help(convert) lists those there are"),
+    ],
+)
+def test_an_argument_that_is_not_there_is_told_in_a_short_line_with_the_one_that_was_meant(given, told, tmp_path):
+    with pytest.raises(TypeError) as caught:
+        convert(tmp_path / "none.sqlite", tmp_path / "out", **{given: True})
+    assert str(caught.value) == told
