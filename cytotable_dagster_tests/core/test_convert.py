@@ -334,7 +334,7 @@ def test_a_file_where_a_folder_is_to_be_is_refused(make_plate, tmp_path, dest):
 @pytest.mark.parametrize(
     ("options", "error", "named"),
     [
-        ({"chunksize": 3}, TypeError, "'chunksize'"),
+        ({"chunksize": 3}, TypeError, "chunksize; did you mean chunk_size"),
         ({"no_sign_requests": True}, TypeError, "no_sign_request"),
         ({"dest_datatype": "csv"}, OptionError, "'csv'"),
         ({"concat": "no"}, OptionError, "concat 'no'"),
