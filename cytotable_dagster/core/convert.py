@@ -17,7 +17,14 @@ from cytotable_dagster.core.about.columns import FILE as COLUMNS
 from cytotable_dagster.core.conversion.adding import convert_to_dataset
 from cytotable_dagster.core.conversion.merging import convert_to_files
 from cytotable_dagster.core.conversion.one_plate import Target, convert_plate
-from cytotable_dagster.core.conversion.place import check_free, join_asked, output_name, place_for, usual_outputs
+from cytotable_dagster.core.conversion.place import (
+    check_free,
+    ending_of_folder,
+    join_asked,
+    output_name,
+    place_for,
+    usual_outputs,
+)
 from cytotable_dagster.core.conversion.request import Request, sources_in
 from cytotable_dagster.core.conversion.skipping import STOP, Skipping
 from cytotable_dagster.core.errors import OptionError
@@ -246,6 +253,9 @@ def convert(
         cache=request.cache,
     )
     sources = sources_in(source_path)
+    said = ending_of_folder(dest_path) if sink is None else None
+    if said is not None:
+        warnings.warn(said, stacklevel=3)
     with watched(request.progress):
         if sink is None:
             return _convert(sources, dest_path, request, search, parsl_config, overwrite=overwrite)

@@ -13,6 +13,12 @@ from cytotable_dagster.core.storage.destination import Destination
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.publication import exists_already
+from cytotable_dagster.core.support.suggestions import nearest
+
+# Endings of files that a conversion writes, and of such as it does not.
+WRITTEN = (".parquet", ".h5ad", ".zarr")
+_TABLES = (".csv", ".tsv", ".txt", ".feather", ".arrow", ".pq", ".json", ".xlsx")
+NOT_WRITTEN = (*_TABLES, ".h5", ".hdf5", ".sqlite", ".db", ".duckdb")
 
 
 def join_asked(dest_path: str | Path, join: bool | str | None, joins: str | None) -> bool | str:
@@ -37,6 +43,17 @@ def place_for(dest_path: str | Path, joined: bool, store: Store) -> tuple[Destin
     if not (joined and _names_file(dest_path)):
         return destination_of(dest_path, store), f"{SINGLE_CELLS}.parquet"
     return place_and_name(dest_path, store)
+
+
+def ending_of_folder(path: str) -> str | None:
+    """What to say of a destination that becomes a folder though its name ends as that of a file does; None where
+    there is nothing to say."""
+    ending = PurePosixPath(path.rstrip("/")).suffix.lower()
+    meant = nearest(ending, WRITTEN) if len(ending) > len(".pq") else None
+    if ending in WRITTEN or not (meant or ending in NOT_WRITTEN):
+        return None
+    more = f"did you mean {meant}?" if meant else f"files of that kind are not written here, but {', '.join(WRITTEN)}"
+    return f"dest_path {path!r} becomes a folder of Parquet files; {more}"
 
 
 def place_and_name(dest_path: str | Path, store: Store) -> tuple[Destination, str]:
