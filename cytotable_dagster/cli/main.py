@@ -6,7 +6,9 @@ Exit status: 0 done, 1 the work failed or plates were skipped (one line says why
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from cytotable_dagster.cli import commands, instance, options
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         argcomplete.autocomplete(parser)
     chosen = read(parser, arguments)
     try:
-        with errors_of_machine():
+        with errors_of_machine(), _warnings_in_a_line(chosen):
             chosen.run(chosen)
     except CytoTableError as error:
         say(f"cytotable-dagster: {chosen.told(error)}", sys.stderr)
@@ -41,6 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("cytotable-dagster: interrupted; nothing half-written was left", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _warnings_in_a_line(chosen: argparse.Namespace) -> Iterator[None]:
+    """Warnings of the library as its errors are told, without where in its code they are raised."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if category is UserWarning and isinstance(message, Warning):
+                say(f"cytotable-dagster: {chosen.told(message)}", sys.stderr)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> Parser:

@@ -315,3 +315,9 @@ def test_a_preset_of_ones_own_is_taken_from_its_file(tmp_path, capsys):
     assert "preset lab" in capsys.readouterr().out
     assert _run("convert", tmp_path / "P1", tmp_path / "no", "--preset", tmp_path / "none.toml") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_the_library_warns_of_is_one_line_in_the_words_of_the_command(source, tmp_path, capsys):
+    assert main(["convert", str(source), str(tmp_path / "out.csv")]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "becomes a folder" in line]
+    assert line.startswith(f"cytotable-dagster: DEST '{tmp_path / 'out.csv'}'")
