@@ -27,7 +27,7 @@ TEXT = {
     "plate_source -> plate_sqlite -> image_chunk, cells_chunk, cytoplasm_chunk, nuclei_chunk      (plate x chunk)": (
         "test_the_graph_that_is_shown_names_all_assets"
     ),
-    "table          read  written  no image  empty images  coerced  widened  columns not joined": (
+    "table          read  written  no image  empty images  coerced  widened  columns out": (
         "test_the_report_that_is_shown_is_the_real_plates"
     ),
     "dataset/Cells/BR00126114.parquet": "test_the_dataset_that_is_shown_is_what_add_makes",

@@ -224,7 +224,7 @@ class ConversionReport:
         return tuple(f"{line}{found.such_as()}" for found, line in lines if found.count)
 
     def __str__(self) -> str:
-        heads = ("table", "read", "written", "no image", "empty images", "coerced", "widened", "columns not joined")
+        heads = ("table", "read", "written", "no image", "empty images", "coerced", "widened", "columns out")
         rows = [
             (
                 part.table,
