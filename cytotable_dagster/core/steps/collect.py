@@ -20,11 +20,14 @@ from cytotable_dagster.core.support.memory import let_go_of_small
 from cytotable_dagster.core.support.pieces import write_pieces
 from cytotable_dagster.core.support.telling import tell
 
+# Of many threads' chunks, each of 60 MB; those beyond wait as files.
+_MOST_HELD = 2
+
 
 def chunks_held() -> int:
     """Chunks of a table that may wait in memory for an earlier one: of two threads' seldom more than one is done out of
     turn, and each is as large as what a thread works on."""
-    return max(cores() // 2, 1)
+    return min(max(cores() // 2, 1), _MOST_HELD)
 
 
 class TableFile(AbstractContextManager["TableFile"]):

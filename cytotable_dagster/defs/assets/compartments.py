@@ -5,6 +5,7 @@ chunk assets stand for the same files and make single ones again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import dagster as dg
 
@@ -17,7 +18,9 @@ from cytotable_dagster.core.lake.columns import update_columns
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.lake.plans import kept_plan
 from cytotable_dagster.core.lake.results import result_version, whole_compartment
+from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.planning.plan import Plan
+from cytotable_dagster.core.support.cores import cores
 from cytotable_dagster.defs.assets.chunk_events import (
     make_and_record,
     newest_chunk_tags,
@@ -123,29 +126,43 @@ def compartment_assets(chunks: int, named: Sequence[str] = COMPARTMENTS) -> dg.A
             # Where the run comes to the joined table, its rows are made by the same reading.
             joined = context.job_def.has_node_named(SINGLE_CELLS.to_python_identifier())
             recorded = make_and_record(context, plan, folder, missing, plate_files, parsl_cluster, joined=joined)
-            for compartment in others:
-                made = _whole(context, plan, folder, compartment, recorded[compartment])
-                context.log_event(
-                    dg.AssetMaterialization(
-                        made.asset_key or compartment, partition=context.partition_key, metadata=made.metadata
-                    )
-                )
             for compartment in selected:
-                if compartment in plan.compartments:
-                    yield _whole(context, plan, folder, compartment, recorded[compartment])
-                else:
+                if compartment not in plan.compartments:
                     yield _absent(context, plan, folder, compartment)
             forget_old_compartments(plan, folder)
-            update_columns(plan, folder, place_of(folder), (*selected, *others))
+            for compartment in missing:
+                record_unrecorded(context, plan, folder, compartment, recorded[compartment])
+            # Bytes are copied, and columns mapped, while pages are drawn of the tables that are whole.
+            with ThreadPoolExecutor(cores() + 1) as beside:
+                whole = {c: beside.submit(whole_compartment, plan, folder, c) for c in missing}
+                mapped = beside.submit(_mapped, plan, folder, whole, selected)
+                for compartment, made in whole.items():
+                    page = _page(context, plan, folder, compartment, made.result())
+                    if compartment in selected:
+                        yield page
+                    else:
+                        _log_other(context, page)
+                mapped.result()
 
     return compartments
 
 
-def _whole(
-    context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str, recorded: Mapping[int, str]
+def _mapped(plan: Plan, folder: PlateFolder, whole: Mapping[str, Future[FileFacts]], selected: Sequence[str]) -> None:
+    """Map the columns of tables, once all are whole; of none where one is not, which whoever asks for it is told."""
+    wait(whole.values())
+    if not any(made.exception() for made in whole.values()):
+        update_columns(plan, folder, place_of(folder), {*whole, *selected})
+
+
+def _log_other(context: dg.AssetExecutionContext, page: dg.MaterializeResult) -> None:
+    """Record a table that has no asset."""
+    assert page.asset_key is not None
+    context.log_event(dg.AssetMaterialization(page.asset_key, partition=context.partition_key, metadata=page.metadata))
+
+
+def _page(
+    context: dg.AssetExecutionContext, plan: Plan, folder: PlateFolder, compartment: str, facts: FileFacts
 ) -> dg.MaterializeResult:
-    record_unrecorded(context, plan, folder, compartment, recorded)
-    facts = whole_compartment(plan, folder, compartment)
     pictures, wells = table_pictures(context.instance, plan, folder, place_of(folder), compartment)
     return dg.MaterializeResult(
         asset_key=compartment_key(compartment),

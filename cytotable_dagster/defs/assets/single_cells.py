@@ -1,6 +1,7 @@
 """Single cells: the compartments of a plate joined, one row for each cytoplasm (or the preset's other base)."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 
@@ -59,8 +60,11 @@ def single_cells_asset(chunks: int, compartments: Sequence[str] = COMPARTMENTS) 
                     tags=newest_chunk_tags(context, *compartments),
                 )
             facts = core.single_cells(plan, folder, parsl_cluster.runner)
-            pictures, wells = table_pictures(context.instance, plan, folder, place_of(folder), JOINED)
-            update_columns(plan, folder, place_of(folder), (*plan.results, JOINED))
+            # Columns are mapped while the page is drawn.
+            with ThreadPoolExecutor(1) as beside:
+                mapped = beside.submit(update_columns, plan, folder, place_of(folder), (*plan.results, JOINED))
+                pictures, wells = table_pictures(context.instance, plan, folder, place_of(folder), JOINED)
+                mapped.result()
             return dg.MaterializeResult(
                 metadata={
                     **single_cells_metadata(plan, folder, facts, plan_report(plan).matches, pictures, wells),
