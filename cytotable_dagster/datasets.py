@@ -28,7 +28,7 @@ from cytotable_dagster.core.intake.cache import with_fresh_copies
 from cytotable_dagster.core.planning.options import KEEP, check_join
 from cytotable_dagster.core.planning.unify import UNION, Drift, unified
 from cytotable_dagster.core.storage.destination import Destination
-from cytotable_dagster.core.storage.store import Store
+from cytotable_dagster.core.storage.store import Store, check_keywords
 from cytotable_dagster.core.storage.store_destination import destination_of
 from cytotable_dagster.core.support.arguments import address_in
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
@@ -97,6 +97,7 @@ def add(
     from cytotable_dagster.core.execution.runner import runner
     from cytotable_dagster.core.support.telling import watched
 
+    check_keywords(add, cloud)
     check_join(join)
     request = Request.checked(
         join=join,
@@ -147,6 +148,7 @@ def tables(dataset_path: str | Path, **cloud: Any) -> dict[str, Table]:
     Raises:
         SourceNotFoundError: there is no dataset.
     """
+    check_keywords(tables, cloud)
     dest = _destination(dataset_path, cloud)
     found = {name: open_table(dest, name) for name in table_names(dest)}
     if not found:
@@ -161,6 +163,7 @@ def remove(dataset_path: str | Path, plate: str, **cloud: Any) -> tuple[str, ...
     Raises:
         SourceNotFoundError: it is in none.
     """
+    check_keywords(remove, cloud)
     return remove_plate(_destination(dataset_path, cloud), plate)
 
 
@@ -175,6 +178,7 @@ def align(dataset_path: str | Path, *, schema: str = UNION, **cloud: Any) -> tup
     Returns:
         How the plates differed.
     """
+    check_keywords(align, cloud)
     tables(dataset_path, **cloud)  # there is one, or nothing is made there
     found = []
     dest = _destination(dataset_path, cloud)

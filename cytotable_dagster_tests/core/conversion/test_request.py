@@ -60,7 +60,7 @@ def two(tmp_path: Path) -> list[Path]:
         ({"site_pattern": Path("{site}")}, OptionError, "site_pattern=PosixPath('{site}') is no text"),
         ({"dest_cloud": "profile"}, OptionError, "dest_cloud='profile': give a dictionary"),
         ({"dest_cloud": {1: 2}}, OptionError, "dest_cloud={1: 2}: give a dictionary"),
-        ({"no_such_option": 1}, TypeError, "'no_such_option'"),
+        ({"no_such_option": 1}, TypeError, "no argument no_such_option"),
     ],
 )
 @pytest.mark.parametrize("several", [False, True])
