@@ -70,27 +70,9 @@ class Workshop:
         dest = self.out / "single_cells.parquet" if joined else self.out
         return self.task("convert", source_path=source, dest_path=dest, chunk_size=chunk_size, **options)
 
-    def theirs(
-        self,
-        source: Path | str,
-        *,
-        preset: str,
-        joined: bool,
-        executor: Any = "threads",
-        chunk_size: int = CHUNK_SIZE,
-        variables: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> Sample:
-        """CytoTable's convert(), with these variables in its environment."""
-        return self.theirs_each(
-            [source],
-            preset=preset,
-            joined=joined,
-            executor=executor,
-            chunk_size=chunk_size,
-            variables=variables,
-            **options,
-        )
+    def theirs(self, source: Path | str, **options: Any) -> Sample:
+        """CytoTable's convert() of one source; see `theirs_each`."""
+        return self.theirs_each([source], **options)
 
     def theirs_each(
         self,
@@ -103,7 +85,8 @@ class Workshop:
         variables: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Sample:
-        """CytoTable's convert() of one source after the other in one process; `seconds` are those of all calls."""
+        """CytoTable's convert() of one source after the other in one process, with these variables in its environment;
+        `seconds` are those of all calls."""
         self._clear()
         calls = [
             {

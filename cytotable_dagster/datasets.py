@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from cytotable_dagster.core.conversion.skipping import STOP, Skipping
 from cytotable_dagster.core.datasets.files import table_names
+from cytotable_dagster.core.datasets.members import Table, save_index
 from cytotable_dagster.core.datasets.tables import (
-    Table,
     column_is_empty,
     fit_plates,
     flatten,
     open_table,
     remove_plate,
     rounding,
-    save_index,
 )
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.intake.cache import with_fresh_copies

@@ -28,7 +28,7 @@ ROOMS = {
     "steps": "batches chunk_files collect join joined plate_work",
     "reports": "account matches records results",
     "about": "columns trace",
-    "datasets": "files tables",
+    "datasets": "files members tables",
     "lake": "chunk_wells chunks columns folder follow making plans results",
     "pictures": "drawing plate_numbers plate_pictures plates",
     "conversion": "adding merging one_plate place request skipping",

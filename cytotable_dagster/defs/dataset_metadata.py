@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from cytotable_dagster.core.datasets.tables import Table
+from cytotable_dagster.core.datasets.members import Table
 from cytotable_dagster.core.lake.follow import Update
 from cytotable_dagster.core.shown import counted, human_bytes
 from cytotable_dagster.core.sinks import Followed, list_tables

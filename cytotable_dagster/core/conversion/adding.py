@@ -14,9 +14,9 @@ from cytotable_dagster.core.conversion.several import Done, check_rounded, conve
 from cytotable_dagster.core.conversion.skipping import Skipping
 from cytotable_dagster.core.conversion.tally import Tally
 from cytotable_dagster.core.datasets.files import Content, table_names
+from cytotable_dagster.core.datasets.members import Table, save_index
 from cytotable_dagster.core.datasets.tables import (
     Arrival,
-    Table,
     column_is_empty,
     drop_plate,
     fit_plates,
@@ -25,7 +25,6 @@ from cytotable_dagster.core.datasets.tables import (
     put_plate,
     retyped,
     rounding,
-    save_index,
 )
 from cytotable_dagster.core.errors import OptionError
 from cytotable_dagster.core.execution.runner import Runner

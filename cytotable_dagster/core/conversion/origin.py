@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cytotable_dagster.core.datasets.tables import Member
+from cytotable_dagster.core.datasets.members import Member
 from cytotable_dagster.core.errors import PlateExistsError
 from cytotable_dagster.core.model.types import Source
 from cytotable_dagster.core.sources.identity import content_digest, known_by_content

@@ -8,12 +8,12 @@ A file is replaced in one step, so that readers see a plate's old rows or its ne
 from; the index only spares reading all footers again, and follows the files wherever they differ from it.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.datasets.files import Content, contents, file_name, files_of, is_old, table_names
+from cytotable_dagster.core.datasets.members import Member, Table, read_index, save_index
 from cytotable_dagster.core.errors import SourceNotFoundError
 from cytotable_dagster.core.model.names import other_name
 from cytotable_dagster.core.model.types import Coercion
@@ -21,34 +21,10 @@ from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.parquet.refit import Fill, refit
 from cytotable_dagster.core.parquet.rounding import rounded_in
 from cytotable_dagster.core.planning.unify import Columns, schema_of
-from cytotable_dagster.core.shown import counted, human_bytes
 from cytotable_dagster.core.storage.destination import Claim, Destination, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-INDEX = "_index"
-
-
-@dataclass(frozen=True)
-class Member:
-    """A plate's file in a dataset: `stored` as it is there, `origin` what the file that it was made of is known by,
-    where that was said."""
-
-    plate: str
-    stored: Stored
-    content: Content
-    origin: str = ""
-
-    @property
-    def size(self) -> int:
-        """Of the file, in bytes."""
-        return self.stored.size
-
-    @property
-    def fingerprint(self) -> str | None:
-        """What the file was made of (see `plan.fingerprint`); None for one of another producer."""
-        return self.content.facts.get("fingerprint")
 
 
 @dataclass(frozen=True)
@@ -70,44 +46,6 @@ class Arrival:
         return self.content.columns if self.fitted is None else self.fitted
 
 
-@dataclass(frozen=True, repr=False)
-class Table:
-    """A table of a dataset, as its files are now: `members` by plate, sorted. Printed, how much is in it."""
-
-    dest: Destination
-    name: str
-    members: Mapping[str, Member]
-
-    def __repr__(self) -> str:
-        plates, rows = counted(len(self.members), "plate"), counted(self.rows, "row")
-        return f"<{self.name}: {plates}, {rows}, {human_bytes(self.size)}>"
-
-    @property
-    def rows(self) -> int:
-        return sum(member.content.rows for member in self.members.values())
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(member.size for member in self.members.values())
-
-    @property
-    def widest(self) -> Columns:
-        """The most columns that a file has."""
-        return max((member.content.columns for member in self.members.values()), key=len, default=())
-
-    @property
-    def is_old(self) -> bool:
-        """Whether files lie as versions before this layout put them."""
-        return any(is_old(member.stored.name) for member in self.members.values())
-
-    def file_of(self, plate: str) -> str:
-        """The name of a plate's file, which may be there."""
-        if plate in self.members:
-            return self.members[plate].stored.name
-        return file_name(self.name, plate, [member.stored.name for member in self.members.values()])
-
-
 def open_table(dest: Destination, name: str, before: "Table | None" = None) -> Table:
     """A table as it is now. Only footers that the index does not know are read.
 
@@ -117,7 +55,7 @@ def open_table(dest: Destination, name: str, before: "Table | None" = None) -> T
     Raises:
         SchemaError: a file that is not Parquet.
     """
-    known = _read_index(dest, name) if before is None else before.members
+    known = read_index(dest, name) if before is None else before.members
     stored = files_of(dest, name)
     same = {plate for plate, item in stored.items() if plate in known and _is_same(known[plate].stored, item)}
     new = [plate for plate in stored if plate not in same]
@@ -148,25 +86,6 @@ def flatten(dest: Destination, claim: Claim) -> bool:
         finally:
             save_index(table)
     return bool(old)
-
-
-def save_index(table: Table) -> None:
-    """Remember what is in a table's files."""
-    schemas = list(dict.fromkeys(member.content.columns for member in table.members.values()))
-    places = {columns: place for place, columns in enumerate(schemas)}
-    plates = {
-        plate: {
-            "size": member.size,
-            "stamp": member.stored.stamp,
-            "origin": member.origin,
-            "rows": member.content.rows,
-            "facts": dict(member.content.facts),
-            "columns": places[member.content.columns],
-        }
-        for plate, member in table.members.items()
-    }
-    with table.dest.create(_index_name(table.name)) as out:
-        out.write(json.dumps({"schemas": schemas, "plates": plates}).encode())
 
 
 def put_plate(table: Table, plate: str, arrival: Arrival, columns: Columns) -> Table:
@@ -286,26 +205,3 @@ def _with(table: Table, plate: str, name: str, content: Content, origin: str) ->
 
 def _is_same(known: Stored, stored: Stored) -> bool:
     return (known.size, known.stamp) == (stored.size, stored.stamp)
-
-
-def _index_name(table: str) -> str:
-    return f"{INDEX}/{table}.json"
-
-
-def _read_index(dest: Destination, table: str) -> dict[str, Member]:
-    """What was known when the index was written; nothing where it cannot be read."""
-    try:
-        with dest.open(_index_name(table)) as file:
-            index = json.loads(file.read())
-        schemas = [tuple((name, kind) for name, kind in columns) for columns in index["schemas"]]
-        return {
-            plate: Member(
-                plate,
-                Stored("", entry["size"], entry["stamp"]),
-                Content(entry["rows"], schemas[entry["columns"]], entry["facts"]),
-                entry["origin"],
-            )
-            for plate, entry in index["plates"].items()
-        }
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 from cytotable_dagster.core.datasets.files import content_of
-from cytotable_dagster.core.datasets.tables import Arrival
+from cytotable_dagster.core.datasets.tables import (
+    Arrival,
+)
 from cytotable_dagster.core.errors import DamagedSourceError, DownloadError, SourceAccessError
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.names import joined_order

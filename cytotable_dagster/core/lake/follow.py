@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from cytotable_dagster.core.datasets.members import Table, save_index
 from cytotable_dagster.core.datasets.tables import (
     Arrival,
-    Table,
     column_is_empty,
     drop_plate,
     fit_plates,
@@ -14,7 +14,6 @@ from cytotable_dagster.core.datasets.tables import (
     put_plate,
     retyped,
     rounding,
-    save_index,
 )
 from cytotable_dagster.core.errors import DamagedSourceError
 from cytotable_dagster.core.lake.arrivals import arrival_of, state_of

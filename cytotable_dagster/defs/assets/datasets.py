@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from cytotable_dagster.core.datasets.tables import open_table
+from cytotable_dagster.core.datasets.tables import (
+    open_table,
+)
 from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.lake.follow import Behind, Update, behind, update_table
 from cytotable_dagster.core.model.presets import IMAGE

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-from cytotable_dagster.core.datasets.tables import open_table
+from cytotable_dagster.core.datasets.tables import (
+    open_table,
+)
 from cytotable_dagster.core.model.types import SINGLE_CELLS as JOINED
 from cytotable_dagster.core.sinks import Followed, follow_dataset
 from cytotable_dagster.defs.assets.common import CODE_VERSION, DATASET_GROUP, dataset_key

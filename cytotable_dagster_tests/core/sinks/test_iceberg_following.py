@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster import convert, datasets, read_table, warehouse
-from cytotable_dagster.core.datasets.tables import open_table
+from cytotable_dagster.core.datasets.tables import (
+    open_table,
+)
 from cytotable_dagster.core.sinks import Followed, follow_dataset
 from cytotable_dagster.core.storage.store import Store
 from cytotable_dagster.core.storage.store_destination import destination_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.conversion.place import place_and_name
-from cytotable_dagster.core.datasets.tables import Member, Table
+from cytotable_dagster.core.datasets.members import Member, Table
 from cytotable_dagster.core.errors import SchemaError
 from cytotable_dagster.core.sinks.iceberg.carrying import carry_images
 from cytotable_dagster.core.sinks.iceberg.catalog import (
