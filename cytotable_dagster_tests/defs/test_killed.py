@@ -16,6 +16,8 @@ import pytest
 
 from cytotable_dagster.core.lake.chunks import moment
 from cytotable_dagster.core.lake.folder import PlateFolder
+from cytotable_dagster.core.parquet.concat import footer_of
+from cytotable_dagster.core.parquet.groups import facts_of
 from cytotable_dagster.defs import plates
 from cytotable_dagster.demo.servers import prepare_home
 from cytotable_dagster.demo.wide import write_wide_plate
@@ -25,6 +27,7 @@ from cytotable_dagster_tests.digests import digests
 KILLS = int(os.environ.get("CYTOTABLE_KILLS", "2"))
 SEED = int(os.environ.get("CYTOTABLE_SEED", "1"))
 NAME = "Killed"
+CHUNKS = 8
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Place:
             **os.environ,
             "DAGSTER_HOME": str(self.folder / "home"),
             "CYTOTABLE_LAKE": str(lake),
-            "CYTOTABLE_CHUNKS_PER_PLATE": "8",
+            "CYTOTABLE_CHUNKS_PER_PLATE": str(CHUNKS),
         }
         log = (self.folder / "log").open("ab")
         command = [sys.executable, "-m", "cytotable_dagster_tests.defs.one_run", NAME]
@@ -79,19 +82,21 @@ def undisturbed(place: Place) -> tuple[dict[str, str], float]:
     return digests(place.folder / "undisturbed", "*.parquet"), seconds
 
 
-def begun(lake: Path) -> int:
-    """Files of results, whole or not, while the run makes and removes folders: os.walk passes over what is gone."""
-    return sum(".parquet" in name for _, _, names in os.walk(lake) for name in names)
+def done(lake: Path) -> int:
+    """Chunks in tables under way, while the run makes and removes folders: os.walk passes over what is gone."""
+    return sum(name.endswith(".footer") for _, _, names in os.walk(lake) for name in names)
 
 
 def versions(lake: Path) -> dict[str, str]:
-    """When each chunk was written that waits or is a part of its table."""
+    """When each chunk was written that waits or is a part of its table, which is there or under way."""
     found = {}
     for compartment in ("Image", "Cells", "Cytoplasm", "Nuclei"):
         folder = PlateFolder(lake / NAME)
         record = folder.made(compartment)
         for number, chunk in enumerate(record.chunks if record else ()):
             found[f"{compartment} {number}"] = chunk.made
+        for file in folder.chunks(compartment).glob("[0-9]*.footer"):
+            found[f"{compartment} {int(file.stem)}"] = facts_of(footer_of(file))["made"]
         for file in folder.chunks(compartment).glob("[0-9]*.parquet"):
             found[f"{compartment} {int(file.stem)}"] = moment(file)
     return found
@@ -103,13 +108,13 @@ def test_what_follows_a_killed_run_has_the_bytes_of_an_undisturbed_one(
 ) -> None:
     expected, seconds = undisturbed
     lake = place.folder / f"lake{number}"
-    # By turns at a moment of the run, and while it writes its files.
+    # By turns at a moment of the run, and while it makes its chunks.
     chance = random.Random(SEED * 1000 + number).random()
     process = place.start(lake)
     if number % 2:
         time.sleep(chance * seconds)
     else:
-        while process.poll() is None and begun(lake) < chance * len(expected):
+        while process.poll() is None and done(lake) < chance * CHUNKS * len(expected):
             time.sleep(0.001)
     process.kill()
     process.wait()

@@ -127,7 +127,8 @@ def _runner(parsl_config: "Config | None", scratch: Path) -> Iterator[Runner]:
             threads = _threads_of(parsl_config)
             # Threads cannot be ended from outside; workers of other processes end with their kernel.
             ahead, patience = (2 * threads, None) if threads else (_AHEAD_OF_OTHER_EXECUTORS, _STOP_SECONDS)
-            yield _on_kernel(kernel, scratch, ahead, patience)
+            # What was handed over is not to be made again by Parsl.
+            yield _on_kernel(kernel, scratch, ahead, patience, bool(threads) and not parsl_config.retries)
         return
     try:
         loaded = parsl.dfk()
@@ -148,7 +149,9 @@ def _threads(scratch: Path) -> Iterator[Runner]:
         pool.shutdown(cancel_futures=True)
 
 
-def _on_kernel(kernel: "DataFlowKernel", scratch: Path, ahead: int, patience: float | None = None) -> Runner:
+def _on_kernel(
+    kernel: "DataFlowKernel", scratch: Path, ahead: int, patience: float | None = None, in_process: bool = False
+) -> Runner:
     from parsl import python_app
     from parsl.executors.errors import BadStateException
     from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
@@ -160,6 +163,7 @@ def _on_kernel(kernel: "DataFlowKernel", scratch: Path, ahead: int, patience: fl
         ahead,
         scratch / _STOP_FILE,
         patience,
+        in_process,
         lost=(WorkerLost, ManagerLost, BadStateException),
     )
 

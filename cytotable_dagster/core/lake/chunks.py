@@ -1,32 +1,46 @@
-"""Where the chunks of a lake's plate are: in the file of their table, or in one of their own until they are a part of
-that; and what is not as its plan wants it."""
+"""Where the chunks of a lake's plate are: in the file of their table, which is there or under way, or in one of their
+own until they are a part of that; and what is not as its plan wants it."""
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cytotable_dagster.core.errors import SchemaError
+from cytotable_dagster.core.errors import CytoTableError, SchemaError
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.lake.records import ChunkPart
+from cytotable_dagster.core.lake.under_way import done_chunks
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
 from cytotable_dagster.core.parquet.concat import footer_of
 from cytotable_dagster.core.parquet.groups import facts_of
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.steps.chunk_files import file_facts
 from cytotable_dagster.core.steps.joined import joined_compartments
+from cytotable_dagster.core.support.machine_errors import errors_of_machine
 
 
 @dataclass(frozen=True)
 class Chunk:
     """A chunk that is there: `made` tells it from the one that was there before it. It is a `part` of its table's file,
-    or waits in a `file` of its own."""
+    there or under way, or waits in a `file` of its own."""
 
     made: str
     part: ChunkPart | None = None
     file: Path | None = None
+
+
+@dataclass(frozen=True)
+class ChunkOutcome:
+    """What became of a chunk: the facts of its rows and what tells it from the one that was there before it (`made`),
+    or the error that it could not be made for."""
+
+    compartment: str
+    chunk: int
+    result: FileFacts | CytoTableError
+    made: str = ""
 
 
 def chunks_of(plan: Plan, folder: PlateFolder, compartment: str) -> tuple[Chunk | None, ...]:
@@ -90,6 +104,15 @@ def parts_of(plan: Plan, folder: PlateFolder, name: str) -> tuple[ChunkPart, ...
     return record.chunks if record and record.plan == plan.fingerprint else ()
 
 
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A call's result, or the error that it ended with, so that other calls go on."""
+    try:
+        with errors_of_machine():
+            return function(*arguments)
+    except CytoTableError as error:
+        return error
+
+
 def forget_waiting(folder: PlateFolder, name: str) -> None:
     """Remove chunks that have become a part of their table, or are no longer wanted."""
     shutil.rmtree(folder.chunks(name), ignore_errors=True)
@@ -122,7 +145,9 @@ def is_joined_of(plan: Plan, compartments: Sequence[str]) -> bool:
 
 def _places(plan: Plan, folder: PlateFolder, name: str) -> list[tuple[ChunkPart | None, Path]]:
     """Each chunk as a part of the result that is there, if it is, and the file that it may wait in."""
-    parts = parts_of(plan, folder, name) or [None] * plan.chunk_count
+    # Of a result that is there nothing is under way.
+    found = parts_of(plan, folder, name) or [chunk.part for chunk in done_chunks(plan, folder, name)]
+    parts = [*found, *[None] * (plan.chunk_count - len(found))]
     return [(part, folder.chunk(name, chunk)) for chunk, part in enumerate(parts)]
 
 

@@ -4,11 +4,12 @@ there too, or in a store.
 <folder>/.plan/                        the plan that all of them were made by
 <folder>/Cells.parquet ... single_cells.parquet, or <store>/<plate>/Cells.parquet ...
 <folder>/.results/Cells.json ...       which chunks each of them is made of
+<folder>/chunks/Cells/table            a table under way, of chunks that are made in order, and their footers beside it
 <folder>/chunks/Cells/00000.parquet    chunks that are yet to become a part of their table
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,14 @@ class PlateFolder:
     def chunk(self, compartment: str, chunk: int) -> Path:
         return chunk_path(self.chunks(compartment), chunk)
 
+    def under_way(self, name: str) -> Path:
+        """The file of a table that is under way, in a folder of this machine."""
+        return self.chunks(name) / "table"
+
+    def footer(self, name: str, chunk: int) -> Path:
+        """What is known of a chunk that lies there."""
+        return self.chunks(name) / f"{chunk:05d}.footer"
+
     def result(self, name: str) -> Path:
         """A result (`Cells`, `single_cells`) as a path; see `Destination.path`."""
         return self._lake.path(self._name(name))
@@ -78,14 +87,31 @@ class PlateFolder:
         return self._lake.open(self._name(name))
 
     @contextmanager
-    def create(self, name: str, plan: str, columns: int) -> Iterator[tuple[BinaryIO, list[ChunkPart]]]:
-        """What is written becomes the result when the block ends well. What the block puts into the list, the chunks
-        that it is made of, is written down beside it, with how long that took."""
+    def create(
+        self, name: str, plan: str, columns: int, *, goes_on: bool = False
+    ) -> Iterator[tuple[BinaryIO, list[ChunkPart]]]:
+        """What is written becomes the result when the block ends well; it is written to a file of its own, or to that
+        of the table under way, which `goes_on`. What the block puts into the list, the chunks that it is made of, is
+        written down beside it, with how long that took."""
         began, chunks = time.perf_counter(), list[ChunkPart]()
+        if goes_on:
+            path = self.under_way(name)
+            with path.open("r+b") as out:
+                yield out, chunks
+            # First, for without it nobody knows what the result is made of. Another name changes nothing that it tells.
+            facts = path.stat()
+            self._write_record(name, (f"{facts.st_mtime_ns:x}", facts.st_size), plan, began, columns, chunks)
+            self._lake.move(path.relative_to(self.path).as_posix(), self._name(name))
+            return
         with self._lake.create(self._name(name)) as out:
             yield out, chunks
+        self._write_record(name, self._state(name), plan, began, columns, chunks)
+
+    def _write_record(
+        self, name: str, state: tuple[str, int], plan: str, began: float, columns: int, chunks: Iterable[ChunkPart]
+    ) -> None:
         seconds = time.perf_counter() - began
-        write_record(self.record(name), Record(*self._state(name), plan, seconds, columns, tuple(chunks)))
+        write_record(self.record(name), Record(*state, plan, seconds, columns, tuple(chunks)))
 
     def last(self, name: str) -> Record | None:
         """What was written down when a result was made, whether that is still there or not."""

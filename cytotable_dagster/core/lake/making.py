@@ -2,17 +2,28 @@
 
 import filecmp
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError
 from cytotable_dagster.core.execution.runner import Call, Runner
-from cytotable_dagster.core.lake.chunks import chunk_rows, is_joined_of, joined_made, moment, note_beside, parts_of
+from cytotable_dagster.core.lake.chunks import (
+    ChunkOutcome,
+    attempt,
+    chunk_rows,
+    is_joined_of,
+    joined_made,
+    moment,
+    note_beside,
+    parts_of,
+)
 from cytotable_dagster.core.lake.folder import PlateFolder
+from cytotable_dagster.core.lake.in_order import make_in_order
 from cytotable_dagster.core.lake.records import ChunkPart
+from cytotable_dagster.core.lake.splitting import split_up
+from cytotable_dagster.core.lake.under_way import done_chunks
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
 from cytotable_dagster.core.parquet.concat import data_sum
 from cytotable_dagster.core.planning.plan import Plan, load_plan
@@ -21,18 +32,6 @@ from cytotable_dagster.core.steps.chunk_files import write_chunks
 from cytotable_dagster.core.steps.join import convert_chunk
 from cytotable_dagster.core.steps.joined import joined_compartments
 from cytotable_dagster.core.support.files import needed_folder, scratch_folder, whole_file
-from cytotable_dagster.core.support.machine_errors import errors_of_machine
-
-
-@dataclass(frozen=True)
-class ChunkOutcome:
-    """What became of a chunk: the facts of its rows and what tells it from the one that was there before (`made`), or
-    the error that it could not be made for."""
-
-    compartment: str
-    chunk: int
-    result: FileFacts | CytoTableError
-    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,26 @@ def make_chunks(
     Args:
         joined: of chunks that are made of all compartments, make that of the joined table too, by the same reading.
     """
+    if run.in_process and folder.store is None:
+        groups = _read_together(plan, tuple(wanted), joined=joined)
+        made = yield from make_in_order(plan, folder, wanted, groups, run)
+        wanted = {name: [chunk for chunk in own if (name, chunk) not in made] for name, own in wanted.items()}
+    for name, own in wanted.items():
+        if own and min(own) < len(done_chunks(plan, folder, name)):
+            split_up(plan, folder, name)
     targets = {name: _targets(plan, folder, name) for name in (*wanted, SINGLE_CELLS)}
     asked: list[tuple[int, tuple[str, ...]]] = []
     for chunk in range(plan.chunk_count):
         names = tuple(name for name, chunks in wanted.items() if chunk in chunks)
-        together = joined and is_joined_of(plan, names)
-        asked += [(chunk, (*names, SINGLE_CELLS))] if together else [(chunk, (name,)) for name in names]
+        asked += [(chunk, group) for group in _read_together(plan, names, joined=joined)]
     failed = yield from _made(plan, targets, asked, run)
     # What failed of a reading together is made one by one, to know what fails, and to have the rest.
     yield from _made(plan, targets, [(chunk, (name,)) for chunk, names in failed for name in names], run)
+
+
+def _read_together(plan: Plan, names: tuple[str, ...], *, joined: bool) -> list[tuple[str, ...]]:
+    """What of a chunk of these compartments is made by one reading each."""
+    return [(*names, SINGLE_CELLS)] if joined and is_joined_of(plan, names) else [(name,) for name in names]
 
 
 def _made(
@@ -73,7 +83,7 @@ def _made(
     """Make chunks of these tables together; those of several tables that failed."""
     failed = []
     calls: list[Call] = [
-        (_attempt, (_chunk_files, plan.folder, chunk, {name: targets[name][chunk] for name in names}))
+        (attempt, (_chunk_files, plan.folder, chunk, {name: targets[name][chunk] for name in names}))
         for chunk, names in asked
     ]
     # Closed here, where what runs can still be waited for.
@@ -147,15 +157,6 @@ def _put(made: Path, target: _Target) -> str:
         os.utime(made, ns=(written := int(last.made, 16), written))
     made.replace(target.file)
     return moment(target.file)
-
-
-def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A call's result, or the error that it ended with, so that other calls go on."""
-    try:
-        with errors_of_machine():
-            return function(*arguments)
-    except CytoTableError as error:
-        return error
 
 
 def _reconciled(plan: Plan, target: _Target, compartment: str, chunk: int, facts: FileFacts, made: str) -> ChunkOutcome:

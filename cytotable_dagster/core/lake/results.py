@@ -15,9 +15,11 @@ from cytotable_dagster.core.lake.chunks import Chunk, chunks_of, forget_waiting,
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.lake.pieces import Place, join_pieces, place_of
 from cytotable_dagster.core.lake.records import ChunkPart
+from cytotable_dagster.core.lake.splitting import split_up
+from cytotable_dagster.core.lake.under_way import DoneChunk, done_chunks, gone_on_with
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
-from cytotable_dagster.core.parquet.concat import Concatenation, footer_of, read_part
+from cytotable_dagster.core.parquet.concat import footer_of, read_part
 from cytotable_dagster.core.parquet.groups import facts_of
 from cytotable_dagster.core.parquet.writing import facts_in, footer
 from cytotable_dagster.core.planning.plan import Plan
@@ -37,7 +39,10 @@ def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> File
     """
     chunks = chunks_of(plan, folder, compartment)
     _check_there(plan, folder, compartment, chunks)
-    if any(chunk and chunk.file for chunk in chunks):
+    if any(chunk and chunk.file for chunk in chunks) or folder.under_way(compartment).exists():
+        if not _goes_on(plan, folder, compartment, chunks):
+            split_up(plan, folder, compartment)
+            chunks = chunks_of(plan, folder, compartment)
         made = [chunk.made if chunk else "" for chunk in chunks]
         _publish(plan, folder, compartment, plan.part(compartment).rows, chunks, made, iter(()))
     forget_waiting(folder, compartment)
@@ -52,11 +57,17 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
         SourceNotFoundError: a chunk of a compartment is not there.
         DamagedSourceError: its rows are not those of the base table; nothing is published.
     """
-    parts = {compartment: chunks_of(plan, folder, compartment) for compartment in joined_compartments(plan)}
-    for compartment, chunks in parts.items():
-        _check_there(plan, folder, compartment, chunks)
+    parts = {}
+    for compartment in joined_compartments(plan):
+        # What is under way is not read.
+        split_up(plan, folder, compartment)
+        parts[compartment] = chunks_of(plan, folder, compartment)
+        _check_there(plan, folder, compartment, parts[compartment])
     joined, wanted = joined_chunks(plan, folder, list(parts.values()))
-    if not all(chunk and chunk.part for chunk in joined):
+    if not _goes_on(plan, folder, SINGLE_CELLS, joined):
+        split_up(plan, folder, SINGLE_CELLS)
+        joined, wanted = joined_chunks(plan, folder, list(parts.values()))
+    if not all(chunk and chunk.part for chunk in joined) or folder.under_way(SINGLE_CELLS).exists():
         rows = plan.part(base_compartment(plan)).rows - left_out(plan)
         places = {
             number: {name: place_of(folder, name, own) for name, chunks in parts.items() if (own := chunks[number])}
@@ -67,6 +78,12 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
             _publish(plan, folder, SINGLE_CELLS, rows, joined, wanted, rest)
     forget_waiting(folder, SINGLE_CELLS)
     return result_facts(folder, SINGLE_CELLS)
+
+
+def _goes_on(plan: Plan, folder: PlateFolder, name: str, chunks: Sequence[Chunk | None]) -> bool:
+    """Whether a table that is under way has the first of these chunks, and no others; so it has where none is."""
+    done = done_chunks(plan, folder, name)
+    return all(chunk and chunk.part == own.part for chunk, own in zip(chunks, done, strict=False))
 
 
 def _check_there(plan: Plan, folder: PlateFolder, compartment: str, chunks: Sequence[Chunk | None]) -> None:
@@ -124,8 +141,9 @@ def _publish(
         made: what each of them will be told by.
     """
     columns = len(joined_columns(plan)) if name == SINGLE_CELLS else len(plan.schema(name))
-    with folder.create(name, plan.fingerprint, columns) as (out, parts):
-        parts.extend(_appended(plan, folder, name, chunks, made, rest, out))
+    done = done_chunks(plan, folder, name)
+    with folder.create(name, plan.fingerprint, columns, goes_on=bool(done)) as (out, parts):
+        parts.extend(_appended(plan, folder, name, done, chunks, made, rest, out))
         found = sum(part.piece.rows for part in parts)
         if found != rows:
             table = plan.part(base_compartment(plan) if name == SINGLE_CELLS else name).table.name
@@ -141,21 +159,21 @@ def _appended(
     plan: Plan,
     folder: PlateFolder,
     name: str,
+    done: Sequence[DoneChunk],
     chunks: Sequence[Chunk | None],
     made: Sequence[str],
     rest: Iterator[Path],
     out: BinaryIO,
 ) -> list[ChunkPart]:
-    """Write the chunks one behind the other: the files of those that wait, and the row groups of those that are in the
-    result that is there."""
-    # A joined chunk is told by what it is made of.
-    whole = Concatenation(out, sums=name != SINGLE_CELLS)
-    found = list[ChunkPart]()
+    """Write the chunks one behind the other: behind those that are `done` the files of those that wait, or the row
+    groups of those that are in the result that is there."""
+    whole = gone_on_with(out, folder.under_way(name), name, done)
+    found = [chunk.part for chunk in done]
     with ExitStack() as stack:
-        if any(chunk and chunk.part for chunk in chunks):
+        if not done and any(chunk and chunk.part for chunk in chunks):
             there = stack.enter_context(closing(folder.open(name)))
             old = read_part(folder.address(name), there)
-        for chunk, told in zip(chunks, made, strict=True):
+        for chunk, told in list(zip(chunks, made, strict=True))[len(done) :]:
             if chunk and chunk.part:
                 piece = whole.append_piece(folder.address(name), there, old, chunk.part.piece)
                 found.append(replace(chunk.part, piece=piece))
@@ -163,7 +181,9 @@ def _appended(
             file = chunk.file if chunk and chunk.file else next(rest)
             # Which rows of its compartments the joined table has is theirs to tell.
             coercions = () if name == SINGLE_CELLS else in_facts(facts_of(footer_of(file)))
-            found.append(ChunkPart(told, whole.append(file), coercions))
+            mark = whole.mark()
+            whole.append(file)
+            found.append(ChunkPart(told, whole.since(mark), coercions))
             if chunk is None:
                 file.unlink()
     coerced = merged([coercion for part in found for coercion in part.coercions])

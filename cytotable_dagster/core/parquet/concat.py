@@ -113,13 +113,14 @@ class Concatenation:
     """A Parquet file that grows by the row groups of others.
 
     Args:
-        out: an empty file open for writing, at its start.
-        sums: tell the XXH3 of what is copied from files.
+        out: a file open for writing, at its start.
+        sums: tell the XXH3 of what is appended from files or from memory.
     """
 
     def __init__(self, out: BinaryIO, *, sums: bool = False) -> None:
         self._out = out
         self._sums = sums
+        self._sum = _digest() if sums else None
         self._out.write(MAGIC)
         self._at = len(MAGIC)
         self._first: tuple[Path | str, Part] | None = None
@@ -133,20 +134,22 @@ class Concatenation:
         Raises:
             SchemaError: its schema is not that of the first.
         """
-        xxh3 = 0
         if content is not None:
             part = part_of(content.footer[:-_CLOSING], content.size)
             self._check_schema(path, part)
             # All but the first bytes of a file.
             write_pieces(self._out, content.data[1:])
+            if self._sum is not None:
+                for data in content.data[1:]:
+                    self._sum.update(data)
         else:
             with path.open("rb") as file:
                 part = read_part(path, file)
                 self._check_schema(path, part)
                 file.seek(len(MAGIC))
-                xxh3 = copy_bytes(file, self._out, part.data, sums=self._sums)
+                copy_bytes(file, self._out, part.data, self._sum)
         groups, number = part.groups(self._at - len(MAGIC), self._count)
-        return self._added(groups, Piece(self._count, number, part.rows, self._at, part.data, xxh3))
+        return self._added(groups, Piece(self._count, number, part.rows, self._at, part.data, 0))
 
     def append_piece(self, path: Path | str, file: "BinaryIO | pa.NativeFile", part: Part, piece: Piece) -> Piece:
         """Add some of the row groups of a file whose footer was read; where they lie.
@@ -159,6 +162,16 @@ class Concatenation:
         copy_bytes(file, self._out, piece.size)
         groups = part.groups_of(piece, self._at - piece.at, self._count)
         return self._added(groups, replace(piece, first=self._count, at=self._at))
+
+    def take_up(self, path: Path, part: Part, piece: Piece) -> None:
+        """Go on behind row groups that lie in the file already, as `footer_since` told of them.
+
+        Raises:
+            SchemaError: their schema is not that of the first.
+        """
+        self._check_schema(path, part)
+        self._added(part.groups(0, self._count)[0], piece)
+        self._out.seek(self._at)
 
     def _added(self, groups: bytes, piece: Piece) -> Piece:
         self._groups += groups
@@ -180,7 +193,22 @@ class Concatenation:
 
     def mark(self) -> "Mark":
         """How far it is."""
+        self._sum = _digest() if self._sums else None
         return Mark(self._at, len(self._groups), self._count, self._rows, self._first)
+
+    def since(self, mark: "Mark") -> Piece:
+        """What was appended since the last mark, which this is; with its XXH3, where that is to be told."""
+        xxh3 = 0 if self._sum is None else int(self._sum.intdigest())
+        counts = self._count - mark.count, self._rows - mark.rows
+        return Piece(mark.count, *counts, mark.at, self._at - mark.at, xxh3)
+
+    def footer_since(self, mark: "Mark", metadata: Mapping[str, str]) -> bytes:
+        """A footer with these entries of the row groups that were appended since then, as they lie in the file; with
+        what closes a file."""
+        assert self._first is not None
+        piece = self.since(mark)
+        groups = bytes(self._groups[mark.groups :])
+        return footer_like(self._first[1], piece.rows, groups, piece.groups, metadata)
 
     def back_to(self, mark: "Mark") -> None:
         """Take back what was appended since; of a file that can be cut."""
@@ -231,18 +259,18 @@ def data_sum(path: Path) -> tuple[int, int]:
         SchemaError: it is not a whole Parquet file.
     """
     with path.open("rb") as file, Path(os.devnull).open("wb") as nowhere:
-        data = read_part(path, file).data
+        data, digest = read_part(path, file).data, _digest()
         file.seek(len(MAGIC))
-        return data, copy_bytes(file, nowhere, data, sums=True)
+        copy_bytes(file, nowhere, data, digest)
+        return data, int(digest.intdigest())
 
 
-def copy_bytes(source: "BinaryIO | pa.NativeFile", out: BinaryIO, count: int, *, sums: bool = False) -> int:
-    """Copy what comes next in `source`; its XXH3 in 64 bits, if that is asked for, else 0.
+def copy_bytes(source: "BinaryIO | pa.NativeFile", out: BinaryIO, count: int, digest: Any = None) -> None:
+    """Copy what comes next in `source`, and let a digest take it, if there is one.
 
     Raises:
         SchemaError: there is less.
     """
-    digest = _digest() if sums else None
     near = isinstance(source, io.BufferedReader)
     # One for all of it: memory that is new to the process takes longer than the copying.
     buffer = memoryview(bytearray(min(count, _COPY_BYTES if near else _FAR_BYTES)))
@@ -254,7 +282,6 @@ def copy_bytes(source: "BinaryIO | pa.NativeFile", out: BinaryIO, count: int, *,
         if digest is not None:
             digest.update(buffer[:got])
         count -= got
-    return 0 if digest is None else int(digest.intdigest())
 
 
 def _digest() -> Any:

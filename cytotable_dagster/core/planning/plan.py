@@ -247,9 +247,18 @@ def recopied(plan: Plan, source: Source, copies: Path) -> Plan:
     return found
 
 
-def save_plan(plan: Plan) -> None:
-    """Keep a plan in its folder, beside its rows."""
-    path = plan.folder / _FILE
+def by_batch(plan: Plan, folder: Path) -> Path:
+    """The folder of a plan whose chunks are the batches of this one; a new one, but where that is this."""
+    if all(len(bounds) == 2 for bounds in plan.batches):
+        return plan.folder
+    folder.mkdir()
+    save_plan(replace(plan, batches=tuple(itertools.chain(*map(itertools.pairwise, plan.batches)))), folder)
+    return folder
+
+
+def save_plan(plan: Plan, folder: Path | None = None) -> None:
+    """Keep a plan in its folder, beside its rows, or in another."""
+    path = (folder or plan.folder) / _FILE
     write_packed(path, as_json(plan))
     FILE_VALUES.put(path, _load_plan, _KEPT, plan)
 

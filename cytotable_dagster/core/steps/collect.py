@@ -42,10 +42,18 @@ class TableFile(AbstractContextManager["TableFile"]):
         concat: False leaves the folder of chunk files as the result.
         out: written to and closed instead of the file beside the folder.
         into: grows instead, and is for others to finish.
+        first: the number of the first chunk.
+        then: is told of each chunk when it is appended.
     """
 
     def __init__(
-        self, folder: Path, concat: bool, out: BinaryIO | None = None, into: Concatenation | None = None
+        self,
+        folder: Path,
+        concat: bool,
+        out: BinaryIO | None = None,
+        into: Concatenation | None = None,
+        first: int = 0,
+        then: Callable[[FileFacts], None] | None = None,
     ) -> None:
         self._folder = folder
         self._path = folder.with_name(f"{folder.name}.parquet")
@@ -55,7 +63,7 @@ class TableFile(AbstractContextManager["TableFile"]):
         self._copied = 0
         self._facts: list[FileFacts] = []
         self._done: dict[Path, FileFacts] = {}
-        self._next = 0
+        self._next, self._then = first, then
         self._held = chunks_held()
         self._lock = threading.Lock()
 
@@ -74,6 +82,8 @@ class TableFile(AbstractContextManager["TableFile"]):
                     self._copied += self._concatenation.append(part.path, part.content).size
                     if part.content is None:
                         part.path.unlink()
+                    if self._then is not None:
+                        self._then(replace(part, content=None))
                     self._next += 1
                 self._spill()
             return len(self._facts)
@@ -132,7 +142,7 @@ def results_of(
         for table in tables.values():
             files.enter_context(table)
         if run.in_process:
-            calls = [(names, (_taken, ([tables[name] for name in names], *call))) for names, call in calls]
+            calls = [(names, (taken, ([tables[name] for name in names], *call))) for names, call in calls]
         # Closed here, where what runs can still be waited for.
         ended = files.enter_context(closing(run.run(call for _, call in calls)))
         for position, made in ended:
@@ -146,7 +156,7 @@ def results_of(
     return {name: result[name] for name in tables}
 
 
-def _taken(tables: Sequence[TableFile], function: Callable[..., Sequence[FileFacts]], arguments: Sequence[Any]) -> None:
+def taken(tables: Sequence[TableFile], function: Callable[..., Sequence[FileFacts]], arguments: Sequence[Any]) -> None:
     """Make a chunk of each of these tables, which take it."""
     _take(tables, function(*arguments))
     # Footers and buffers of columns, of thousands of columns: 60 MB of the joined table, for 4 ms.

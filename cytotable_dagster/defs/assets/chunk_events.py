@@ -12,9 +12,9 @@ import dagster as dg
 
 from cytotable_dagster.core.errors import DamagedSourceError
 from cytotable_dagster.core.intake.cache import check_copy
-from cytotable_dagster.core.lake.chunks import chunk_facts, chunks_of, version_of
+from cytotable_dagster.core.lake.chunks import ChunkOutcome, chunk_facts, chunks_of, version_of
 from cytotable_dagster.core.lake.folder import PlateFolder
-from cytotable_dagster.core.lake.making import ChunkOutcome, make_chunks
+from cytotable_dagster.core.lake.making import make_chunks
 from cytotable_dagster.core.lake.plans import with_source
 from cytotable_dagster.core.model.types import FileFacts
 from cytotable_dagster.core.planning.plan import Plan

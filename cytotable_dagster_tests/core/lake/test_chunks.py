@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytotable_dagster.core.errors import CytoTableError, DamagedSourceError, PlanError
-from cytotable_dagster.core.lake import plans
 from cytotable_dagster.core.lake.chunks import moment, version_of
 from cytotable_dagster.core.support.leftovers import owned_file
 from cytotable_dagster_tests.core.lake.plates import LakePlate
@@ -19,22 +18,28 @@ from cytotable_dagster_tests.digests import digest
 ALL = {"Cells": (0, 1)}
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> LakePlate:
-    """A plate whose chunks of cells are made."""
-    found = LakePlate(tmp_path, "P1", write_sqlite(tmp_path / "P1.sqlite", plate(JUMP, sites(3, 2))))
+@pytest.fixture(params=["written as files", "appended and split up"])
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> LakePlate:
+    """A plate whose chunks of cells are made, and wait in files."""
+    in_files = request.param == "written as files"
+    source = write_sqlite(tmp_path / "P1.sqlite", plate(JUMP, sites(3, 2)))
+    found = LakePlate(tmp_path, "P1", source, in_order=not in_files)
     found.prepare()
     assert found.missing("Cells") == (0, 1)
     found.make(ALL)
     assert found.missing("Cells") == ()
+    assert found.folder.under_way("Cells").exists() != in_files
+    before = found.versions("Cells")
+    found.split_up("Cells")
+    assert found.versions("Cells") == before
+    assert sorted(path.name for path in found.folder.chunks("Cells").iterdir()) == ["00000.parquet", "00001.parquet"]
     return found
 
 
 def states(made: LakePlate) -> dict[str, tuple[str, str]]:
     """Digest and version of each chunk file of the cells."""
-    plan = plans.kept_plan("P1", made.folder, made.options)
     return {
-        path.name: (digest(path), version_of(plan, moment(path)))
+        path.name: (digest(path), version_of(made.plan, moment(path)))
         for path in sorted(made.folder.chunks("Cells").glob("*.parquet"))
     }
 
