@@ -24,7 +24,7 @@ ROOMS = {
     "sources": "coming csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
     "intake": "addresses arrivals cache cache_place discover listing patterns",
     "parquet": "columns concat groups layout refit rounding writing",
-    "planning": "links make_plan options plan unify",
+    "planning": "links make_plan options plan shapes unify",
     "steps": "batches chunk_files collect join joined plate_work",
     "reports": "account matches records results",
     "about": "columns trace",

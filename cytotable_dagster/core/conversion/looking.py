@@ -15,6 +15,7 @@ from cytotable_dagster.core.errors import CytoTableError
 from cytotable_dagster.core.intake.cache import fetch, kept
 from cytotable_dagster.core.intake.cache_place import Cache
 from cytotable_dagster.core.model.types import Plate
+from cytotable_dagster.core.planning.shapes import Shapes
 from cytotable_dagster.core.planning.unify import Columns
 from cytotable_dagster.core.sources.naming import plate_files
 from cytotable_dagster.core.storage.address import is_prefix, is_remote
@@ -47,11 +48,11 @@ def plan_all(
     found: list[Ready] = []
     seen: dict[Columns, Columns] = {}
     known = 0
-    together, clients = Together(), Clients(request.cache.store)
+    together, clients, shapes = Together(), Clients(request.cache.store), Shapes()
 
     def look(number: int, plate: Plate, pool: Executor) -> Ready | None:
         with together.lent():
-            return looked_at(plate, request, _folder(scratch, number), is_known, clients, pool)
+            return looked_at(plate, request, _folder(scratch, number), is_known, clients, shapes, pool)
 
     at_once = min(cores(), _AT_ONCE, len(plates) or 1)
     with ExitStack() as stack:
@@ -97,6 +98,7 @@ def in_turn(
     clients = Clients(request.cache.store)
     sizes = _sizes(plates, request.cache, clients)
     keys = Keys() if request.add_tablenumber is False else None
+    shapes = Shapes()
     seen: dict[Columns, Columns] = {}
     there = 0
     with ThreadPoolExecutor(1) as fetcher, ExitStack() as held:
@@ -114,7 +116,7 @@ def in_turn(
                     coming = fetcher.submit(_fetched_ahead, plates[number + 1], request, clients)
                     held.callback(_let_go, coming)
                 with skipping.attempt(plate.name, several=len(plates) > 1):
-                    looked = looked_at(plate, request, _folder(scratch, number), is_known, clients)
+                    looked = looked_at(plate, request, _folder(scratch, number), is_known, clients, shapes)
                     there += 1
                     if looked is not None:
                         ready = _with_shared(looked, seen)

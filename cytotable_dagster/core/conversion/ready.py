@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cytotable_dagster.core.conversion.request import Request
@@ -12,7 +12,8 @@ from cytotable_dagster.core.intake.cache import fetch, kept
 from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import SINGLE_CELLS, Plate, Source
 from cytotable_dagster.core.planning.make_plan import make_plan
-from cytotable_dagster.core.planning.plan import Plan, copies_in, fingerprint, load_plan
+from cytotable_dagster.core.planning.plan import Plan, copies_in, fingerprint, hold_plan, load_plan
+from cytotable_dagster.core.planning.shapes import Shapes
 from cytotable_dagster.core.planning.unify import Columns, columns_of
 from cytotable_dagster.core.reports.matches import key_names
 from cytotable_dagster.core.sources.reading import reading
@@ -28,17 +29,26 @@ IsKnown = Callable[[Source, str], bool]
 
 @dataclass(frozen=True)
 class Ready:
-    """A plate that was looked through. Its plan is in `plan`, for plans of thousands of columns would fill the memory;
-    `columns` are those of its tables, and equal ones one object."""
+    """A plate that was looked through. Its plan is in the folder `plan`, for plans of thousands of columns would fill
+    the memory, and `kept` where it shares them with others; `columns` are those of its tables, and equal ones one
+    object."""
 
     source: Source
     plan: Path
     table_number: int | None
     columns: Mapping[str, Columns]
+    kept: Plan | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         return self.source.plate
+
+    def loaded(self) -> Plan:
+        """Its plan, which whoever loads it next finds in memory."""
+        if self.kept is None:
+            return load_plan(self.plan)
+        hold_plan(self.kept)
+        return self.kept
 
 
 def looked_at(
@@ -47,6 +57,7 @@ def looked_at(
     folder: Path,
     is_known: IsKnown | None,
     clients: Clients,
+    shapes: Shapes,
     pool: Executor | None = None,
 ) -> Ready | None:
     """Look through a plate, with what tells it from others: its TableNumber and name; None where it need not be
@@ -55,6 +66,7 @@ def looked_at(
     Args:
         folder: where its plan goes.
         clients: of the store that plates are in.
+        shapes: of the plates that were looked through before.
         pool: see `make_plan`.
     """
     with kept(plate.uri, request.cache):
@@ -66,7 +78,8 @@ def looked_at(
             if is_known is not None and is_known(source, fingerprint(source, preset, options)):
                 return None
             plan = make_plan(readable, preset, options, folder, pool=pool)
-            return Ready(source, plan.folder, plan.number, _columns(plan, request))
+            shared = shapes.kept(plan)
+            return Ready(source, plan.folder, plan.number, _columns(shared or plan, request), shared)
 
 
 @contextmanager
@@ -101,7 +114,7 @@ class Keys:
         Raises:
             OptionError: an image has the key of another plate's.
         """
-        plan = load_plan(ready.plan)
+        plan = ready.loaded()
         compartment = IMAGE if IMAGE in plan.compartments else plan.compartments[0]
         names = key_names(plan, compartment)[: 1 + (plan.preset.table_number is not None)]
         ((table, _),) = read_batches(plan, compartment, [plan.ordered(compartment)], names)
@@ -129,7 +142,11 @@ def _columns(plan: Plan, request: Request) -> dict[str, Columns]:
     """The columns of each table; of one that a query makes they are known when it is made."""
     if request.joins is not None:
         return {}
-    joined = {SINGLE_CELLS: columns_of(joined_schema(plan))} if request.joined else {}
-    if joined and not request.both:
-        return joined
-    return {**{name: columns_of(plan.schema(name)) for name in plan.results}, **joined}
+    schemas = {SINGLE_CELLS: joined_schema(plan)} if request.joined else {}
+    if request.both or not request.joined:
+        schemas = {**{name: plan.schema(name) for name in plan.results}, **schemas}
+    known: dict[str, Columns] = plan.known.setdefault("columns", {})
+    for name, schema in schemas.items():
+        if name not in known:
+            known[name] = columns_of(schema)
+    return {name: known[name] for name in schemas}

@@ -15,7 +15,7 @@ from cytotable_dagster.core.execution.runner import Runner
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
 from cytotable_dagster.core.model.values import has_no_value
 from cytotable_dagster.core.parquet.concat import Concatenation
-from cytotable_dagster.core.planning.plan import Plan, copies_in, load_plan, save_plan
+from cytotable_dagster.core.planning.plan import Plan, copies_in, save_plan
 from cytotable_dagster.core.planning.unify import Columns, Drift, unified
 from cytotable_dagster.core.reports.account import finished_report, planned_report
 from cytotable_dagster.core.reports.records import ConversionReport
@@ -81,7 +81,7 @@ def converted(
         with (
             skipping.attempt(ready.name, several=number > 1),
             at_hand(ready, request) as source,
-            unless_changed(replace(source, settled=load_plan(ready.plan).source.settled)),
+            unless_changed(replace(source, settled=ready.loaded().source.settled)),
         ):
             made = _converted(ready, wanted, into, request, run, scratch)
             check_unchanged(source)
@@ -110,7 +110,7 @@ def _converted(
     run: Runner,
     scratch: Path,
 ) -> Done:
-    plan = load_plan(ready.plan)
+    plan = ready.loaded()
     columns = {name: wanted.get(name, own) for name, own in ready.columns.items()}
     if columns != ready.columns:
         plan = plan.fitting(columns, ready.columns)
@@ -164,7 +164,7 @@ def drifts_of(
             if request.joins is not None:
                 return False
             with at_hand(by_name[plate], request):
-                return _has_no_value(load_plan(by_name[plate].plan), table, column)
+                return _has_no_value(by_name[plate].loaded(), table, column)
         return is_empty is not None and is_empty(table, plate, column)
 
     return tuple(

@@ -1,7 +1,6 @@
 """Which one type each column has, decided from its values before any chunk is read (DESIGN, "Types")."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from cytotable_dagster.core.errors import SchemaError
@@ -29,8 +28,7 @@ RESULT_TYPES = {"INTEGER": "int64", "REAL": "float64"}
 _NUMBERS = ("int64", "float64")
 
 
-@dataclass(frozen=True)
-class ResultColumn:
+class ResultColumn(NamedTuple):
     """A column of the result: the source column it comes from, its name, and the names of two types.
 
     `read_type` is what values are read as (int64, float64, string, binary), `type` what is written. `beside` says that
@@ -118,7 +116,7 @@ def _beside(
         # In the order of the names, not of the columns.
         fitting = next((called[source.lower()] for source in sources if source.lower() in called), None)
         if fitting is not None and name not in taken:
-            found.append(replace(fitting, name=name, beside=True))
+            found.append(fitting._replace(name=name, beside=True))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cytotable_dagster.core.support.pieces import Content
 
@@ -56,8 +57,7 @@ class Source:
         return self.settled or self.path
 
 
-@dataclass(frozen=True)
-class SourceColumn:
+class SourceColumn(NamedTuple):
     """A column as its table declares it; `affinity` as in https://sqlite.org/datatype3.html#determination_of_column_affinity.
 
     `measured` is False where the source says that it is no measurement; `told` is True where no table of the source has

@@ -64,7 +64,7 @@ def making_room(columns: tuple[ResultColumn, ...], options: Options) -> tuple[Re
     if not options.numbered:
         return columns
     return tuple(
-        replace(column, name=OWN_TABLE_NUMBER) if column.name == ADDED_TABLE_NUMBER else column for column in columns
+        column._replace(name=OWN_TABLE_NUMBER) if column.name == ADDED_TABLE_NUMBER else column for column in columns
     )
 
 

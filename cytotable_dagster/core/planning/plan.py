@@ -179,10 +179,15 @@ class Plan:
         return [int(ends[image - 1]) if image else 0 for image in self.batches[chunk]]
 
     @cached_property
-    def known(self) -> dict[str, Any]:
-        """What follows from the plan alone and takes a while where there are thousands of columns: kept by those who
-        found it for those who ask again."""
+    def known(self) -> dict[Any, Any]:
+        """What follows from a plan's columns and options, be it of which plate, and takes a while where there are
+        thousands of columns: kept by those who found it for those who ask again."""
         return {}
+
+    def knowing(self, known: dict[Any, Any]) -> "Plan":
+        """This plan, that was just made, with what is `known` of one that is like it."""
+        vars(self)["known"] = known
+        return self
 
     def schema(self, compartment: str) -> "pa.Schema":
         """The Arrow schema of a compartment's files; the same object each time, by which writers know it."""
@@ -200,12 +205,18 @@ class Plan:
 
     def fitting(self, wanted: Mapping[str, Columns], own: Mapping[str, Columns]) -> "Plan":
         """The plan whose files have the columns of a table of several plates; `own` are those that it has alone."""
-        return replace(self, fitted=tuple((name, columns) for name, columns in wanted.items() if columns != own[name]))
+        fitted = tuple((name, columns) for name, columns in wanted.items() if columns != own[name])
+        return replace(self, fitted=fitted).knowing(self.known)
 
     def fitted_schema(self, table: str) -> "pa.Schema | None":
         """The schema that a table's files are to have among other plates'; None where it is its own."""
         columns = dict(self.fitted).get(table)
-        return None if columns is None else schema_of(columns)
+        if columns is None:
+            return None
+        if columns not in self.known:
+            self.known[columns] = schema_of(columns)
+        found: pa.Schema = self.known[columns]
+        return found
 
     def added_to(self, compartment: str) -> dict[str, int | str]:
         """Columns of a compartment that are not its source table's, with their one value."""
@@ -258,9 +269,13 @@ def by_batch(plan: Plan, folder: Path) -> Path:
 
 def save_plan(plan: Plan, folder: Path | None = None) -> None:
     """Keep a plan in its folder, beside its rows, or in another."""
-    path = (folder or plan.folder) / _FILE
-    write_packed(path, as_json(plan))
-    FILE_VALUES.put(path, _load_plan, _KEPT, plan)
+    write_packed((folder or plan.folder) / _FILE, as_json(plan))
+    hold_plan(plan, folder)
+
+
+def hold_plan(plan: Plan, folder: Path | None = None) -> None:
+    """Keep a plan that was saved in memory as well, for those who load it next."""
+    FILE_VALUES.put((folder or plan.folder) / _FILE, _load_plan, _KEPT, plan)
 
 
 def load_plan(folder: Path) -> Plan:

@@ -40,7 +40,7 @@ def _is_text(part: TablePlan, column: str | None) -> bool:
 
 
 def _with_text(part: TablePlan, column: str | None) -> TablePlan:
-    columns = (replace(own, read_type="string", type="string") if own.source == column else own for own in part.columns)
+    columns = (own._replace(read_type="string", type="string") if own.source == column else own for own in part.columns)
     return replace(part, columns=tuple(columns))
 
 

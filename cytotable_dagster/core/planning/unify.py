@@ -101,6 +101,8 @@ def unified(
     groups: dict[Columns, list[str]] = {}
     for plate, columns in plates.items():
         groups.setdefault(columns, []).append(plate)
+    if len(groups) == 1:
+        return Drift(table, next(iter(groups)), ())
     shapes = _with_one_name(table, [_Shape(dict(columns), tuple(names)) for columns, names in groups.items()], is_empty)
     every = list(dict.fromkeys(name for shape in shapes for name in shape.types))
     common = {name for name in every if all(name in shape.types for shape in shapes)}

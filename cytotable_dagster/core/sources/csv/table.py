@@ -131,7 +131,7 @@ def load_table(path: Path) -> CsvTable:
 def _load_table(path: Path) -> CsvTable:
     known: dict[str, Any] = json.loads(read_packed(path))
     return CsvTable(
-        columns=tuple(SourceColumn(**column) for column in known["columns"]),
+        columns=tuple(SourceColumn(*column) for column in known["columns"]),
         headers=tuple(
             Header(tuple(h["names"]), h["size"], tuple(h["notes"]), Dialect(**h["dialect"])) for h in known["headers"]
         ),
