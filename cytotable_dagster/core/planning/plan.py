@@ -211,12 +211,9 @@ class Plan:
     def fitted_schema(self, table: str) -> "pa.Schema | None":
         """The schema that a table's files are to have among other plates'; None where it is its own."""
         columns = dict(self.fitted).get(table)
-        if columns is None:
-            return None
-        if columns not in self.known:
+        if columns is not None and columns not in self.known:
             self.known[columns] = schema_of(columns)
-        found: pa.Schema = self.known[columns]
-        return found
+        return self.known.get(columns)
 
     def added_to(self, compartment: str) -> dict[str, int | str]:
         """Columns of a compartment that are not its source table's, with their one value."""
