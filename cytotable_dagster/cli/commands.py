@@ -28,9 +28,13 @@ def dataset_add(chosen: argparse.Namespace) -> None:
 
 
 def _convert_by(function: Callable[..., Any], chosen: argparse.Namespace) -> None:
+    from cytotable_dagster.core.reports.records import check_report_place
+
     store = {"endpoint_url": chosen.dest_endpoint_url, "profile_name": chosen.dest_profile_name}
     known = _known(chosen, "casts", "parsl_config", "report", *(f"dest_{name}" for name in store))
     given = {name: value for name, value in store.items() if value is not None}
+    if chosen.report is not None:
+        check_report_place(chosen.report)
     try:
         with shown_progress() as progress:
             result = function(

@@ -262,6 +262,15 @@ def test_the_report_is_printed_and_written_where_asked(source, tmp_path, capsys)
     assert all(line in printed for line in report["problems"])
 
 
+@pytest.mark.parametrize("place", ["", "a_file/report.json", "/proc/nowhere/report.json"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_converted(source, tmp_path, capsys, place):
+    (tmp_path / "a_file").write_text("")
+    assert _run("convert", source, tmp_path / "out", "--report", tmp_path / place) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "folder is there" in line or "name another place" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_strict_fails_in_one_line_and_still_writes_the_report(source, tmp_path, capsys):
     assert _run("convert", source, tmp_path / "out", "--strict", "--report", tmp_path / "report.json") == 1
     line = capsys.readouterr().err.splitlines()[-1]

@@ -19,7 +19,7 @@ from cytotable_dagster.core.planning.matching import matches_of
 from cytotable_dagster.core.planning.options import Options
 from cytotable_dagster.core.planning.plan import Plan, copies_in, fingerprint, save_plan
 from cytotable_dagster.core.planning.table_numbers import in_one_form
-from cytotable_dagster.core.planning.wanted import chosen_tables
+from cytotable_dagster.core.planning.wanted import chosen_tables, columns_nowhere
 from cytotable_dagster.core.planning.whole_tables import look_through_whole
 from cytotable_dagster.core.shown import counted
 from cytotable_dagster.core.sources.identity import content_crc32, known_by_content
@@ -124,7 +124,7 @@ def _made(
         images=images,
         batches=chunks.cut_batches(orders, bounds, size),
         skipped=told.skipped,
-        notes=(*_notes(source, called), *told.notes),
+        notes=(*_notes(source, called), *columns_nowhere(there, preset), *told.notes),
         skipped_rows=told.skipped_rows,
         number=number.result() if number else None,
         copies=copies,

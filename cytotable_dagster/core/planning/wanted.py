@@ -1,11 +1,30 @@
-"""Which of a source's tables are converted: those that the targets name."""
+"""What of a source is wanted: the tables that the targets name, and columns that were named and are nowhere."""
 
 from collections.abc import Sequence
 
 from cytotable_dagster.core.errors import TargetError
+from cytotable_dagster.core.model.presets import PRESETS, Preset
 from cytotable_dagster.core.model.types import SourceTable
 from cytotable_dagster.core.planning.options import Options
-from cytotable_dagster.core.support.suggestions import there_are
+from cytotable_dagster.core.support.suggestions import nearest, there_are
+
+# Columns that are nowhere, in one note.
+_NAMED = 5
+
+
+def columns_nowhere(there: Sequence[SourceTable], preset: Preset) -> tuple[str, ...]:
+    """A note of columns that were given as identifying rows, and that no table has; what a preset itself names is not
+    told, as few plates have all of it."""
+    usual = PRESETS[preset.name].identifying_columns if preset.name in PRESETS else preset.identifying_columns
+    given = [name for name in preset.identifying_columns if name not in usual]
+    known = {name for table in there for name in table.column_names} if given else set()
+    nowhere = [name for name in given if name not in known]
+    if not nowhere:
+        return ()
+    meant = {name: nearest(name, known) for name in nowhere[:_NAMED]}
+    told = [f"{name} (did you mean {other}?)" if other else name for name, other in meant.items()]
+    more = f" and {len(nowhere) - _NAMED} more" if len(nowhere) > _NAMED else ""
+    return (f"identifying_columns: no table has {', '.join(told)}{more}",)
 
 
 def chosen_tables(

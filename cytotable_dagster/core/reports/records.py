@@ -4,11 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cytotable_dagster.core.errors import StrictError
+from cytotable_dagster.core.errors import OptionError, StrictError
 from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import Coercion, Unconverted
 from cytotable_dagster.core.shown import counted
-from cytotable_dagster.core.support.files import whole_file
+from cytotable_dagster.core.support.files import needed_folder, whole_file
+from cytotable_dagster.core.support.leftovers import owned_file
 from cytotable_dagster.core.support.machine_errors import errors_of_machine
 from cytotable_dagster.core.support.text_table import text_table
 from cytotable_dagster.core.support.written_paths import expanded
@@ -251,6 +252,20 @@ class ConversionReport:
 
     # What a notebook shows of it.
     __repr__ = __str__
+
+
+@errors_of_machine()
+def check_report_place(path: str | Path) -> None:
+    """Make sure that a report can be written there, which is known before it is made.
+
+    Raises:
+        OptionError: a folder is there. FileAccessError, FileSystemError: no file can be made there.
+    """
+    target = Path(expanded(path)).absolute()
+    if target.is_dir():
+        raise OptionError(f"report {target}: a folder is there; give the name of a file")
+    with needed_folder(target.parent), owned_file(target.parent, target.name):
+        pass
 
 
 @errors_of_machine()
