@@ -13,6 +13,7 @@ import pytest
 from cytotable_dagster import convert, datasets
 from cytotable_dagster.core.conversion import looking
 from cytotable_dagster.core.errors import CytoTableError, SourceFormatError, StrictError
+from cytotable_dagster.core.planning import shapes
 from cytotable_dagster.core.support.telling import Together, tell, watched
 from cytotable_dagster_tests.conftest import BUCKET
 from cytotable_dagster_tests.core.conftest import names_in
@@ -186,6 +187,26 @@ def test_rows_of_a_plate_that_is_skipped_after_they_were_written_go(request, tmp
     assert sizes[0] == sizes[1]
     if not store:
         assert digests(tmp_path / "few", "*.parquet") == digests(tmp_path / "all", "*.parquet")
+
+
+@ALL_WAYS
+def test_plates_of_more_shapes_than_memory_keeps_are_converted_as_any(tmp_path, monkeypatch, way) -> None:
+    paths = []
+    for number in range(7):
+        column = f"Cells_Texture_{number}"
+        paths.append(write_sqlite(tmp_path / "in" / f"P{number}.sqlite", plate(JUMP, sites(2, 1 + number))))
+        _change(paths[-1], f"ALTER TABLE Cells ADD COLUMN {column} REAL", f"UPDATE Cells SET {column} = {number}.5")
+    dest, more = WAYS[way]
+    (tmp_path / "few").mkdir()
+    (tmp_path / "all").mkdir()
+    convert(paths, tmp_path / "few" / dest, **more)
+    monkeypatch.setattr(shapes, "_MOST", 100)
+    convert(paths, tmp_path / "all" / dest, **more)
+    assert digests(tmp_path / "few", "*.parquet") == digests(tmp_path / "all", "*.parquet")
+    tables = [table for table in _tables(tmp_path / "few").values() if "Cells_Texture_0" in table.column_names]
+    for number in range(7):
+        values = [value for table in tables for value in table[f"Cells_Texture_{number}"].drop_null().to_pylist()]
+        assert values == [number + 0.5] * (3 + number)
 
 
 @pytest.mark.parametrize("differ", [False, True], ids=["alike", "different"])
