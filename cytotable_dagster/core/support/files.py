@@ -15,6 +15,7 @@ from typing import NamedTuple
 from cytotable_dagster.core.errors import UnsafeNameError
 from cytotable_dagster.core.support.leftovers import owned_file, owned_folder, sweep
 from cytotable_dagster.core.support.locks import make_folder
+from cytotable_dagster.core.support.machine_errors import full_disk_named
 
 # Bytes of a name: a file system takes 255, and some go for what lies beside a file while it is made.
 _NAME_BYTES = 220
@@ -53,7 +54,11 @@ def inside(folder: Path, name: str, said: str | None = None) -> Path:
 def whole_file(path: Path, place: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path`, or in `place`, a folder of the same file system; what is written there becomes
     `path` when the block ends well, else nothing."""
-    with needed_folder(path.parent), owned_file(place or path.parent, path.name) as temporary:
+    with (
+        full_disk_named(path),
+        needed_folder(path.parent),
+        owned_file(place or path.parent, path.name) as temporary,
+    ):
         yield temporary
         temporary.replace(path)
 
@@ -79,7 +84,7 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
     """
     place = beside if beside.is_dir() else beside.parent
     sweep(beside, beside.parent)
-    with needed_folder(place), owned_folder(place, beside.name) as folder:
+    with full_disk_named(beside), needed_folder(place), owned_folder(place, beside.name) as folder:
         yield folder
 
 

@@ -1,6 +1,7 @@
 """What this machine refuses (room, memory, rights), as errors of ours: translated once, where a caller is met."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,18 @@ _PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY,
 _NO_THREAD = "can't start new thread"
 _MORE_ROOM = "make room, or name another place (destination, cache and TMPDIR each need some)"
 _MORE_MEMORY = "take smaller chunks (chunk_size), or fewer at a time"
+
+
+@contextmanager
+def full_disk_named(path: object) -> Iterator[None]:
+    """Let an error for want of room, which where something is written names no file, name this one; nothing where it is
+    no path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None and isinstance(path, str | os.PathLike):
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
