@@ -22,6 +22,7 @@ from cytotable_dagster.core.support.locks import OPEN, is_at, machine, try_lock
 
 _SUFFIX = ".cytotable.tmp"
 _OURS = re.compile(rf"\..*\.[0-9a-f]{{8}}-([0-9a-f]{{8}}){re.escape(_SUFFIX)}|\.(?:.*\.)?cytotable\.lock")
+_TEMPORARY = re.compile(rf"\.(.*)\.[0-9a-f]{{8}}-[0-9a-f]{{8}}{re.escape(_SUFFIX)}")
 _OWNER = ".owner"
 # Characters of a name that are shown in a temporary's, which must not become too long.
 _NAME = 50
@@ -89,6 +90,17 @@ def sweep(*places: Path) -> list[Path]:
             found = [entry for entry in os.scandir(place) if _OURS.fullmatch(entry.name)]
             removed += [Path(entry.path) for entry in found if _swept(Path(entry.path))]
     return removed
+
+
+def named_without(path: str) -> str:
+    """What a path is for that leads to or into a temporary: the file or folder that this is to become, or the folder
+    that it is of and lies in."""
+    parts = Path(path).parts
+    for number, part in enumerate(parts):
+        if found := _TEMPORARY.fullmatch(part):
+            place = Path(*parts[:number])
+            return str(place if place.name[:_NAME] == found[1] else place / found[1])
+    return path
 
 
 def sweep_below(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from cytotable_dagster.core.errors import (
     FileSystemError,
     OutOfMemoryError,
 )
+from cytotable_dagster.core.support.leftovers import named_without
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -67,6 +68,7 @@ def as_ours(error: Exception) -> CytoTableError | None:
     where = f"{place}: " if place else ""
     what = error.strerror or str(error) or type(error).__name__
     if error.errno in _FULL:
+        where = f"{named_without(place)}: " if place else ""
         return DiskFullError(f"{where}the disk is full ({what}); {_MORE_ROOM}")
     if error.errno in _REFUSED or isinstance(error, PermissionError):
         return FileAccessError(f"{where}may not be read or written ({what}); give the rights, or name another place")

@@ -16,7 +16,7 @@ import pytest
 
 from cytotable_dagster.core.support import leftovers
 from cytotable_dagster.core.support.files import scratch_folder, whole_file
-from cytotable_dagster.core.support.leftovers import owned_file, owned_folder, sweep, temporary_folder
+from cytotable_dagster.core.support.leftovers import named_without, owned_file, owned_folder, sweep, temporary_folder
 from cytotable_dagster_tests.core.conftest import names_in
 
 _OWNER = """
@@ -191,3 +191,16 @@ def test_a_folder_goes_while_threads_still_write_into_it(tmp_path):
                 assert names_in(tmp_path) == []
         finally:
             over.set()
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/disk/out/Cells.parquet", "/disk/out/Cells.parquet"),
+        ("/disk/.out.1f2e3d4c-0a0b0c0d.cytotable.tmp/results/Cells.parquet", "/disk/out"),
+        ("/disk/out/.out.1f2e3d4c-0a0b0c0d.cytotable.tmp/Cells/00001.parquet", "/disk/out"),
+        ("/disk/out/.Cells.parquet.1f2e3d4c-0a0b0c0d.cytotable.tmp", "/disk/out/Cells.parquet"),
+    ],
+)
+def test_a_temporary_is_told_as_what_it_is_for(path: str, named: str) -> None:
+    assert named_without(path) == named
