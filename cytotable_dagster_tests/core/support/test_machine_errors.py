@@ -82,7 +82,7 @@ def line_of(error: BaseException) -> str:
 def test_a_destination_that_is_full_is_one_line_and_empty_afterwards(large, small_disk, options):
     with pytest.raises(DiskFullError, match=r": the disk is full \(.*\); make room") as caught:
         convert(large, small_disk / "out", **options)
-    assert line_of(caught.value).startswith(f"{small_disk}/")
+    assert line_of(caught.value).startswith(str(small_disk))
     assert names_in(small_disk) == []
 
 
@@ -100,7 +100,7 @@ def test_a_dataset_on_a_full_disk(large, small_disk, tmp_path):
     before = names_in(small_disk)
     with pytest.raises(DiskFullError) as caught:
         datasets.add(large, small_disk / "ds")
-    assert line_of(caught.value).startswith(f"{small_disk}/")
+    assert line_of(caught.value).startswith(str(small_disk))
     assert names_in(small_disk) == before
     assert list(datasets.tables(small_disk / "ds")["Cells"].members) == ["A"]
 
@@ -109,7 +109,7 @@ def test_several_plates_on_a_full_disk(large, small_disk, tmp_path):
     other = write_sqlite(tmp_path / "A.sqlite", plate(JUMP))
     with pytest.raises(DiskFullError) as caught:
         convert([other, large], small_disk / "out.parquet")
-    assert line_of(caught.value).startswith(f"{small_disk}/")
+    assert line_of(caught.value).startswith(str(small_disk))
     assert names_in(small_disk) == []
 
 
