@@ -100,7 +100,7 @@ class TableUnderWay(AbstractContextManager["TableUnderWay"]):
         self.before = len(done)
         self.parts = [chunk.part for chunk in done]
         self.seconds = [0.0 for _ in done]
-        path = folder.under_way(name)
+        self._path = path = folder.under_way(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         for chunk in range(len(done), plan.chunk_count):
             folder.footer(name, chunk).unlink(missing_ok=True)
@@ -110,7 +110,11 @@ class TableUnderWay(AbstractContextManager["TableUnderWay"]):
         self._waiting: list[FileFacts] = []
 
     def __exit__(self, *_: object) -> None:
-        self._out.close()
+        try:
+            self._out.close()
+        finally:
+            if not self.parts:
+                self._path.unlink()
 
     def note(self, batch: FileFacts) -> None:
         """Take note of a batch that was appended.
