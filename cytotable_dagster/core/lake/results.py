@@ -39,12 +39,13 @@ def whole_compartment(plan: Plan, folder: PlateFolder, compartment: str) -> File
     """
     chunks = chunks_of(plan, folder, compartment)
     _check_there(plan, folder, compartment, chunks)
-    if any(chunk and chunk.file for chunk in chunks) or folder.under_way(compartment).exists():
-        if not _goes_on(plan, folder, compartment, chunks):
+    done = done_chunks(plan, folder, compartment)
+    if done or any(chunk and chunk.file for chunk in chunks):
+        if not _goes_on(done, chunks):
             split_up(plan, folder, compartment)
-            chunks = chunks_of(plan, folder, compartment)
+            chunks, done = chunks_of(plan, folder, compartment), []
         made = [chunk.made if chunk else "" for chunk in chunks]
-        _publish(plan, folder, compartment, plan.part(compartment).rows, chunks, made, iter(()))
+        _publish(plan, folder, compartment, plan.part(compartment).rows, done, chunks, made, iter(()))
     forget_waiting(folder, compartment)
     return result_facts(folder, compartment)
 
@@ -64,10 +65,11 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
         parts[compartment] = chunks_of(plan, folder, compartment)
         _check_there(plan, folder, compartment, parts[compartment])
     joined, wanted = joined_chunks(plan, folder, list(parts.values()))
-    if not _goes_on(plan, folder, SINGLE_CELLS, joined):
+    done = done_chunks(plan, folder, SINGLE_CELLS)
+    if not _goes_on(done, joined):
         split_up(plan, folder, SINGLE_CELLS)
-        joined, wanted = joined_chunks(plan, folder, list(parts.values()))
-    if not all(chunk and chunk.part for chunk in joined) or folder.under_way(SINGLE_CELLS).exists():
+        (joined, wanted), done = joined_chunks(plan, folder, list(parts.values())), []
+    if done or not all(chunk and chunk.part for chunk in joined):
         rows = plan.part(base_compartment(plan)).rows - left_out(plan)
         places = {
             number: {name: place_of(folder, name, own) for name, chunks in parts.items() if (own := chunks[number])}
@@ -75,14 +77,13 @@ def single_cells(plan: Plan, folder: PlateFolder, run: Callable[[Path], Any]) ->
             if chunk is None
         }
         with _joined(plan, folder, places, run) as rest:
-            _publish(plan, folder, SINGLE_CELLS, rows, joined, wanted, rest)
+            _publish(plan, folder, SINGLE_CELLS, rows, done, joined, wanted, rest)
     forget_waiting(folder, SINGLE_CELLS)
     return result_facts(folder, SINGLE_CELLS)
 
 
-def _goes_on(plan: Plan, folder: PlateFolder, name: str, chunks: Sequence[Chunk | None]) -> bool:
-    """Whether a table that is under way has the first of these chunks, and no others; so it has where none is."""
-    done = done_chunks(plan, folder, name)
+def _goes_on(done: Sequence[DoneChunk], chunks: Sequence[Chunk | None]) -> bool:
+    """Whether what is done of a table under way is the first of these chunks, and no others; so it is where none is."""
     return all(chunk and chunk.part == own.part for chunk, own in zip(chunks, done, strict=False))
 
 
@@ -129,6 +130,7 @@ def _publish(
     folder: PlateFolder,
     name: str,
     rows: int,
+    done: Sequence[DoneChunk],
     chunks: Sequence[Chunk | None],
     made: Sequence[str],
     rest: Iterator[Path],
@@ -137,11 +139,11 @@ def _publish(
 
     Args:
         rows: as many as it has to have.
+        done: the first of them, in the table under way that becomes the result; none where it is a new file.
         chunks: None for those whose files are the `rest`.
         made: what each of them will be told by.
     """
     columns = len(joined_columns(plan)) if name == SINGLE_CELLS else len(plan.schema(name))
-    done = done_chunks(plan, folder, name)
     with folder.create(name, plan.fingerprint, columns, goes_on=bool(done)) as (out, parts):
         parts.extend(_appended(plan, folder, name, done, chunks, made, rest, out))
         found = sum(part.piece.rows for part in parts)

@@ -65,10 +65,11 @@ def as_ours(error: Exception) -> CytoTableError | None:
         return None
     # Of two, what is moved is a temporary of ours, and what is in the way is where it was to go.
     place = error.filename if error.errno == errno.ENOENT else error.filename2 or error.filename
+    if error.errno in _FULL and isinstance(place, str):
+        place = named_without(place)
     where = f"{place}: " if place else ""
     what = error.strerror or str(error) or type(error).__name__
     if error.errno in _FULL:
-        where = f"{named_without(place)}: " if place else ""
         return DiskFullError(f"{where}the disk is full ({what}); {_MORE_ROOM}")
     if error.errno in _REFUSED or isinstance(error, PermissionError):
         return FileAccessError(f"{where}may not be read or written ({what}); give the rights, or name another place")
