@@ -23,7 +23,7 @@ ROOMS = {
     "storage": "address destination download local_destination objects store store_destination store_publication upload",
     "sources": "coming csv.dialect csv.header csv.sites detection identity listed naming opening plate_folders preset_tables protocols reading state unconverted",
     "intake": "addresses arrivals cache cache_place discover listing patterns",
-    "parquet": "columns concat groups layout refit rounding writing",
+    "parquet": "columns concat groups layout parts refit rounding writing",
     "planning": "links make_plan options plan shapes unify",
     "steps": "batches chunk_files collect join joined plate_work",
     "reports": "account matches records results",

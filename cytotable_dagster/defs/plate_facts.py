@@ -9,7 +9,7 @@ from cytotable_dagster.core.lake.plans import plan_report
 from cytotable_dagster.core.lake.results import result_facts
 from cytotable_dagster.core.model.presets import IMAGE
 from cytotable_dagster.core.model.types import SINGLE_CELLS as JOINED
-from cytotable_dagster.core.parquet.concat import read_part
+from cytotable_dagster.core.parquet.parts import read_part
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.reports.matches import distinct_rows, key_names
 from cytotable_dagster.core.reports.records import Match

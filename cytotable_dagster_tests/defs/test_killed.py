@@ -16,8 +16,8 @@ import pytest
 
 from cytotable_dagster.core.lake.chunks import moment
 from cytotable_dagster.core.lake.folder import PlateFolder
-from cytotable_dagster.core.parquet.concat import footer_of
 from cytotable_dagster.core.parquet.groups import facts_of
+from cytotable_dagster.core.parquet.parts import footer_of
 from cytotable_dagster.defs import plates
 from cytotable_dagster.demo.servers import prepare_home
 from cytotable_dagster.demo.wide import write_wide_plate

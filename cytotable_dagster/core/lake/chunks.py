@@ -14,8 +14,8 @@ from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.lake.records import ChunkPart
 from cytotable_dagster.core.lake.under_way import done_chunks
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
-from cytotable_dagster.core.parquet.concat import footer_of
 from cytotable_dagster.core.parquet.groups import facts_of
+from cytotable_dagster.core.parquet.parts import footer_of
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.steps.chunk_files import file_facts
 from cytotable_dagster.core.steps.joined import joined_compartments

@@ -13,7 +13,7 @@ from cytotable_dagster.core.lake.chunks import ChunkOutcome, attempt, chunk_rows
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.lake.under_way import TableUnderWay, done_chunks, now
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
-from cytotable_dagster.core.parquet.concat import Piece
+from cytotable_dagster.core.parquet.parts import Piece
 from cytotable_dagster.core.planning.plan import Plan, by_batch, load_plan
 from cytotable_dagster.core.sources.state import unless_changed
 from cytotable_dagster.core.steps.chunk_files import write_chunks

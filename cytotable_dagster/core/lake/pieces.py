@@ -11,7 +11,8 @@ from pathlib import Path
 from cytotable_dagster.core.lake.chunks import Chunk
 from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.model.types import FileFacts
-from cytotable_dagster.core.parquet.concat import Concatenation, Piece, read_part
+from cytotable_dagster.core.parquet.concat import Concatenation
+from cytotable_dagster.core.parquet.parts import Piece, read_part
 from cytotable_dagster.core.steps.join import join_chunk_files
 from cytotable_dagster.core.storage.destination import Destination
 from cytotable_dagster.core.support.files import scratch_folder

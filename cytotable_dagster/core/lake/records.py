@@ -12,7 +12,7 @@ from typing import Any
 
 from cytotable_dagster.core.model.coercions import as_facts, in_facts
 from cytotable_dagster.core.model.types import Coercion
-from cytotable_dagster.core.parquet.concat import Piece
+from cytotable_dagster.core.parquet.parts import Piece
 from cytotable_dagster.core.support.files import whole_file
 
 

@@ -19,8 +19,8 @@ from cytotable_dagster.core.lake.splitting import split_up
 from cytotable_dagster.core.lake.under_way import DoneChunk, done_chunks, gone_on_with
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
-from cytotable_dagster.core.parquet.concat import footer_of, read_part
 from cytotable_dagster.core.parquet.groups import facts_of
+from cytotable_dagster.core.parquet.parts import footer_of, read_part
 from cytotable_dagster.core.parquet.writing import facts_in, footer
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.shown import counted, human_bytes

@@ -17,8 +17,9 @@ from cytotable_dagster.core.lake.folder import PlateFolder
 from cytotable_dagster.core.lake.records import ChunkPart
 from cytotable_dagster.core.model.coercions import as_facts, in_facts, merged
 from cytotable_dagster.core.model.types import SINGLE_CELLS, FileFacts
-from cytotable_dagster.core.parquet.concat import MAGIC, Concatenation, Part, Piece, footer_of
+from cytotable_dagster.core.parquet.concat import Concatenation
 from cytotable_dagster.core.parquet.groups import facts_of
+from cytotable_dagster.core.parquet.parts import MAGIC, Part, Piece, footer_of
 from cytotable_dagster.core.parquet.writing import footer
 from cytotable_dagster.core.planning.plan import Plan
 from cytotable_dagster.core.support.files import whole_file

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
-from cytotable_dagster.core.parquet.concat import MAGIC, Part, read_part
+from cytotable_dagster.core.parquet.parts import MAGIC, Part, read_part
 from cytotable_dagster.core.parquet.thrift import GROUP_BYTES, GROUP_COLUMNS, fields, list_items, varint, zigzag_decode
 
 if TYPE_CHECKING:

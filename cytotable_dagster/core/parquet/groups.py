@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytotable_dagster.core.parquet.concat import MAGIC, Part, footer_like, footer_of, key_values
+from cytotable_dagster.core.parquet.parts import MAGIC, Part, footer_like, footer_of, key_values
 from cytotable_dagster.core.parquet.thrift import (
     GROUP_ROWS,
     fields,

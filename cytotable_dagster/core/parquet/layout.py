@@ -20,7 +20,7 @@ from cytotable_dagster.core.kernels.parquet_pages_layout import (
     TYPE,
 )
 from cytotable_dagster.core.parquet.arrow_writer import arrow_writer
-from cytotable_dagster.core.parquet.concat import Part, read_part
+from cytotable_dagster.core.parquet.parts import Part, read_part
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,16 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from cytotable_dagster.core.parquet.columns import encoded_columns
-from cytotable_dagster.core.parquet.concat import (
-    MAGIC,
-    Part,
-    copy_bytes,
-    footer_like,
-    key_values,
-    read_part,
-)
+from cytotable_dagster.core.parquet.concat import copy_bytes
 from cytotable_dagster.core.parquet.encoding import row_group
 from cytotable_dagster.core.parquet.layout import layout_of
+from cytotable_dagster.core.parquet.parts import MAGIC, Part, footer_like, key_values, read_part
 from cytotable_dagster.core.parquet.thrift import (
     COLUMN_BYTES,
     COLUMN_COMPRESSED,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cytotable_dagster.core.execution.stopping import check_stopped
-from cytotable_dagster.core.parquet.concat import MAGIC, footer_like
+from cytotable_dagster.core.parquet.parts import MAGIC, footer_like
 from cytotable_dagster.core.support.files import whole_file
 from cytotable_dagster.core.support.pieces import Content, write_pieces
 

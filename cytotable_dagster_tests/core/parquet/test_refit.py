@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cytotable_dagster.core.parquet.concat import MAGIC, footer_like, footer_of
+from cytotable_dagster.core.parquet.parts import MAGIC, footer_like, footer_of
 from cytotable_dagster.core.parquet.refit import Constant, Fill, Renamed, refit
 from cytotable_dagster.core.parquet.thrift import (
     GROUP_COLUMNS,
